@@ -1,0 +1,1 @@
+"""Your PySpark functions, compiled, on the best device present."""

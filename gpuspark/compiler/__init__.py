@@ -1,0 +1,1 @@
+"""Python function to typed program: CPU machine code or PTX."""

@@ -1,0 +1,1 @@
+"""Where programs run: one small protocol, one file for each device."""

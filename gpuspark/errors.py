@@ -1,0 +1,90 @@
+"""The exceptions that gpuspark raises. Every message ends in what to do next.
+
+::
+
+    GpusparkError
+    ├── ConfigError (ValueError)         a spark.gpuspark.* key or value that does not exist
+    ├── DeclarationError (TypeError)     a decorator used wrongly: found when the function is defined
+    ├── CallError (TypeError)            a function called with the wrong columns
+    ├── ResultError (ValueError)         a body returned what its declared type cannot hold
+    ├── FallbackError (RuntimeError)     fallback=raise, and the device asked for was not used
+    └── DeviceError (RuntimeError)
+        ├── DeviceUnavailable            there is no such device here, and why
+        ├── OutOfMemory                  the device has no room; a row-wise program halves its batch
+        ├── DeviceFault                  an illegal access, found by the emulator
+        └── DeviceLost                   a sticky error: the process cannot use the device again
+
+Errors of the user's own body keep their type and traceback; :func:`locate` adds a note that says
+which function, rows and device they happened in.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GpusparkError(Exception):
+    """The base of every error that gpuspark raises on its own account."""
+
+
+class ConfigError(GpusparkError, ValueError):
+    """A ``spark.gpuspark.*`` key is unknown, or its value cannot be read."""
+
+
+class DeclarationError(GpusparkError, TypeError):
+    """A decorator was given a type, option or function that it cannot take."""
+
+
+class CallError(GpusparkError, TypeError):
+    """A function was called with columns that do not fit its parameters."""
+
+
+class ResultError(GpusparkError, ValueError):
+    """A body returned a value, type or number of rows that it did not declare."""
+
+
+class FallbackError(GpusparkError, RuntimeError):
+    """``spark.gpuspark.fallback=raise`` and the device asked for was not used."""
+
+
+class DeviceError(GpusparkError, RuntimeError):
+    """A device could not do what was asked of it."""
+
+
+class DeviceUnavailable(DeviceError):
+    """The device is not present or may not be used by this process."""
+
+
+class OutOfMemory(DeviceError):
+    """The device has no room for an allocation. Recoverable: the batch is made smaller."""
+
+
+class DeviceFault(DeviceError):
+    """A program touched memory that is not its own, or a checker of the emulator found a race."""
+
+
+class DeviceLost(DeviceError):
+    """The device's context is broken for good: this process must not use the device again."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """The hint that names the choice nearest to ``word``, or lists them all.
+
+    >>> nearest("cpuu", ["cpu", "cuda"])
+    "Did you mean 'cpu'?"
+    """
+    known = list(choices)
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Choose one of: {', '.join(known)}."
+
+
+def locate(error: BaseException, **where: object) -> None:
+    """Adds one note to ``error`` that says where in gpuspark it happened; type and traceback stay.
+
+    >>> e = ZeroDivisionError("division by zero")
+    >>> locate(e, function="f", row=7)
+    >>> e.__notes__
+    ['gpuspark: function=f row=7']
+    """
+    error.add_note("gpuspark: " + " ".join(f"{name}={value}" for name, value in where.items()))

@@ -1,0 +1,1 @@
+"""Named columnar operations of gpuspark, one file each."""
