@@ -1,0 +1,70 @@
+# `make` lists what there is to run. Each target makes the environment it needs (.ci/setup); nothing
+# outside this folder is touched, but for a Java that is installed where none is found (.ci/java).
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.SUFFIXES:
+
+VENV := .venv
+IN = . ./$(VENV)/activate-spark &&
+
+# The lanes: the newest versions run everything (`make test`), the others the tests below, which are
+# those that touch PySpark, pandas or the compilers. The oldest lane is held at the lower bounds of
+# pyproject.toml.
+OLDEST := pyspark==4.1.* pandas==2.2.* pyarrow==19.* numpy==2.0.* numba==0.64.*
+MIDDLE := pyspark==4.2.* pandas==3.0.*
+MIXED := pyspark==4.3.* pandas==2.3.*
+CORE := tests/test_borders.py
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+
+setup: ## the environment of every other target: .venv, and a Java
+	@.ci/setup $(VENV)
+
+demo: setup ## the flight data of New York 2013, on every device that is here
+	@$(IN) gpuspark demo
+
+test: lint types connect unit ## everything that a change must pass
+
+lint: setup
+	@$(IN) ruff check .
+
+types: setup
+	@$(IN) mypy
+
+connect: setup
+	@$(IN) pytest -m 'connect and not device'
+
+unit: setup
+	@$(IN) pytest
+
+lanes: lane-oldest lane-middle lane-mixed ## the core tests on older PySpark and pandas
+
+lane-oldest: PINS = $(OLDEST)
+lane-middle: PINS = $(MIDDLE)
+lane-mixed: PINS = $(MIXED)
+lane-oldest lane-middle lane-mixed: lane-%:
+	@.ci/setup .venv-$* $(foreach pin,$(PINS),'$(pin)')
+	@echo "lane $*: $(PINS)"
+	@. ./.venv-$*/activate-spark && pytest -m 'connect and not device' $(CORE) || test $$? = 5
+	@. ./.venv-$*/activate-spark && pytest $(CORE)
+
+properties: setup ## the property tests, 10,000 new examples each (hours)
+	@$(IN) GPUSPARK_EXAMPLES=10000 pytest tests/test_properties.py
+
+bench: setup ## the committed benchmark
+	@$(IN) python -m gpuspark.bench.vertical_slice
+
+dist: setup ## the wheel, the source distribution, and gpuspark.zip for --py-files, under dist/
+	@rm -rf build dist
+	@$(IN) python -m build --no-isolation
+	@cp dist/gpuspark-*.whl dist/gpuspark.zip
+
+device-suite: ## on a GPU node, in the environment of environment.yml: device tests, benchmark, one log
+	@.ci/device-suite
+
+clean: ## removes the environments and everything that was built
+	rm -rf .venv .venv-* build dist artifacts *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse
+
+.PHONY: help setup demo test lint types connect unit lanes lane-oldest lane-middle lane-mixed properties bench dist device-suite clean
