@@ -1,0 +1,83 @@
+"""The emulated device: it executes the very PTX that CUDA would load, in host memory of its own.
+
+For proof without a GPU, and for finding faults that a GPU would not name. See :mod:`.emulator`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from gpuspark.devices.emulator.interpreter import launch
+from gpuspark.devices.emulator.memory import AddressSpace, Buffer
+from gpuspark.devices.emulator.parser import parse
+from gpuspark.devices.emulator.program import Program as LoadedProgram
+from gpuspark.devices.protocol import Bytes, Handle, Memory, Pointer, Program, Target
+
+THREADS_PER_BLOCK = 256
+
+
+class EmulatedDevice:
+    """A :class:`~gpuspark.devices.protocol.Device` with ``capacity`` bytes of memory.
+
+    Errors: :class:`~gpuspark.errors.OutOfMemory` where an allocation does not fit,
+    :class:`~gpuspark.errors.DeviceFault` where a program does what a GPU would not allow (an access
+    outside a buffer, misaligned, to memory that was freed or never written, or to read-only memory).
+    """
+
+    name: Literal["cpu", "cuda", "emulated"] = "emulated"
+    target: Target = "ptx"
+
+    def __init__(self, capacity: int, *, check_uninitialised: bool = True) -> None:
+        self._memory = AddressSpace(capacity, check_uninitialised=check_uninitialised)
+        self._programs: dict[str, LoadedProgram] = {}
+
+    def copy_in(self, host: Bytes) -> Handle:
+        """Read-only device memory that holds a copy of ``host``."""
+        return Handle(self._memory.put(host, "an input"))
+
+    def allocate(self, nbytes: int) -> Handle:
+        """Memory that must be written before it is read."""
+        return Handle(self._memory.allocate(nbytes, "an output"))
+
+    def launch(self, program: Program, arguments: Sequence[Pointer | int], count: int) -> None:
+        """Runs the program over ``count`` rows, one thread for each, and returns when it is done."""
+        if program.target != self.target:
+            raise ValueError(f"The emulated device runs PTX, not code for {program.target!r}.")
+        words = [_word(argument) for argument in arguments]
+        blocks = -(-count // THREADS_PER_BLOCK)
+        launch(self._loaded(program), program.entry, (blocks, 1, 1), (THREADS_PER_BLOCK, 1, 1), [*words, count])
+
+    def synchronize(self) -> None:
+        """Nothing is ever under way."""
+
+    def copy_out(self, handle: Handle) -> Bytes:
+        """A copy of the memory's contents; bytes that nothing has written are arbitrary."""
+        buffer = _buffer(handle)
+        return buffer.data[: buffer.nbytes].copy()
+
+    def free(self, handle: Handle) -> None:
+        self._memory.free(_buffer(handle))
+
+    def memory(self) -> Memory:
+        return Memory(free=self._memory.capacity - self._memory.used, total=self._memory.capacity)
+
+    def facts(self) -> dict[str, Any]:
+        return {"name": "emulated", "memory_bytes": self._memory.capacity, "programs": len(self._programs)}
+
+    def _loaded(self, program: Program) -> LoadedProgram:
+        if program.key not in self._programs:
+            self._programs[program.key] = LoadedProgram(parse(program.code.decode()), self._memory)
+        return self._programs[program.key]
+
+
+def _buffer(handle: Handle) -> Buffer:
+    return cast(Buffer, handle)
+
+
+def _word(argument: Pointer | int) -> int:
+    if isinstance(argument, int):
+        return argument
+    return _buffer(argument.handle).address + argument.offset

@@ -1,0 +1,58 @@
+"""The machine's approximate instructions, within the error that the PTX ISA states for each.
+
+A GPU looks these up in tables that NVIDIA does not publish, so the last bits here are ours. The
+double-precision ones deliver what the ISA says of their *format*: they read and write only the upper
+half of a double (20 bits of fraction), and programs refine the result themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arithmetic import F32, F64
+from .conversions import flushed
+
+_UPPER_HALF = np.uint64(0xFFFFFFFF00000000)
+
+
+def reciprocal(a: F64) -> F64:
+    """``rcp.approx.ftz.f64``"""
+    return _in_upper_half(a, lambda x: 1 / x)
+
+
+def reciprocal_root(a: F64) -> F64:
+    """``rsqrt.approx.ftz.f64``"""
+    return _in_upper_half(a, lambda x: 1 / np.sqrt(x))
+
+
+def _in_upper_half(a: F64, function: Callable[[F64], F64]) -> F64:
+    """``function`` of the upper half of ``a``, rounded to the nearest upper half; subnormals flush."""
+    known = flushed((a.view(np.uint64) & _UPPER_HALF).view(np.float64))
+    exact = function(known)
+    half = np.uint64(0x80000000)
+    kept = ((exact.view(np.uint64) + half) & _UPPER_HALF).view(np.float64)
+    return flushed(np.where(np.isfinite(exact), kept, exact))
+
+
+def single(function: Callable[[F64], NDArray[np.floating]]) -> Callable[[F32], F32]:
+    """A float instruction: ``function`` of the double, rounded to float."""
+
+    def approximate(a: F32) -> F32:
+        return function(a.astype(np.float64)).astype(np.float32)
+
+    return approximate
+
+
+SINGLE: dict[str, Callable[[F32], F32]] = {
+    "rcp": single(lambda x: 1 / x),
+    "sqrt": single(np.sqrt),
+    "rsqrt": single(lambda x: 1 / np.sqrt(x)),
+    "sin": single(np.sin),
+    "cos": single(np.cos),
+    "lg2": single(np.log2),
+    "ex2": single(np.exp2),
+    "tanh": single(np.tanh),
+}

@@ -1,0 +1,240 @@
+"""Floating-point arithmetic that NumPy does not offer, exact to the last bit: fma and directed rounding.
+
+NumPy adds, multiplies, divides and takes square roots to the nearest double, ties to even. From these,
+*error-free transformations* get the rest: two_sum and two_product give a result and its exact error.
+An fma is the sum of three doubles (product, its error, addend), and rounding an intermediate sum *to
+odd* makes the last rounding right [S. Boldo, G. Melquiond, "Emulation of FMA and correctly rounded
+sums: proved algorithms using rounding to odd", IEEE Trans. Computers 57(4), 2008]. This holds while
+nothing overflows or underflows on the way; other lanes are computed as exact fractions, one by one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+F32 = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Rounding = Literal["rn", "rz", "rm", "rp"]
+
+_SPLITTER = 2.0**27 + 1
+_SMALLEST_PRODUCT = 2.0**-960  # the error of a smaller product may not be a double
+_LARGEST_FACTOR = 2.0**990  # a larger factor cannot be split
+_LARGEST_TERM = 2.0**1020  # larger terms may overflow when added
+
+
+def two_sum(a: F64, b: F64) -> tuple[F64, F64]:
+    """``a + b`` rounded, and the exact error [Knuth]."""
+    total = a + b
+    b_part = total - a
+    return total, (a - (total - b_part)) + (b - b_part)
+
+
+def _split(a: F64) -> tuple[F64, F64]:
+    """``a`` as a sum of two doubles of 26 bits [Veltkamp]."""
+    scaled = a * _SPLITTER
+    high = scaled - (scaled - a)
+    return high, a - high
+
+
+def two_product(a: F64, b: F64) -> tuple[F64, F64]:
+    """``a * b`` rounded, and the exact error [Dekker]."""
+    product = a * b
+    a_high, a_low = _split(a)
+    b_high, b_low = _split(b)
+    error = a_high * b_high
+    error -= product
+    error += a_high * b_low
+    error += a_low * b_high
+    error += a_low * b_low
+    return product, error
+
+
+def sum_to_odd(a: F64, b: F64) -> F64:
+    """``a + b``; where that is no double, the neighbour whose last bit is one."""
+    total, error = two_sum(a, b)
+    bits = total.view(np.int64)
+    inexact = (error != 0).view(np.int8).astype(np.int64)
+    rounded_away = (bits ^ error.view(np.int64)) >> 63 & inexact
+    return ((bits - rounded_away) | inexact).view(np.float64)
+
+
+# ---- fma
+
+
+def fma(a: F64, b: F64, c: F64) -> F64:
+    """``a * b + c``, rounded once to the nearest double."""
+    product = a * b
+    size = np.abs(product)
+    if (
+        size.min() > _SMALLEST_PRODUCT
+        and size.max() < _LARGEST_TERM
+        and np.abs(c).max() < _LARGEST_TERM
+        and np.abs(a).max() < _LARGEST_FACTOR
+        and np.abs(b).max() < _LARGEST_FACTOR
+    ):
+        return _fma_within_range(a, b, c)
+    return _fma_any(*np.broadcast_arrays(a, b, c))
+
+
+def _fma_within_range(a: F64, b: F64, c: F64) -> F64:
+    product, product_error = two_product(a, b)
+    low, low_error = two_sum(c, product_error)
+    high, high_error = two_sum(product, low)
+    return high + sum_to_odd(high_error, low_error)
+
+
+def _fma_any(a: F64, b: F64, c: F64) -> F64:
+    """The same for any values: zeros, infinities, NaN and the ends of the range."""
+    product = a * b
+    factors_finite = np.isfinite(a) & np.isfinite(b)
+    result = np.where(factors_finite & np.isinf(c), c, product + c)  # right for zeros, infinities and NaN
+    size, addend = np.abs(product), np.abs(c)
+    ordinary = factors_finite & np.isfinite(c) & (a != 0) & (b != 0)
+    within = ordinary & (size > _SMALLEST_PRODUCT) & (size < _LARGEST_TERM) & (addend < _LARGEST_TERM)
+    within &= (np.abs(a) < _LARGEST_FACTOR) & (np.abs(b) < _LARGEST_FACTOR)
+    if within.any():
+        result[within] = _fma_within_range(a[within], b[within], c[within])
+    left = ordinary & ~within
+    lone = left & (c == 0)
+    result[lone] = product[lone]
+    drowned = left & (size <= _SMALLEST_PRODUCT) & (addend > 2.0**-850)
+    result[drowned] = c[drowned]
+    for lane in np.flatnonzero(left & ~lone & ~drowned):
+        result[lane] = _nearest(Fraction(a[lane]) * Fraction(b[lane]) + Fraction(c[lane]))
+    return result
+
+
+def _nearest(exact: Fraction) -> float:
+    """The double nearest to ``exact``, ties to even."""
+    try:
+        return float(exact)
+    except OverflowError:
+        return math.inf if exact > 0 else -math.inf
+
+
+def fma32(a: F32, b: F32, c: F32) -> F32:
+    """``a * b + c``, rounded once to the nearest float: the product is exact as a double."""
+    return _fma32_to_odd(a, b, c).astype(np.float32)
+
+
+def _fma32_to_odd(a: F32, b: F32, c: F32) -> F64:
+    product = a.astype(np.float64) * b.astype(np.float64)
+    return _sum_to_odd_or_special(product, c.astype(np.float64))
+
+
+def _sum_to_odd_or_special(a: F64, b: F64) -> F64:
+    total = a + b
+    special = ~np.isfinite(total) | (total == 0)
+    return np.where(special, total, sum_to_odd(a, b))
+
+
+# ---- directed rounding
+
+
+def toward(nearest: NDArray[np.floating], error_sign: NDArray[np.generic], rounding: Rounding) -> NDArray[np.floating]:
+    """Moves a result that was rounded to nearest to its ``rounding``.
+
+    ``error_sign`` is the sign of (exact result - ``nearest``); zero where that was exact.
+    """
+    down = error_sign < 0
+    up = error_sign > 0
+    if rounding == "rz":
+        down, up = down & (nearest > 0), up & (nearest < 0)
+    elif rounding == "rm":
+        up = np.zeros_like(up)
+    elif rounding == "rp":
+        down = np.zeros_like(down)
+    infinity = nearest.dtype.type(np.inf)
+    moved = np.where(down, np.nextafter(nearest, -infinity), nearest)
+    return np.where(up, np.nextafter(nearest, infinity), moved)
+
+
+_EXACT: dict[str, Callable[..., Fraction]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "fma": lambda a, b, c: a * b + c,
+}
+_NEAREST: dict[str, Callable[..., F64]] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "sqrt": np.sqrt,
+    "fma": fma,
+}
+
+
+def rounded(operation: str, rounding: Rounding, *values: F64) -> F64:
+    """``add``, ``sub``, ``mul``, ``div``, ``sqrt`` or ``fma`` of doubles, rounded as asked.
+
+    Directed rounding compares the nearest double with the exact fraction lane by lane: it is right, and
+    slow (compilers use it for little but conversions).
+    """
+    nearest = _NEAREST[operation](*values)
+    if rounding == "rn":
+        return nearest
+    lanes = np.broadcast_arrays(nearest, *values)
+    signs = np.array([_error_sign(operation, *map(float, lane)) for lane in zip(*lanes, strict=True)])
+    result = toward(lanes[0], signs, rounding)
+    if operation in ("add", "sub", "fma") and rounding == "rm":
+        result = _negative_zero_when_cancelled(operation, result, values)
+    return result
+
+
+def _error_sign(operation: str, nearest: float, *values: float) -> int:
+    if not all(map(math.isfinite, values)) or math.isnan(nearest) or (operation == "div" and values[1] == 0):
+        return 0
+    if operation == "sqrt":
+        return _sign(Fraction(values[0]) - Fraction(nearest) ** 2)
+    exact = _EXACT[operation](*map(Fraction, values))
+    if math.isinf(nearest):
+        return -1 if nearest > 0 else 1
+    return _sign(exact - Fraction(nearest))
+
+
+def _sign(number: Fraction) -> int:
+    return (number > 0) - (number < 0)
+
+
+def _negative_zero_when_cancelled(operation: str, result: F64, values: tuple[F64, ...]) -> F64:
+    """Rounding down, ``x - x`` is -0; the sum of two positive zeros stays +0."""
+    last = -values[-1] if operation == "sub" else values[-1]
+    first = values[0] * values[1] if operation == "fma" else values[0]
+    both_positive = ~np.signbit(first) & ~np.signbit(last)
+    return np.where((result == 0) & ~both_positive, -0.0, result)
+
+
+def rounded32(operation: str, rounding: Rounding, *values: F32) -> F32:
+    """The same for floats: a double holds enough of the exact result to round it any way."""
+    if rounding == "rn":
+        return fma32(*values) if operation == "fma" else _NEAREST[operation](*values)  # type: ignore[return-value]
+    wide = [v.astype(np.float64) for v in values]
+    if operation == "fma":
+        exact = _fma32_to_odd(*values)
+    elif operation in ("add", "sub"):
+        exact = _sum_to_odd_or_special(wide[0], wide[1] if operation == "add" else -wide[1])
+    else:
+        exact = _NEAREST[operation](*wide)
+    result = narrowed(exact, np.dtype(np.float32), rounding)
+    if operation in ("add", "sub", "fma") and rounding == "rm":
+        return _negative_zero_when_cancelled(operation, result.astype(np.float64), tuple(wide)).astype(np.float32)
+    return result
+
+
+def narrowed(values: NDArray[np.floating], dtype: np.dtype, rounding: Rounding) -> NDArray[np.floating]:
+    """``values`` in a narrower floating type, rounded as asked."""
+    nearest = values.astype(dtype)
+    if rounding == "rn":
+        return nearest
+    back = nearest.astype(values.dtype)
+    error = (values > back).astype(np.int8) - (values < back).astype(np.int8)
+    return toward(nearest, error, rounding)

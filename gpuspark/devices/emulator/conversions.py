@@ -1,0 +1,85 @@
+"""``cvt``: from any scalar type to any other, with the rounding and saturation that are asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arithmetic import Rounding, narrowed, toward
+
+Values = NDArray[np.generic]
+
+_TO_INTEGER = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}
+
+
+def flushed(a: NDArray[np.floating]) -> NDArray[np.floating]:
+    """``.ftz``: a subnormal float becomes a zero of its sign."""
+    smallest = np.finfo(a.dtype).tiny
+    return np.where(np.abs(a) < smallest, np.copysign(a.dtype.type(0), a), a)
+
+
+def saturated(a: NDArray[np.floating]) -> NDArray[np.floating]:
+    """``.sat``: held between 0 and 1; NaN becomes +0."""
+    return np.where(a > 0, np.minimum(a, a.dtype.type(1)), a.dtype.type(0))
+
+
+def float_to_integer(a: NDArray[np.floating], dtype: np.dtype, rounding: str) -> Values:
+    """Rounded to a whole number, then held within the range of ``dtype``.
+
+    NaN gives zero from a narrow float to a narrow integer; where a double or a 64-bit integer takes
+    part, the highest bit alone."""
+    whole = _TO_INTEGER[rounding](a).astype(np.float64)
+    info = np.iinfo(dtype)
+    too_low, too_high = whole < info.min, whole > info.max
+    if dtype.itemsize == 8:  # the largest integer is no double: it rounds up to 2**63 or 2**64
+        too_high = whole >= float(info.max)
+    nan = np.isnan(whole)
+    inside = np.where(too_low | too_high | nan, 0.0, whole).astype(dtype)
+    wide = a.dtype.itemsize == 8 or dtype.itemsize == 8
+    no_number = np.array(1 << (8 * dtype.itemsize - 1) if wide else 0, np.uint64).astype(f"u{dtype.itemsize}")
+    result = np.where(too_low, info.min, np.where(too_high, info.max, inside)).astype(dtype)
+    return np.where(nan, no_number.view(dtype), result)
+
+
+def integer_to_float(a: NDArray[np.integer], dtype: np.dtype, rounding: Rounding) -> Values:
+    """The nearest float, or the next one in the direction that is asked for."""
+    nearest = a.astype(dtype)
+    if rounding == "rn":
+        return nearest
+    signs = [(exact > near) - (exact < near) for exact, near in zip(a.tolist(), nearest.tolist(), strict=True)]
+    return toward(nearest, np.array(signs), rounding)
+
+
+def float_to_float(a: NDArray[np.floating], dtype: np.dtype, rounding: str) -> Values:
+    """A wider, narrower or the same type; ``.rni`` and its like round to a whole number."""
+    if rounding in _TO_INTEGER:
+        a = _TO_INTEGER[rounding](a)
+        rounding = "rn"
+    if dtype.itemsize >= a.dtype.itemsize:
+        return a.astype(dtype)
+    return narrowed(a, dtype, rounding)  # type: ignore[arg-type]
+
+
+def integer_to_integer(a: NDArray[np.integer], dtype: np.dtype, saturate: bool) -> Values:
+    """Cut off, or with ``saturate`` held within the range of ``dtype``."""
+    if saturate:
+        low, high = max(np.iinfo(dtype).min, np.iinfo(a.dtype).min), min(np.iinfo(dtype).max, np.iinfo(a.dtype).max)
+        a = np.clip(a, a.dtype.type(low), a.dtype.type(high))
+    return a.astype(dtype)
+
+
+def convert(a: Values, dtype: np.dtype, rounding: str, *, ftz: bool, saturate: bool) -> Values:
+    """One ``cvt`` instruction. ``rounding`` is empty where the conversion is exact."""
+    if a.dtype.kind == "f":
+        if ftz and a.dtype.itemsize == 4:
+            a = flushed(a)
+        if dtype.kind != "f":
+            return float_to_integer(a, dtype, rounding)
+        result = float_to_float(a, dtype, rounding or "rn")
+        if ftz and dtype.itemsize == 4:
+            result = flushed(result)
+        return saturated(result) if saturate else result
+    if dtype.kind == "f":
+        result = integer_to_float(a, dtype, rounding or "rn")  # type: ignore[arg-type]
+        return saturated(result) if saturate else result
+    return integer_to_integer(a, dtype, saturate)

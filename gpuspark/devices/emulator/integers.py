@@ -1,0 +1,244 @@
+"""Integer arithmetic as the machine does it, over arrays: it wraps, shifts clamp, and carries are kept.
+
+Arguments of one function have the same type (``uint32``, ``int64`` ...) unless said otherwise; a
+"count" or "position" is ``uint32``. Results are fresh arrays.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.integer]
+Counts = NDArray[np.uint32]
+Bools = NDArray[np.bool_]
+
+_WIDER = {np.dtype(n): np.dtype(w) for n, w in (("u2", "u4"), ("i2", "i4"), ("u4", "u8"), ("i4", "i8"))}
+
+
+def bits_of(dtype: np.dtype) -> int:
+    return 8 * dtype.itemsize
+
+
+def unsigned(a: Integers) -> Integers:
+    """The same bits, without a sign."""
+    return a.view(f"u{a.dtype.itemsize}")
+
+
+# ---- carries
+
+
+def add_with_carry(a: Integers, b: Integers, carry: Bools | None = None) -> tuple[Integers, Bools]:
+    """``a + b + carry`` and the carry out."""
+    x, y = unsigned(a), unsigned(b)
+    total = x + y
+    out = total < x
+    if carry is not None:
+        step = carry.astype(total.dtype)
+        total = total + step
+        out = out | (total < step)
+    return total.view(a.dtype), out
+
+
+def subtract_with_borrow(a: Integers, b: Integers, borrow: Bools | None = None) -> tuple[Integers, Bools]:
+    """``a - b - borrow`` and the borrow out."""
+    x, y = unsigned(a), unsigned(b)
+    difference = x - y
+    out = x < y
+    if borrow is not None:
+        step = borrow.astype(difference.dtype)
+        out = out | (difference < step)
+        difference = difference - step
+    return difference.view(a.dtype), out
+
+
+# ---- products and quotients
+
+
+def multiply_wide(a: Integers, b: Integers) -> Integers:
+    """The whole product, in twice the width."""
+    wider = _WIDER[a.dtype]
+    return a.astype(wider) * b.astype(wider)
+
+
+def multiply_high(a: Integers, b: Integers) -> Integers:
+    """The upper half of the product."""
+    if a.dtype.itemsize < 8:
+        return (multiply_wide(a, b) >> bits_of(a.dtype)).astype(a.dtype)
+    x, y = unsigned(a), unsigned(b)
+    low_mask, half = np.uint64(0xFFFFFFFF), np.uint64(32)
+    x_low, x_high, y_low, y_high = x & low_mask, x >> half, y & low_mask, y >> half
+    middle = x_high * y_low + (x_low * y_low >> half)
+    other = x_low * y_high + (middle & low_mask)
+    high = x_high * y_high + (middle >> half) + (other >> half)
+    if a.dtype.kind == "i":
+        high = high - np.where(a < 0, y, np.uint64(0)) - np.where(b < 0, x, np.uint64(0))
+    return high.view(a.dtype)
+
+
+def multiply_24(a: Integers, b: Integers, high: bool) -> Integers:
+    """The product of the low 24 bits: its low 32 bits, or bits 16 to 47."""
+    shift = a.dtype.type(8)
+    wide = multiply_wide((a << shift) >> shift, (b << shift) >> shift)
+    return (wide >> wide.dtype.type(16 if high else 0)).astype(a.dtype)
+
+
+def magnitude(a: Integers) -> Integers:
+    """``|a|`` without a sign; right for the smallest number too."""
+    return unsigned(np.where(a < 0, -a, a)) if a.dtype.kind == "i" else a
+
+
+def divide(a: Integers, b: Integers) -> Integers:
+    """The quotient, cut off toward zero. Division by zero gives all ones, as GPUs do."""
+    divisor = magnitude(b)
+    zero = divisor == 0
+    quotient = magnitude(a) // np.where(zero, divisor.dtype.type(1), divisor)
+    if a.dtype.kind == "i":
+        quotient = np.where((a < 0) != (b < 0), -quotient, quotient)
+    return np.where(zero, ~divisor.dtype.type(0), quotient).view(a.dtype)
+
+
+def remainder(a: Integers, b: Integers) -> Integers:
+    """``a - b * divide(a, b)``: it has the sign of ``a``. The remainder by zero is ``a``."""
+    divisor = magnitude(b)
+    zero = divisor == 0
+    rest = magnitude(a) % np.where(zero, divisor.dtype.type(1), divisor)
+    if a.dtype.kind == "i":
+        rest = np.where(a < 0, -rest, rest)
+    return np.where(zero, unsigned(a), rest).view(a.dtype)
+
+
+def saturating_add(a: Integers, b: Integers) -> Integers:
+    """The 32-bit signed sum, held at the ends of its range."""
+    return np.clip(multiply_wide(a, np.int32(1)[None]) + b, -(2**31), 2**31 - 1).astype(np.int32)
+
+
+# ---- shifts
+
+
+def shift_left(a: Integers, count: Counts) -> Integers:
+    """Zero where ``count`` is the width or more."""
+    width = bits_of(a.dtype)
+    return np.where(count < width, a << np.minimum(count, width - 1).astype(a.dtype), a.dtype.type(0))
+
+
+def shift_right(a: Integers, count: Counts) -> Integers:
+    """Filled with the sign of a signed number; a count beyond the width leaves only that."""
+    width = bits_of(a.dtype)
+    shifted = a >> np.minimum(count, width - 1).astype(a.dtype)
+    return shifted if a.dtype.kind == "i" else np.where(count < width, shifted, a.dtype.type(0))
+
+
+def funnel_shift(low: Integers, high: Integers, count: Counts, left: bool, wrap: bool) -> Integers:
+    """32 bits out of the 64 bits ``high:low``, shifted left (the upper half) or right (the lower)."""
+    both = high.astype(np.uint64) << np.uint64(32) | low.astype(np.uint64)
+    by = (count & np.uint32(31) if wrap else np.minimum(count, np.uint32(32))).astype(np.uint64)
+    moved = (both << by) >> np.uint64(32) if left else both >> by
+    return moved.astype(np.uint32)
+
+
+# ---- bit fields
+
+
+def extract_field(a: Integers, position: Counts, length: Counts) -> Integers:
+    """``length`` bits of ``a`` from ``position`` on; a signed field is extended by its top bit."""
+    width = bits_of(a.dtype)
+    start, size = position & np.uint32(255), length & np.uint32(255)
+    x = unsigned(a)
+    field = shift_right(x, start) & low_mask(size, x.dtype)
+    if a.dtype.kind == "u":
+        return field
+    top = np.minimum(start + size - np.uint32(1), np.uint32(width - 1))
+    negative = (shift_right(x, top) & x.dtype.type(1)).astype(bool) & (size > 0)
+    return np.where(negative, field | ~low_mask(size, x.dtype), field).view(a.dtype)
+
+
+def insert_field(field: Integers, base: Integers, position: Counts, length: Counts) -> Integers:
+    """``base`` with ``length`` bits from ``position`` on replaced by those of ``field``."""
+    start, size = position & np.uint32(255), length & np.uint32(255)
+    mask = shift_left(low_mask(size, base.dtype), start)
+    return base & ~mask | shift_left(field, start) & mask
+
+
+def low_mask(size: Counts, dtype: np.dtype) -> Integers:
+    """Ones in the lowest ``size`` bits."""
+    ones = ~np.zeros(size.shape, dtype)
+    return ~shift_left(ones, size)
+
+
+def count_ones(a: Integers) -> Counts:
+    return np.bitwise_count(a).astype(np.uint32)
+
+
+def count_leading_zeros(a: Integers) -> Counts:
+    return np.uint32(bits_of(a.dtype)) - count_ones(_smeared(a))
+
+
+def _smeared(a: Integers) -> Integers:
+    """Ones from the highest one of ``a`` downward."""
+    x = a.copy()
+    step = 1
+    while step < bits_of(a.dtype):
+        x |= x >> x.dtype.type(step)
+        step *= 2
+    return x
+
+
+def find_highest(a: Integers, as_shift: bool) -> Counts:
+    """The place of the highest bit that is no copy of the sign; all ones where there is none.
+
+    ``as_shift``: how far ``a`` must be shifted left to bring it to the top instead."""
+    x = unsigned(np.where(a < 0, ~a, a)) if a.dtype.kind == "i" else a
+    zeros = count_leading_zeros(x)
+    top = np.uint32(bits_of(a.dtype) - 1)
+    return np.where(x == 0, np.uint32(0xFFFFFFFF), zeros if as_shift else top - zeros)
+
+
+def reverse_bits(a: Integers) -> Integers:
+    x = np.ascontiguousarray(a)
+    octets = np.unpackbits(x.view(np.uint8).reshape(-1, x.itemsize), axis=1, bitorder="little")
+    return np.packbits(octets[:, ::-1], axis=1, bitorder="little").view(x.dtype)[:, 0]
+
+
+# ---- logic over several words
+
+
+def three_input_logic(a: Integers, b: Integers, c: Integers, table: int) -> Integers:
+    """Bit by bit, ``table``'s bit number ``4a + 2b + c``."""
+    terms = [
+        (a if row & 4 else ~a) & (b if row & 2 else ~b) & (c if row & 1 else ~c)
+        for row in range(8)
+        if table >> row & 1
+    ]
+    return reduce(np.bitwise_or, terms, (a ^ a) | (b ^ b) | (c ^ c))
+
+
+def permute_bytes(a: Integers, b: Integers, selector: Integers) -> Integers:
+    """Four bytes out of the eight of ``b:a``; bit 3 of a choice spreads the byte's sign instead."""
+    both = b.astype(np.uint64) << np.uint64(32) | a.astype(np.uint64)
+    result = np.zeros(np.broadcast_shapes(a.shape, b.shape, selector.shape), np.uint32)
+    for place in range(4):
+        choice = selector >> np.uint32(4 * place) & np.uint32(15)
+        byte = both >> (choice & np.uint32(7)).astype(np.uint64) * np.uint64(8) & np.uint64(255)
+        sign = np.where(byte >= 128, np.uint64(255), np.uint64(0))
+        byte = np.where(choice & np.uint32(8), sign, byte).astype(np.uint32)
+        result |= byte << np.uint32(8 * place)
+    return result
+
+
+_MODES = {
+    "f4e": (0x3210, 0x4321, 0x5432, 0x6543),
+    "b4e": (0x5670, 0x6701, 0x7012, 0x0123),
+    "rc8": (0x0000, 0x1111, 0x2222, 0x3333),
+    "ecl": (0x3210, 0x3211, 0x3222, 0x3333),
+    "ecr": (0x0000, 0x1110, 0x2210, 0x3210),
+    "rc16": (0x1010, 0x3232, 0x1010, 0x3232),
+}
+
+
+def permute_bytes_by_mode(a: Integers, b: Integers, choice: Integers, mode: str) -> Integers:
+    """The named permutations of ``prmt``: ``choice`` picks one of four."""
+    selectors = np.array(_MODES[mode], np.uint32)[choice & np.uint32(3)]
+    return permute_bytes(a, b, selectors)

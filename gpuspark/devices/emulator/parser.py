@@ -1,0 +1,425 @@
+"""Reads PTX text into a :class:`~.syntax.Module`.
+
+A recursive-descent reader over a list of tokens. It knows the grammar of PTX, and nothing about what
+an instruction does: that is :mod:`.instructions`.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+
+from .faults import PtxError
+from .syntax import (
+    CARRY,
+    DTYPES,
+    Address,
+    Arguments,
+    Function,
+    Immediate,
+    Instruction,
+    Module,
+    Operand,
+    Pair,
+    Register,
+    Space,
+    Special,
+    Symbol,
+    Variable,
+    Vector,
+)
+
+_TOKEN = re.compile(
+    r"""(?P<skip>[ \t\r\n]+|//[^\n]*|/\*.*?\*/)
+      | (?P<string>"[^"]*")
+      | (?P<number>0[dD][0-9a-fA-F]{16}\b|0[fF][0-9a-fA-F]{8}\b|0[xX][0-9a-fA-F]+U?\b|0[bB][01]+U?\b
+                  |\d+\.\d*(?:[eE][-+]?\d+)?|\d+U?\b)
+      | (?P<word>[.%]?[A-Za-z_$][\w$]*(?:(?:\.|::)[\w$]+)*)
+      | (?P<mark>[^\s\w])""",
+    re.VERBOSE | re.DOTALL,
+)
+_SPACES = ("param", "local", "global", "const", "shared")
+_LINKAGE = (".visible", ".extern", ".weak", ".common")
+
+
+@dataclass(frozen=True)
+class _Token:
+    text: str
+    kind: str
+    line: int
+
+
+def _tokens(text: str) -> list[_Token]:
+    found: list[_Token] = []
+    place, line = 0, 1
+    while place < len(text):
+        match = _TOKEN.match(text, place)
+        if match is None or match.lastgroup is None:
+            raise PtxError(line, text[place : place + 20], "this character has no meaning")
+        if match.lastgroup != "skip":
+            found.append(_Token(match[0], match.lastgroup, line))
+        line += match[0].count("\n")
+        place = match.end()
+    found.append(_Token("", "end", line))
+    return found
+
+
+def parse(text: str) -> Module:
+    """The module that ``text`` describes. Raises :class:`~.faults.PtxError` with the PTX line."""
+    return _Parser(text).module()
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self.lines = text.splitlines()
+        self.tokens = _tokens(text)
+        self.place = 0
+        self.files: dict[str, str] = {}
+
+    # ---- tokens
+
+    @property
+    def next(self) -> str:
+        return self.tokens[self.place].text
+
+    @property
+    def line(self) -> int:
+        return self.tokens[self.place].line
+
+    def take(self, expected: str | None = None) -> str:
+        token = self.tokens[self.place]
+        if token.kind == "end" or (expected is not None and token.text != expected):
+            raise self.error(f"expected {expected or 'more text'}")
+        self.place += 1
+        return token.text
+
+    def accept(self, text: str) -> bool:
+        if self.next != text:
+            return False
+        self.place += 1
+        return True
+
+    def rest_of_line(self) -> list[str]:
+        """Directives such as ``.version`` and ``.loc`` end with their line, not with a semicolon."""
+        line, words = self.line, []
+        while self.line == line and self.tokens[self.place].kind != "end":
+            words.append(self.take())
+        return words
+
+    def error(self, problem: str, line: int | None = None) -> PtxError:
+        line = line or self.line
+        shown = self.lines[line - 1].strip() if line <= len(self.lines) else "end of text"
+        return PtxError(line, shown, problem)
+
+    # ---- the module
+
+    def module(self) -> Module:
+        module = Module(version="", target="")
+        while self.tokens[self.place].kind != "end":
+            word = self.next
+            if word == ".version":
+                module.version = self.rest_of_line()[1]
+            elif word == ".target":
+                module.target = self.rest_of_line()[1]
+            elif word == ".file":
+                words = self.rest_of_line()
+                self.files[words[1]] = words[2].strip('"')
+            elif word == ".address_size":
+                self.rest_of_line()
+            elif word == ".section":
+                self.skip_block()
+            elif word in _LINKAGE:
+                self.take()
+            elif word in (".entry", ".func"):
+                function = self.function()
+                if function is not None:
+                    module.functions[function.name] = function
+            elif word.startswith(".") and word[1:] in _SPACES:
+                variable = self.variable()
+                self.take(";")
+                module.variables[variable.name] = variable
+            else:
+                raise self.error("the emulator does not know this directive")
+        return module
+
+    def skip_block(self) -> None:
+        while self.take() != "{":
+            pass
+        while self.take() != "}":
+            pass
+
+    def variable(self) -> Variable:
+        """``.global .align 8 .b8 name[16] = {1, 2}``, or a parameter."""
+        space: Space = self.take()[1:]  # type: ignore[assignment]
+        align, kind = 0, ""
+        while self.next.startswith("."):
+            word = self.take()
+            if word == ".align":
+                align = int(self.take())
+            elif word[1:] in DTYPES:
+                kind = word[1:]
+            elif word not in (".ptr", ".global", ".const", ".shared", ".local"):
+                raise self.error("the emulator does not know this attribute of a variable")
+            if word == ".ptr" and self.next == ".align":  # the alignment of what the pointer points to
+                self.place += 2
+        if not kind:
+            raise self.error("a variable without a type")
+        name = self.take()
+        count, dtype = 1, DTYPES[kind]
+        open_ended = False
+        while self.accept("["):
+            open_ended = self.next == "]"
+            count *= 1 if open_ended else int(self.take())
+            self.take("]")
+        initial, links = self.initial(kind) if self.accept("=") else (b"", ())
+        nbytes = len(initial) if open_ended else count * dtype.itemsize
+        return Variable(name, space, dtype, nbytes, align or dtype.itemsize, initial, links)
+
+    def initial(self, kind: str) -> tuple[bytes, tuple[tuple[int, Symbol], ...]]:
+        """The bytes of an initialiser, and where in them addresses of other variables belong."""
+        data = bytearray()
+        links: list[tuple[int, Symbol]] = []
+        width = DTYPES[kind].itemsize
+        depth = 0
+        while True:
+            if self.accept("{"):
+                depth += 1
+            elif self.accept("}"):
+                depth -= 1
+            elif not self.accept(","):
+                value = self.initial_value()
+                if isinstance(value, Symbol):
+                    links.append((len(data), value))
+                    data += bytes(width)
+                else:
+                    data += _as_bytes(value, kind)
+            if depth == 0:
+                return bytes(data), tuple(links)
+
+    def initial_value(self) -> Immediate | Symbol:
+        if self.tokens[self.place].kind == "number" or self.next == "-":
+            return self.number()
+        name = self.take()
+        if name == "generic":
+            self.take("(")
+            name = self.take()
+            self.take(")")
+        offset = self.number().bits if self.accept("+") else 0
+        return Symbol(name, offset)
+
+    # ---- functions
+
+    def function(self) -> Function | None:
+        """A function, or ``None`` for a declaration of one that is defined elsewhere."""
+        line, is_entry = self.line, self.take() == ".entry"
+        results = self.parameters() if self.next == "(" else []
+        name = self.take()
+        parameters = self.parameters() if self.next == "(" else []
+        while self.next not in ("{", ";"):  # .maxntid 256, 1, 1 and other hints
+            self.take()
+        if self.accept(";"):
+            return None
+        function = Function(name, is_entry, parameters, results, line)
+        function.variables = {v.name: v for v in (*parameters, *results)}
+        _Body(self, function).read()
+        return function
+
+    def parameters(self) -> list[Variable]:
+        found: list[Variable] = []
+        self.take("(")
+        while not self.accept(")"):
+            if self.next == ".reg":
+                raise self.error("the emulator does not know parameters in registers")
+            found.append(self.variable())
+            self.accept(",")
+        return found
+
+    def number(self) -> Immediate:
+        sign = -1 if self.accept("-") else 1
+        text = self.take()
+        lower = text.lower()
+        if lower.startswith("0d"):
+            value = Immediate(int(text[2:], 16), 64)
+        elif lower.startswith("0f") and len(text) == 10:
+            value = Immediate(int(text[2:], 16), 32)
+        elif "." in text:
+            value = Immediate(struct.unpack("<Q", struct.pack("<d", float(text)))[0], 64)
+        else:
+            value = Immediate(sign * _integer(lower.rstrip("u")))
+            sign = 1
+        return value if sign > 0 else Immediate(value.bits ^ (1 << (value.width - 1)), value.width)
+
+
+def _integer(text: str) -> int:
+    if text.startswith(("0x", "0b")):
+        return int(text, 0)
+    return int(text, 8) if len(text) > 1 and text[0] == "0" else int(text)
+
+
+def _as_bytes(value: Immediate, kind: str) -> bytes:
+    dtype = DTYPES[kind]
+    if value.width == 64 and kind == "f32":
+        return struct.pack("<f", struct.unpack("<d", struct.pack("<Q", value.bits))[0])
+    if value.width == 0 and dtype.kind == "f":
+        return struct.pack("<f" if kind == "f32" else "<d", value.bits)
+    return (value.bits & ((1 << 8 * dtype.itemsize) - 1)).to_bytes(dtype.itemsize, "little")
+
+
+class _Body:
+    """Reads the block of one function. Registers are looked up scope by scope."""
+
+    def __init__(self, parser: _Parser, function: Function) -> None:
+        self.parser = parser
+        self.function = function
+        self.scopes: list[dict[str, Register]] = []
+        function.registers.append(CARRY)
+        self.source: str | None = None
+
+    def read(self) -> None:
+        parser = self.parser
+        parser.take("{")
+        self.scopes.append({})
+        while self.scopes:
+            word = parser.next
+            if parser.accept("{"):
+                self.scopes.append({})
+            elif parser.accept("}"):
+                self.scopes.pop()
+            elif word == ".reg":
+                self.registers()
+            elif word == ".loc":
+                self.location()
+            elif word == ".pragma":
+                parser.rest_of_line()
+            elif word.startswith(".") and word[1:] in _SPACES:
+                self.declare(parser.variable())
+                parser.take(";")
+            elif parser.tokens[parser.place + 1].text == ":":
+                self.label()
+            else:
+                self.function.body.append(self.instruction())
+
+    def declare(self, variable: Variable) -> None:
+        """Each call declares its ``param0`` anew; one piece of memory, the largest, serves them all."""
+        known = self.function.variables.get(variable.name)
+        if known is None or known.nbytes < variable.nbytes:
+            self.function.variables[variable.name] = variable
+
+    def registers(self) -> None:
+        """``.reg .b32 %r<31>;`` or ``.reg .u32 a, b;``"""
+        parser = self.parser
+        parser.take(".reg")
+        kind = parser.take()[1:]
+        if kind not in DTYPES:
+            raise parser.error("the emulator does not know this type of register")
+        while not parser.accept(";"):
+            name = parser.take()
+            names = [name]
+            if parser.accept("<"):
+                names = [f"{name}{i}" for i in range(int(parser.take()))]
+                parser.take(">")
+            for each in names:
+                register = Register(each, len(self.function.registers), DTYPES[kind])
+                self.function.registers.append(register)
+                self.scopes[-1][each] = register
+            parser.accept(",")
+
+    def location(self) -> None:
+        words = self.parser.rest_of_line()
+        self.source = f"{self.parser.files.get(words[1], words[1])}:{words[2]}"
+
+    def label(self) -> None:
+        parser = self.parser
+        name = parser.take()
+        parser.take(":")
+        if parser.accept(".branchtargets"):
+            targets = [parser.take()]
+            while parser.accept(","):
+                targets.append(parser.take())
+            parser.take(";")
+            self.function.tables[name] = targets
+        else:
+            self.function.labels[name] = len(self.function.body)
+
+    def instruction(self) -> Instruction:
+        parser = self.parser
+        line = parser.line
+        guard = None
+        if parser.accept("@"):
+            guard = self.predicate()
+        opcode = parser.take()
+        if not re.match(r"[a-z]", opcode):
+            raise parser.error("the emulator does not know this directive", line)
+        operands: list[Operand | Arguments] = []
+        while not parser.accept(";"):
+            operands.append(self.arguments() if parser.next == "(" else self.operand())
+            if parser.next != ";":
+                parser.take(",")
+        shown = " ".join(text.strip() for text in parser.lines[line - 1 : parser.tokens[parser.place - 1].line])
+        return Instruction(tuple(opcode.split(".")), tuple(operands), guard, line, shown, self.source)
+
+    def predicate(self) -> Register:
+        negated = self.parser.accept("!")
+        found = self.operand()
+        if not isinstance(found, Register):
+            raise self.parser.error("a guard must be a predicate register")
+        return Register(found.name, found.place, found.dtype, negated)
+
+    def arguments(self) -> Arguments:
+        parser = self.parser
+        parser.take("(")
+        items: list[Operand] = []
+        while not parser.accept(")"):
+            items.append(self.operand())
+            parser.accept(",")
+        return Arguments(tuple(items))
+
+    def operand(self) -> Operand:
+        parser = self.parser
+        if parser.next == "[":
+            return self.address()
+        if parser.next == "{":
+            return self.vector()
+        if parser.next == "!":
+            return self.predicate()
+        if parser.next == "-" or parser.tokens[parser.place].kind == "number":
+            return parser.number()
+        first = self.named()
+        if parser.accept("|"):
+            second = None if parser.accept("_") else self.named()
+            return Pair(None if first == Symbol("_") else first, second)
+        if isinstance(first, Symbol) and parser.accept("+"):
+            return Symbol(first.name, parser.number().bits)
+        return first
+
+    def named(self) -> Register | Special | Symbol:
+        name = self.parser.take()
+        for scope in reversed(self.scopes):
+            if name in scope:
+                return scope[name]
+        return Special(name) if name.startswith("%") else Symbol(name)
+
+    def vector(self) -> Vector:
+        parser = self.parser
+        parser.take("{")
+        items: list[Operand | None] = []
+        while not parser.accept("}"):
+            items.append(None if parser.accept("_") else self.operand())
+            parser.accept(",")
+        return Vector(tuple(items))
+
+    def address(self) -> Address:
+        parser = self.parser
+        parser.take("[")
+        numeric = parser.tokens[parser.place].kind == "number"
+        base = parser.number() if numeric else self.named()
+        if isinstance(base, Special):
+            raise parser.error("no such register")
+        offset = 0
+        if parser.accept("+"):
+            offset = parser.number().bits
+        elif parser.next == "-":
+            offset = parser.number().bits
+        parser.take("]")
+        return Address(base, offset)

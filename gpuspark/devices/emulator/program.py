@@ -1,0 +1,433 @@
+"""Makes a parsed module runnable: each instruction becomes a step.
+
+A step that computes or touches memory is a function of the :class:`~.lanes.Team` that takes it. A step
+that decides where lanes go next is a small object (:class:`Branch`, :class:`Call` ...) that
+:mod:`.interpreter` acts on. Steps of all functions stand in one list; a place is an index into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .faults import AccessFault, PtxError
+from .instructions import operation
+from .lanes import LOCAL_WINDOW, Team
+from .memory import AddressSpace, Buffer
+from .syntax import (
+    DTYPES,
+    Address,
+    Arguments,
+    Function,
+    Immediate,
+    Instruction,
+    Module,
+    Operand,
+    Register,
+    Special,
+    Symbol,
+    Vector,
+)
+
+Values = NDArray[Any]
+Compute = Callable[[Team], None]
+Read = Callable[[Team], Values]
+Write = Callable[[Team, Values], None]
+
+
+@dataclass(frozen=True)
+class Branch:
+    target: int
+
+
+@dataclass(frozen=True)
+class IndexedBranch:
+    """``brx.idx``: the lane's number picks its target."""
+
+    choice: Read
+    targets: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """``arguments`` and ``results`` are pairs of names: the callee's variable and the caller's."""
+
+    function: Function
+    start: int
+    arguments: tuple[tuple[str, str], ...]
+    results: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Return:
+    """Back to the caller; in an entry, the lane is done."""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """The lane is done."""
+
+
+@dataclass(frozen=True)
+class Trap:
+    """The program gives up."""
+
+
+Control = Branch | IndexedBranch | Call | Return | Exit | Trap
+
+
+@dataclass(frozen=True)
+class Step:
+    """One instruction: what it does, and for which lanes."""
+
+    action: Compute | Control
+    guard: Read | None
+    instruction: Instruction
+
+
+class Program:
+    """A module whose variables have their place in ``memory`` and whose instructions are steps.
+
+    Raises :class:`~.faults.PtxError` for an instruction that the emulator does not know.
+    """
+
+    def __init__(self, module: Module, memory: AddressSpace) -> None:
+        self.module = module
+        self.memory = memory
+        self.buffers: dict[str, Buffer] = {}
+        self.starts: dict[str, int] = {}
+        self.steps: list[Step] = []
+        self._place_variables()
+        place = 0
+        for function in module.functions.values():
+            self.starts[function.name] = place
+            place += len(function.body) + 1
+        for function in module.functions.values():
+            self.steps += _Linker(self, function).steps()
+
+    def _place_variables(self) -> None:
+        for variable in self.module.variables.values():
+            self.buffers[variable.name] = self.memory.place_variable(
+                variable.nbytes, variable.name, variable.initial, writable=variable.space != "const"
+            )
+        for variable in self.module.variables.values():
+            for offset, symbol in variable.links:
+                address = self.buffers[symbol.name].address + symbol.offset
+                data = self.buffers[variable.name].data
+                data[offset : offset + 8] = np.frombuffer(address.to_bytes(8, "little"), np.uint8)
+
+
+_CONTROL = ("bra", "brx", "call", "ret", "exit", "trap")
+_NOTHING = ("membar", "fence", "prefetch", "prefetchu", "brkpt", "nanosleep")
+_MEMORY_MODIFIERS = frozenset("param local global const nc ca cg cs lu cv wb wt v2 v4 volatile relaxed weak".split())
+
+
+class _Linker:
+    """Makes the steps of one function."""
+
+    def __init__(self, program: Program, function: Function) -> None:
+        self.program = program
+        self.function = function
+        self.start = program.starts[function.name]
+
+    def steps(self) -> list[Step]:
+        made = [self.step(instruction) for instruction in self.function.body]
+        end = Instruction(("ret",), (), None, self.function.line, "end of function")
+        return [*made, Step(Return(), None, end)]
+
+    def step(self, instruction: Instruction) -> Step:
+        guard = self.reader(instruction.guard, DTYPES["pred"], instruction) if instruction.guard else None
+        action: Compute | Control
+        if instruction.name in _CONTROL:
+            action = self.control(instruction)
+        elif instruction.name in ("ld", "ldu"):
+            action = self.load(instruction)
+        elif instruction.name == "st":
+            action = self.store(instruction)
+        elif instruction.name in _NOTHING:
+            action = _do_nothing
+        else:
+            action = self.compute(instruction)
+        return Step(action, guard, instruction)
+
+    def error(self, instruction: Instruction, problem: str) -> PtxError:
+        return PtxError(instruction.line, instruction.text, problem)
+
+    # ---- going elsewhere
+
+    def control(self, instruction: Instruction) -> Control:
+        name, operands = instruction.name, instruction.operands
+        if name == "bra" and isinstance(operands[0], Symbol):
+            return Branch(self.label(operands[0].name, instruction))
+        if name == "brx" and isinstance(operands[1], Symbol):
+            targets = self.function.tables[operands[1].name]
+            choice = self.reader(_plain(operands[0]), DTYPES["u32"], instruction)
+            return IndexedBranch(choice, tuple(self.label(t, instruction) for t in targets))
+        if name == "call":
+            return self.call(instruction)
+        simple: dict[str, Control] = {"ret": Return(), "exit": Exit(), "trap": Trap()}
+        if name not in simple:
+            raise self.error(instruction, "the emulator does not know this form of a branch")
+        return simple[name]
+
+    def label(self, name: str, instruction: Instruction) -> int:
+        if name not in self.function.labels:
+            raise self.error(instruction, f"there is no label {name}")
+        return self.start + self.function.labels[name]
+
+    def call(self, instruction: Instruction) -> Call:
+        operands = list(instruction.operands)
+        results = operands.pop(0) if isinstance(operands[0], Arguments) else Arguments(())
+        name = operands[0].name if isinstance(operands[0], Symbol) else ""
+        arguments = operands[1] if len(operands) > 1 else Arguments(())
+        callee = self.program.module.functions.get(name)
+        if callee is None or len(operands) > 2 or not isinstance(arguments, Arguments):
+            raise self.error(instruction, "calls only functions of the same module, by name")
+        return Call(
+            callee,
+            self.program.starts[name],
+            tuple(zip((p.name for p in callee.parameters), map(_variable_name, arguments.items), strict=True)),
+            tuple(zip((r.name for r in callee.results), map(_variable_name, results.items), strict=True)),
+        )
+
+    # ---- computing
+
+    def compute(self, instruction: Instruction) -> Compute:
+        made = operation(instruction)
+        evaluate = made.evaluate
+        reads = [self.reader(operand, dtype, instruction) for operand, dtype in made.sources]
+        writes = [self.writer(operand, dtype, instruction) for operand, dtype in made.results]
+        if len(writes) > 1:
+
+            def several(team: Team) -> None:
+                for write, values in zip(writes, evaluate(*[read(team) for read in reads]), strict=True):
+                    write(team, values)
+
+            return several
+        only = writes[0]
+        if len(reads) == 1:
+            source = reads[0]
+            return lambda team: only(team, evaluate(source(team)))
+        if len(reads) == 2:
+            first, second = reads
+            return lambda team: only(team, evaluate(first(team), second(team)))
+        return lambda team: only(team, evaluate(*[read(team) for read in reads]))
+
+    def reader(self, operand: Operand | None, dtype: np.dtype, instruction: Instruction) -> Read:
+        """A function that gives the operand's values as ``dtype``."""
+        if isinstance(operand, Register):
+            return _read_register(operand, dtype)
+        if isinstance(operand, Immediate):
+            return _always(constant(operand, dtype))
+        if isinstance(operand, Special):
+            return self.special(operand.name, dtype, instruction)
+        if isinstance(operand, Symbol):
+            return self.address_of(operand, instruction)
+        raise self.error(instruction, f"the emulator does not know how to read {operand}")
+
+    def special(self, name: str, dtype: np.dtype, instruction: Instruction) -> Read:
+        word, _, axis = name.partition(".")
+        known = word in ("%tid", "%ntid", "%ctaid", "%nctaid") and axis in ("x", "y", "z")
+        if not known and name != "%laneid":
+            raise self.error(instruction, f"the emulator does not know the register {name}")
+
+        def read(team: Team) -> Values:
+            values = team.crew.special(name)
+            chosen = values if team.index is None or len(values) == 1 else values[team.index]
+            return chosen.astype(dtype)
+
+        return read
+
+    def address_of(self, symbol: Symbol, instruction: Instruction) -> Read:
+        variable = self.function.variables.get(symbol.name)
+        if variable is not None and variable.space == "local":
+            name, offset = symbol.name, symbol.offset
+            return lambda team: np.array([team.frame.locals[name] + offset], np.uint64)
+        buffer = self.program.buffers.get(symbol.name)
+        if buffer is None:
+            raise self.error(instruction, f"nothing has an address that is named {symbol.name}")
+        return _always(np.array([buffer.address + symbol.offset], np.uint64))
+
+    def writer(self, operand: Operand | None, dtype: np.dtype, instruction: Instruction) -> Write:
+        """A function that puts values of ``dtype`` into the operand."""
+        if operand is None:
+            return lambda team, values: None
+        if not isinstance(operand, Register):
+            raise self.error(instruction, f"a result must go to a register, not to {operand}")
+        return _write_register(operand, dtype)
+
+    # ---- memory
+
+    def load(self, instruction: Instruction) -> Compute:
+        dtype = self.access_type(instruction)
+        target, address = instruction.operands
+        if not isinstance(address, Address) or isinstance(target, Arguments):
+            raise self.error(instruction, "expected an address")
+        items = target.items if isinstance(target, Vector) else (target,)
+        writes = [self.writer(item, dtype, instruction) for item in items]
+        if "param" in instruction.modifiers:
+            name, offset = self.parameter(address, instruction)
+            return lambda team: _load_parameter(team, name, offset, dtype, writes)
+        read = self.address(address, instruction)
+        memory = self.program.memory
+
+        def load(team: Team) -> None:
+            addresses = read(team)
+            _check_vector(addresses, dtype.itemsize * len(writes))
+            for place, write in enumerate(writes):
+                write(team, _load(memory, team, addresses + np.uint64(place * dtype.itemsize), dtype))
+
+        return load
+
+    def store(self, instruction: Instruction) -> Compute:
+        dtype = self.access_type(instruction)
+        address, source = instruction.operands
+        if not isinstance(address, Address) or isinstance(source, Arguments):
+            raise self.error(instruction, "expected an address")
+        items = source.items if isinstance(source, Vector) else (source,)
+        reads = [self.reader(item, dtype, instruction) for item in items]
+        if "param" in instruction.modifiers:
+            name, offset = self.parameter(address, instruction)
+            return lambda team: _store_parameter(team, name, offset, dtype, reads)
+        read = self.address(address, instruction)
+        memory = self.program.memory
+
+        def store(team: Team) -> None:
+            addresses = read(team)
+            _check_vector(addresses, dtype.itemsize * len(reads))
+            for place, value in enumerate(reads):
+                _store(memory, team, addresses + np.uint64(place * dtype.itemsize), value(team))
+
+        return store
+
+    def access_type(self, instruction: Instruction) -> np.dtype:
+        *modifiers, kind = instruction.modifiers
+        for modifier in modifiers:
+            if modifier not in _MEMORY_MODIFIERS:
+                raise self.error(instruction, f"the emulator does not know .{modifier} here")
+        if kind not in DTYPES:
+            raise self.error(instruction, f"the emulator does not know the type .{kind}")
+        return DTYPES[kind]
+
+    def parameter(self, address: Address, instruction: Instruction) -> tuple[str, int]:
+        if not isinstance(address.base, Symbol) or address.base.name not in self.function.variables:
+            raise self.error(instruction, "parameters are reached by their names only")
+        return address.base.name, address.base.offset + address.offset
+
+    def address(self, address: Address, instruction: Instruction) -> Read:
+        base = self.reader(address.base, DTYPES["u64"], instruction)
+        if address.offset == 0:
+            return base
+        offset = np.array([address.offset % 2**64], np.uint64)
+        return lambda team: base(team) + offset
+
+
+def _do_nothing(team: Team) -> None:
+    """Fences and hints: lanes already see memory in program order."""
+
+
+def _plain(operand: Operand | Arguments) -> Operand | None:
+    return None if isinstance(operand, Arguments) else operand
+
+
+def _variable_name(operand: Operand) -> str:
+    return operand.name if isinstance(operand, Symbol) else ""
+
+
+# ---- operands
+
+
+def constant(immediate: Immediate, dtype: np.dtype) -> Values:
+    """The number in the text as one value of ``dtype``."""
+    bits = np.array([immediate.bits % 2**64], np.uint64)
+    if immediate.width == 0:
+        made = bits.astype(dtype) if dtype.kind in "fb" else bits.astype(f"u{dtype.itemsize}").view(dtype)
+    else:
+        number = bits.astype(f"u{immediate.width // 8}").view(f"f{immediate.width // 8}")
+        made = number.astype(dtype) if dtype.kind == "f" else number.view(f"u{immediate.width // 8}").astype(dtype)
+    made.setflags(write=False)
+    return made
+
+
+def _always(values: Values) -> Read:
+    return lambda team: values
+
+
+def _read_register(register: Register, dtype: np.dtype) -> Read:
+    """Same bits where the widths agree; of a wider register, the low bits."""
+    if register.dtype == dtype:
+        if register.negated:
+            return lambda team: ~team.read(register)
+        return lambda team: team.read(register)
+    if register.dtype.itemsize == dtype.itemsize:
+        return lambda team: team.read(register).view(dtype)
+    narrow, plain = f"u{dtype.itemsize}", f"u{register.dtype.itemsize}"
+    return lambda team: team.read(register).view(plain).astype(narrow).view(dtype)
+
+
+def _write_register(register: Register, dtype: np.dtype) -> Write:
+    """Same bits where the widths agree; a wider register is filled with zeros, or the sign."""
+    if register.dtype == dtype:
+        return lambda team, values: team.write(register, values)
+    if register.dtype.itemsize == dtype.itemsize:
+        return lambda team, values: team.write(register, values.view(register.dtype))
+    wide = np.dtype(f"{'i' if dtype.kind == 'i' else 'u'}{register.dtype.itemsize}")
+    plain = np.dtype(f"{'i' if dtype.kind == 'i' else 'u'}{dtype.itemsize}")
+    return lambda team, values: team.write(register, values.view(plain).astype(wide).view(register.dtype))
+
+
+# ---- memory, by space
+
+
+def _check_vector(addresses: Values, size: int) -> None:
+    """A vector access must be aligned to the whole vector."""
+    wrong = addresses & np.uint64(size - 1)
+    if wrong.any():
+        lane = int(np.flatnonzero(wrong)[0])
+        raise AccessFault(lane, f"misaligned access of {size} bytes at {int(addresses[lane]):#x}")
+
+
+def _load(memory: AddressSpace, team: Team, addresses: Values, dtype: np.dtype) -> Values:
+    private = addresses >= LOCAL_WINDOW
+    if not private.any():
+        return memory.load(addresses, dtype)
+    if private.all():
+        return team.crew.local.load(team.lanes(), addresses, dtype)
+    values = np.empty(addresses.shape, dtype)
+    values[~private] = memory.load(addresses[~private], dtype)
+    values[private] = team.crew.local.load(team.lanes()[private], addresses[private], dtype)
+    return values
+
+
+def _store(memory: AddressSpace, team: Team, addresses: Values, values: Values) -> None:
+    private = addresses >= LOCAL_WINDOW
+    if not private.any():
+        memory.store(addresses, values)
+    elif private.all():
+        team.crew.local.store(team.lanes(), addresses, values)
+    else:
+        values = np.broadcast_to(values, addresses.shape)
+        memory.store(addresses[~private], values[~private])
+        team.crew.local.store(team.lanes()[private], addresses[private], values[private])
+
+
+def _load_parameter(team: Team, name: str, offset: int, dtype: np.dtype, writes: list[Write]) -> None:
+    rows = team.frame.parameters[name]
+    if team.index is not None and len(rows) > 1:
+        rows = rows[team.index]
+    for write in writes:
+        part = np.ascontiguousarray(rows[:, offset : offset + dtype.itemsize])
+        write(team, part.view(dtype)[:, 0].copy())
+        offset += dtype.itemsize
+
+
+def _store_parameter(team: Team, name: str, offset: int, dtype: np.dtype, reads: list[Read]) -> None:
+    rows = team.frame.parameters[name]
+    for read in reads:
+        values = np.ascontiguousarray(read(team)).view(np.uint8).reshape(-1, dtype.itemsize)
+        rows[slice(None) if team.index is None else team.index, offset : offset + dtype.itemsize] = values
+        offset += dtype.itemsize
