@@ -14,7 +14,7 @@ IN = . ./$(VENV)/activate-spark &&
 OLDEST := pyspark==4.1.* pandas==2.2.* pyarrow==19.* numpy==2.0.* numba==0.64.*
 MIDDLE := pyspark==4.2.* pandas==3.0.*
 MIXED := pyspark==4.3.* pandas==2.3.*
-CORE := tests/test_borders.py
+CORE := tests/test_borders.py tests/test_setup.py
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -26,6 +26,9 @@ demo: setup ## the flight data of New York 2013, on every device that is here
 	@$(IN) gpuspark demo
 
 test: lint types connect unit ## everything that a change must pass
+
+quick: setup ## the tests that take less than ten seconds each
+	@$(IN) pytest -m 'not device and not connect and not slow'
 
 lint: setup
 	@$(IN) ruff check .
@@ -47,7 +50,7 @@ lane-mixed: PINS = $(MIXED)
 lane-oldest lane-middle lane-mixed: lane-%:
 	@.ci/setup .venv-$* $(foreach pin,$(PINS),'$(pin)')
 	@echo "lane $*: $(PINS)"
-	@. ./.venv-$*/activate-spark && pytest -m 'connect and not device' $(CORE) || test $$? = 5
+	@. ./.venv-$*/activate-spark && pytest -m 'connect and not device' $(CORE)
 	@. ./.venv-$*/activate-spark && pytest $(CORE)
 
 properties: setup ## the property tests, 10,000 new examples each (hours)
@@ -65,6 +68,7 @@ device-suite: ## on a GPU node, in the environment of environment.yml: device te
 	@.ci/device-suite
 
 clean: ## removes the environments and everything that was built
-	rm -rf .venv .venv-* build dist artifacts *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse
+	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse
 
-.PHONY: help setup demo test lint types connect unit lanes lane-oldest lane-middle lane-mixed properties bench dist device-suite clean
+.PHONY: help setup demo test quick lint types connect unit lanes lane-oldest lane-middle lane-mixed \
+	properties bench dist device-suite clean

@@ -207,7 +207,7 @@ print(*sorted({HEAVY!r} & (set(sys.modules) - before)))
 SEEDED = {
     "__init__.py": "from gpuspark import udf",
     "udf.py": "from gpuspark.worker import run\nif TYPE_CHECKING:\n    import cupy",
-    "worker.py": "from gpuspark import late\ndef run():\n    import numba\n    from gpuspark.devices import cuda",
+    "worker.py": "import gpuspark.late\ndef run():\n    import numba\n    from gpuspark.devices import cuda",
     "late.py": "from gpuspark.devices.cuda import Cuda\nimport importlib\nimportlib.import_module('rmm')",
     "cli.py": "from gpuspark.bench import cases\ndef main():\n    from gpuspark import bench",
     "config.py": "",
