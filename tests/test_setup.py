@@ -202,11 +202,12 @@ def test_the_core_tests_of_the_lanes_exist() -> None:
 
 
 def test_help_lists_every_target_that_is_explained() -> None:
-    done = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
+    make = ["make", "--no-print-directory"]
+    done = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True)
     listed = {line.split()[0] for line in done.stdout.splitlines()}
     assert {"demo", "test", "bench", "lanes", "properties", "clean"} <= listed
     for target in listed:
-        subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, check=True)
+        subprocess.run([*make, "--dry-run", target], cwd=ROOT, capture_output=True, check=True)
 
 
 def test_the_classic_session(spark: SparkSession) -> None:
