@@ -1,0 +1,374 @@
+"""A CUDA GPU behind the device protocol, by the CUDA driver alone (cuda-core and cuda-bindings).
+
+What cannot be tested without a GPU is kept thin here; what it does can be rehearsed on a stand-in for
+the driver (``tests/stub_driver``). Nothing is imported from CUDA, and no driver call is made, before
+:func:`detect` or :func:`select` is called: Spark forks its workers, and a process that has started CUDA
+must not fork.
+
+Its law:
+
+* Each task selects its device anew: a reused worker is given another GPU by its next task. Device,
+  context and loaded programs are remembered by process and device.
+* Everything runs on the legacy default stream. Memory comes from the driver's stream-ordered allocator;
+  none is reserved ahead or managed, host buffers are never registered, and :meth:`CudaDevice.trim` gives
+  back what the allocator holds.
+* After an error that breaks the context, the device is lost for this process: every later call raises
+  :class:`~gpuspark.errors.DeviceLost` and touches the driver no more.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from gpuspark.devices import nvjitlink
+from gpuspark.devices.cuda_errors import (
+    DRIVER_TOO_OLD,
+    CudaUnavailable,
+    translated,
+    unavailable,
+)
+from gpuspark.devices.protocol import Bytes, Handle, Memory, Pointer, Program, Target
+from gpuspark.disk_cache import default_cache
+from gpuspark.errors import DeviceError, DeviceFault, DeviceLost, DeviceUnavailable
+
+THREADS_PER_BLOCK = 256
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU that this process sees. ``memory`` is in bytes; ``arch`` is such as ``"80"``."""
+
+    ordinal: int
+    name: str
+    uuid: str
+    arch: str
+    memory: int
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What the driver said. ``driver`` is the newest CUDA version that it supports."""
+
+    driver: tuple[int, int]
+    gpus: tuple[Gpu, ...]
+
+
+_detected: dict[int, Detected] = {}
+_selected: dict[tuple[int, int], CudaDevice] = {}
+
+
+def detect() -> Detected:
+    """Asks the driver for its version and GPUs. Makes no context and takes no device memory.
+
+    The answer is remembered for this process. Raises :class:`CudaUnavailable` with the reason.
+    """
+    if os.getpid() not in _detected:
+        _detected[os.getpid()] = _ask_driver()
+    return _detected[os.getpid()]
+
+
+def select(address: str | None = None) -> CudaDevice:
+    """The device at ``address``, current for the calling thread; the first one without an address.
+
+    Call it first in every task, with the address that Spark gave to the task: an index or a UUID, see
+    :func:`ordinal_of`. Raises :class:`CudaUnavailable` where it cannot be had (``busy`` means wait),
+    :class:`~gpuspark.errors.DeviceLost` where this process has lost it.
+    """
+    detected = detect()
+    ordinal = ordinal_of(address, [gpu.uuid for gpu in detected.gpus], os.environ.get("CUDA_VISIBLE_DEVICES"))
+    key = os.getpid(), ordinal
+    if key not in _selected:
+        _selected[key] = CudaDevice(detected.gpus[ordinal], detected.driver)
+    device = _selected[key]
+    device.make_current()
+    return device
+
+
+def ordinal_of(address: str | None, uuids: Sequence[str], visible: str | None) -> int:
+    """The place of ``address`` among the GPUs with ``uuids``, in the driver's order.
+
+    ``address`` is ``GPU-…``, ``MIG-…`` (or a unique beginning of one), or an index. An index is looked
+    for in ``visible`` (``CUDA_VISIBLE_DEVICES``) first, as the number that nvidia-smi shows; one that is
+    not listed there counts the visible GPUs. Only UUIDs are free of doubt. Raises :class:`CudaUnavailable`.
+
+    >>> ordinal_of("3", ["GPU-a", "GPU-b"], visible="2,3")
+    1
+    >>> ordinal_of("GPU-b", ["GPU-a", "GPU-b"], visible=None)
+    1
+    """
+    if address is None:
+        return 0
+    listed = [word.strip() for word in visible.split(",")][: len(uuids)] if visible else []
+    if address in listed:
+        return listed.index(address)
+    if address.isdecimal():
+        found = [int(address)] if int(address) < len(uuids) else []
+    else:
+        wanted = _digits(address)
+        found = [place for place, uuid in enumerate(uuids) if wanted and _digits(uuid).startswith(wanted)]
+    if len(found) != 1:
+        raise CudaUnavailable(
+            f"The GPU address {address!r} names {len(found)} of the GPUs that this process sees "
+            f"({', '.join(uuids)}; CUDA_VISIBLE_DEVICES={visible}). "
+            "Let the GPU discovery script print the UUIDs that `nvidia-smi -L` shows."
+        )
+    return found[0]
+
+
+class CudaDevice:
+    """One GPU in one process. Made by :func:`select`."""
+
+    name: Literal["cpu", "cuda", "emulated"] = "cuda"
+    target: Target = "ptx"
+
+    def __init__(self, gpu: Gpu, driver: tuple[int, int]) -> None:
+        from cuda.core import Device
+
+        self.gpu = gpu
+        self._driver = driver
+        self._device = Device(gpu.ordinal)
+        self._kernels: dict[str, Any] = {}
+        self._loader: str | None = None
+        self._lost: str | None = None
+
+    def make_current(self) -> None:
+        """Makes the device's context the calling thread's."""
+        with self._doing("selecting the device"):
+            pass
+
+    def allocate(self, nbytes: int) -> Handle:
+        """Uninitialised device memory."""
+        from cuda.core import LEGACY_DEFAULT_STREAM
+
+        with self._doing(f"allocating {nbytes:,} bytes"):
+            buffer = self._device.memory_resource.allocate(max(nbytes, 1), stream=LEGACY_DEFAULT_STREAM)
+        return Handle(_Allocation(self, buffer, nbytes))
+
+    def copy_in(self, host: Bytes) -> Handle:
+        """Device memory that holds ``host``, which may be changed or freed afterwards."""
+        from cuda.bindings import driver
+
+        handle = self.allocate(host.nbytes)
+        if host.nbytes:
+            try:
+                with self._doing(f"copying {host.nbytes:,} bytes in"):
+                    _call(driver.cuMemcpyHtoD, self._address(Pointer(handle)), host.ctypes.data, host.nbytes)
+            except DeviceError:
+                self.free(handle)
+                raise
+        return handle
+
+    def launch(self, program: Program, arguments: Sequence[Pointer | int], count: int) -> None:
+        """Runs ``program`` over ``count`` rows. Its words are ``arguments`` and ``count``, 64 bits each."""
+        from cuda.core import LEGACY_DEFAULT_STREAM, LaunchConfig, launch
+
+        words = [self._address(word) if isinstance(word, Pointer) else int(word) for word in arguments]
+        with self._doing(f"launching {program.entry} over {count:,} rows"):
+            kernel = self._kernel(program)
+            if count:
+                config = LaunchConfig(grid=-(-count // THREADS_PER_BLOCK), block=THREADS_PER_BLOCK)
+                launch(LEGACY_DEFAULT_STREAM, config, kernel, *words, count)
+
+    def synchronize(self) -> None:
+        """Returns when all launched work is done; errors of that work are raised here."""
+        from cuda.core import LEGACY_DEFAULT_STREAM
+
+        with self._doing("running programs"):
+            LEGACY_DEFAULT_STREAM.sync()
+
+    def copy_out(self, handle: Handle) -> Bytes:
+        """The contents of ``handle``, after all work launched before."""
+        from cuda.bindings import driver
+
+        host = np.empty(cast(_Allocation, handle).nbytes, np.uint8)
+        if host.nbytes:
+            with self._doing(f"copying {host.nbytes:,} bytes out"):
+                _call(driver.cuMemcpyDtoH, host.ctypes.data, self._address(Pointer(handle)), host.nbytes)
+        return host
+
+    def free(self, handle: Handle) -> None:
+        """Gives device memory back to the allocator. On a lost device there is nothing to give back."""
+        from cuda.core import LEGACY_DEFAULT_STREAM
+
+        self._address(Pointer(handle))
+        if not self._lost:
+            with self._doing("freeing memory"):
+                cast(_Allocation, handle).buffer.close(LEGACY_DEFAULT_STREAM)
+
+    def memory(self) -> Memory:
+        """What is free, with what the allocator holds unused; and the capacity."""
+        from cuda.bindings import driver
+
+        with self._doing("asking for free memory"):
+            free, total = _call(driver.cuMemGetInfo)
+            if self._has_pool:
+                pool = self._device.memory_resource.attributes
+                free += pool.reserved_mem_current - pool.used_mem_current
+        return Memory(free, total)
+
+    def trim(self) -> None:
+        """Waits for launched work, then gives back to the GPU what the allocator holds unused."""
+        from cuda.bindings import driver
+
+        self.synchronize()
+        if self._has_pool:
+            with self._doing("trimming memory"):
+                _call(driver.cuMemPoolTrimTo, self._device.memory_resource.handle, 0)
+
+    def facts(self) -> dict[str, Any]:
+        """Name, capability, driver, and what turned the PTX of its programs into machine code."""
+        return {
+            "name": self.gpu.name,
+            "uuid": self.gpu.uuid,
+            "arch": f"sm_{self.gpu.arch}",
+            "memory": self.gpu.memory,
+            "driver": "{}.{}".format(*self._driver),
+            "loader": self._loader,
+        }
+
+    @property
+    def _has_pool(self) -> bool:
+        """Whether memory is stream-ordered; some virtual GPUs have no memory pools."""
+        return bool(self._device.properties.memory_pools_supported)
+
+    def _kernel(self, program: Program) -> Any:
+        if program.key not in self._kernels:
+            if program.target != self.target:
+                raise ValueError(f"A program for {program.target} cannot run on {self.name}.")
+            self._kernels[program.key] = self._load(program)
+        return self._kernels[program.key]
+
+    def _load(self, program: Program) -> Any:
+        """Machine code from nvJitLink; the driver's compiler is the last resort."""
+        from cuda.core import ObjectCode
+
+        try:
+            cubin = nvjitlink.assemble(program.code, self.gpu.arch, default_cache())
+            self._loader = nvjitlink.version()
+        except DeviceUnavailable as reason:
+            self._loader = f"the driver's PTX compiler, because: {reason}"
+            return ObjectCode.from_ptx(nvjitlink.lowered(program.code)).get_kernel(program.entry)
+        return ObjectCode.from_cubin(cubin).get_kernel(program.entry)
+
+    def _address(self, pointer: Pointer) -> int:
+        allocation = cast(_Allocation, pointer.handle)
+        if allocation.device is not self or allocation.buffer.is_closed:
+            raise DeviceFault(
+                "This handle was freed, or belongs to another device. Each is used where it was made."
+            )
+        return int(allocation.buffer.handle) + pointer.offset
+
+    @contextmanager
+    def _doing(self, what: str) -> Iterator[None]:
+        """Driver calls with this device current; their errors become ours."""
+        if self._lost:
+            raise DeviceLost(self._lost)
+        try:
+            self._device.set_current()
+            yield
+        except _cuda_error() as error:
+            where = f"{what} on {self.gpu.name} ({self.gpu.uuid})"
+            ours = translated(_code_of(error), str(error).rstrip("."), where)
+            if isinstance(ours, DeviceLost):
+                self._lost = str(ours)
+            raise ours from error
+
+
+@dataclass(frozen=True, eq=False)
+class _Allocation:
+    device: CudaDevice
+    buffer: Any
+    nbytes: int
+
+
+def _ask_driver() -> Detected:
+    try:
+        from cuda import bindings
+        from cuda.bindings import driver
+        from cuda.core import Device
+    except ImportError as error:
+        raise CudaUnavailable(
+            f"the Python packages for CUDA are missing ({error}). "
+            "Install them with: pip install gpuspark[cuda12]"
+        ) from error
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as nvidia-smi counts; read by cuInit
+    with _starting():
+        version = divmod(_call(driver.cuDriverGetVersion) // 10, 100)
+    _require(version, int(bindings.__version__.split(".")[0]))
+    with _starting():
+        _call(driver.cuInit, 0)
+        devices = [Device(ordinal) for ordinal in range(_call(driver.cuDeviceGetCount))]
+        gpus = [
+            Gpu(
+                device.device_id, device.name, device.uuid, device.arch, _call(driver.cuDeviceTotalMem, place)
+            )
+            for place, device in enumerate(devices)
+        ]
+    return Detected(version, tuple(gpus))
+
+
+def _require(version: tuple[int, int], packages: int) -> None:
+    if version[0] < packages:
+        raise CudaUnavailable(
+            f"the NVIDIA driver supports CUDA {version[0]}.{version[1]}, and the installed packages are for "
+            f"CUDA {packages}. Update the driver, or: pip install gpuspark[cuda{version[0]}]",
+            DRIVER_TOO_OLD,
+        )
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Driver calls that start CUDA: each failure is a reason why it cannot be used here."""
+    try:
+        yield
+    except _cuda_error() as error:
+        raise unavailable(_code_of(error), str(error)) from error
+    except RuntimeError as error:  # the bindings could not load the driver, or lack a function in it
+        try:
+            ctypes.CDLL("libcuda.so.1")
+        except OSError as missing:
+            raise CudaUnavailable(f"there is no NVIDIA driver on this machine ({missing})") from error
+        raise CudaUnavailable(
+            f"the NVIDIA driver is too old for the installed packages. Update it ({error})", DRIVER_TOO_OLD
+        ) from error
+
+
+def _cuda_error() -> type[Exception]:
+    """cuda-core's error, which its public modules do not export. It only spells the driver's code."""
+    from cuda.core._utils.cuda_utils import CUDAError
+
+    return cast(type[Exception], CUDAError)
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """A call of cuda-bindings: its value or values. A result code is raised as cuda-core raises its own."""
+    try:
+        code, *values = function(*arguments)
+    except ValueError as error:  # a code that these bindings have no name for
+        raise _cuda_error()(f"unknown result: {error}") from error
+    if code:
+        raise _cuda_error()(code.name)
+    return values[0] if len(values) == 1 else values
+
+
+def _code_of(error: Exception) -> int | None:
+    """The driver's result code, which the errors of cuda-core only spell."""
+    from cuda.bindings import driver
+
+    spelled = re.search(r"CUDA_ERROR_\w+|\d+", str(error))
+    if spelled is None:
+        return None
+    return int(spelled[0]) if spelled[0].isdecimal() else int(getattr(driver.CUresult, spelled[0], 0)) or None
+
+
+def _digits(uuid: str) -> str:
+    """``GPU-12345678-90ab…`` as hexadecimal digits alone."""
+    return re.sub(r"^(GPU|MIG)-|-", "", uuid).lower()

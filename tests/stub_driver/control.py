@@ -1,0 +1,110 @@
+"""What a scene asks of the stub, and the launches that run on our emulator."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpuspark.devices.emulator.interpreter import launch
+from gpuspark.devices.emulator.memory import AddressSpace, Buffer
+from gpuspark.devices.emulator.parser import parse
+from gpuspark.devices.emulator.program import Program as LoadedProgram
+from gpuspark.devices.protocol import Program
+from gpuspark.errors import DeviceFault
+
+ILLEGAL_ADDRESS = 700
+EMULATED_BYTES = 1 << 30
+
+_Runner = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_char_p,
+    ctypes.c_uint,
+    ctypes.c_uint,
+    ctypes.POINTER(ctypes.POINTER(ctypes.c_int64)),
+    ctypes.c_int,
+)
+_callbacks: list[object] = []
+"""What the stub may still call: it keeps no reference itself."""
+
+
+class Stub:
+    """The stub in this process. Making one loads the library and calls nothing that a driver has.
+
+    ``geometries`` holds the (grid, block, device) of each launch; ``failures`` what launches raised.
+    """
+
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL("libcuda.so.1")
+        self._library.stub_allocation.restype = ctypes.c_size_t
+        self._library.stub_allocation.argtypes = [
+            ctypes.c_uint64,
+            ctypes.c_int,
+            ctypes.POINTER(ctypes.c_uint64),
+        ]
+        self.geometries: list[tuple[int, int, int]] = []
+        self.failures: list[DeviceFault] = []
+
+    def fail(self, name: str, code: int, every: int = 1) -> None:
+        """From now on each ``every``-th call of ``name`` (``*``: of any) returns ``code``."""
+        self._library.stub_fail(name.encode(), ctypes.c_long(every), code)
+
+    def heal(self) -> None:
+        """Ends :meth:`fail`. A broken context stays broken."""
+        self.fail("", 0, every=0)
+
+    def live(self, device: int = 0) -> int:
+        """Allocations of ``device`` that were not freed."""
+        return int(self._library.stub_live(device))
+
+    def misuses(self) -> int:
+        """What a real driver would have let corrupt memory."""
+        return int(self._library.stub_misuses())
+
+    def run_launches_of(self, program: Program, parameters: int) -> None:
+        """Makes launches run the PTX of ``program``, whose entry has ``parameters`` words."""
+
+        def run(entry: bytes, grid: int, block: int, words: Any, device: int) -> int:
+            self.geometries.append((grid, block, device))
+            values = [words[place][0] for place in range(parameters)]
+            try:
+                self._emulate(program, entry.decode(), grid, block, values, device)
+            except DeviceFault as fault:
+                self.failures.append(fault)
+                return ILLEGAL_ADDRESS
+            return 0
+
+        callback = _Runner(run)
+        _callbacks.append(callback)
+        self._library.stub_set_runner(callback)
+
+    def _emulate(
+        self, program: Program, entry: str, grid: int, block: int, words: list[int], device: int
+    ) -> None:
+        """Runs the launch on copies of the allocations that its words point into, and copies them back."""
+        space = AddressSpace(EMULATED_BYTES, check_uninitialised=False)
+        copies: dict[int, tuple[Buffer, np.ndarray[tuple[int], np.dtype[np.uint8]]]] = {}
+        moved = list(words)
+        for place, word in enumerate(words):
+            start = ctypes.c_uint64()
+            size = self._library.stub_allocation(word, device, ctypes.byref(start))
+            if size:
+                if start.value not in copies:
+                    memory = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(start.value))
+                    buffer = space.allocate(size)
+                    buffer.data[:size] = memory
+                    copies[start.value] = buffer, memory
+                moved[place] = copies[start.value][0].address + word - start.value
+        launch(LoadedProgram(parse(program.code.decode()), space), entry, (grid, 1, 1), (block, 1, 1), moved)
+        for buffer, memory in copies.values():
+            memory[:] = buffer.data[: memory.size]
+
+
+def calls() -> list[str]:
+    """The driver calls of this process so far, from the stub's log, oldest first."""
+    log = Path(os.environ["STUB_LOG"])
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [line.split()[1] for line in lines if line.startswith(f"{os.getpid()} ")]
