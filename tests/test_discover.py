@@ -1,0 +1,104 @@
+"""Discovery: each device is there with its facts, or has a reason that says what to do."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pyspark.resource import ResourceInformation
+from stub_driver import Stage, open_stage, scenes
+
+from gpuspark.devices import discover
+from gpuspark.devices.discover import Capability, Presence, task_address
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return open_stage()
+
+
+@pytest.fixture
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this process knows of its devices is set aside."""
+    monkeypatch.setattr(discover, "_discovered", {})
+
+
+@pytest.mark.parametrize(
+    "scene",
+    [
+        scenes.discovery_is_remembered,
+        scenes.discovery_is_not_remembered_across_a_fork,
+        scenes.a_busy_driver_is_asked_again,
+        scenes.a_limited_address_space_is_a_reason,
+    ],
+    ids=lambda scene: str(scene.__name__),
+)
+def test_cuda(stage: Stage, tmp_path: Path, scene: Callable[[], None]) -> None:
+    stage.play(scene, STUB_LOG=str(tmp_path / "calls"))
+
+
+@pytest.mark.parametrize("module", ["cuda.core", "cuda.bindings"])
+def test_missing_packages(stage: Stage, module: str) -> None:
+    stage.play(scenes.missing_packages_are_a_reason, module)
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_the_other_devices() -> None:
+    found = discover.discover()
+    assert found.python == Presence({"version": platform.python_version()})
+    assert found.cpu == Presence({"cores": os.cpu_count(), "machine": platform.machine()})
+    assert found.emulated.present
+    assert not {"cpu", "emulated", "python"} & set(found.absent())
+
+
+@pytest.mark.parametrize(
+    ("module", "absent", "command"),
+    [
+        ("numba", {"cpu"}, "pip install gpuspark"),
+        ("numba_cuda", {"cuda", "emulated"}, r"pip install gpuspark\[cuda12\]"),
+    ],
+)
+@pytest.mark.usefixtures("forgotten")
+def test_a_missing_compiler(
+    monkeypatch: pytest.MonkeyPatch, module: str, absent: set[str], command: str
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else find(name))
+    reasons = discover.discover().absent()
+    told = {name for name, reason in reasons.items() if re.search(f"is not installed.*{command}$", reason)}
+    assert told == absent
+
+
+def test_it_prints_readably() -> None:
+    capability = Capability(
+        cuda=Presence(reason="there is no NVIDIA driver on this machine"),
+        emulated=Presence({"runs": "PTX"}),
+        cpu=Presence({"cores": 2}),
+        python=Presence(),
+    )
+    assert str(capability).splitlines() == [
+        "cuda      not here: there is no NVIDIA driver on this machine",
+        "emulated  {'runs': 'PTX'}",
+        "cpu       {'cores': 2}",
+        "python    {}",
+    ]
+    assert capability.absent() == {"cuda": "there is no NVIDIA driver on this machine"}
+
+
+@pytest.mark.parametrize(
+    ("resources", "address"),
+    [
+        ({}, None),
+        ({"fpga": ResourceInformation("fpga", ["7"])}, None),
+        ({"gpu": ResourceInformation("gpu", [])}, None),
+        ({"gpu": ResourceInformation("gpu", ["3"])}, "3"),
+        ({"gpu": ResourceInformation("gpu", ["GPU-aabb", "GPU-ccdd"])}, "GPU-aabb"),
+    ],
+)
+def test_the_address_that_spark_gave(resources: dict[str, ResourceInformation], address: str | None) -> None:
+    assert task_address(resources) == address
