@@ -1,1 +1,43 @@
-"""Your PySpark functions, compiled, on the best device present."""
+"""gpuspark: your PySpark functions, compiled, on the best device present.
+
+You decorate a function, call it in PySpark, and each columnar batch goes through a compiled program: on
+the GPU where there is one, else on the CPU, else in plain Python, with the reason for every choice on
+record.
+
+>>> import gpuspark as gs
+>>> @gs.udf("double")
+... def fahrenheit(celsius):
+...     return celsius * 9 / 5 + 32
+>>> fahrenheit(100.0)
+212.0
+
+Three dialects: *scalar* (:func:`udf`: numbers in, a number out), *series* (:func:`pandas_udf`: pandas
+Series, cuDF Series on a GPU) and *batch* (:func:`map_in_arrow`: device-neutral columns). Functions keep
+plain PySpark's values, nulls, types and errors on every device. ``f.explain()`` tells where a function
+would run, and :func:`ledger` where it did. The session flag is ``spark.gpuspark.*``.
+
+Importing this package loads neither Spark nor a compiler.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "udf": "gpuspark.udf",
+    "Plan": "gpuspark.plan",
+    "ledger": "gpuspark.ledger",
+    "Ledger": "gpuspark.ledger",
+}
+
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'gpuspark' has no attribute {name!r}")

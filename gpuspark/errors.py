@@ -7,6 +7,7 @@
     ├── DeclarationError (TypeError)     a decorator used wrongly: found when the function is defined
     ├── CallError (TypeError)            a function called with the wrong columns
     ├── ResultError (ValueError)         a body returned what its declared type cannot hold
+    ├── VerificationError (RuntimeError) a device and plain Python gave two answers
     ├── FallbackError (RuntimeError)     fallback=raise, and the device asked for was not used
     └── DeviceError (RuntimeError)
         ├── DeviceUnavailable            there is no such device here, and why
@@ -46,6 +47,10 @@ class ResultError(GpusparkError, ValueError):
 
 class FallbackError(GpusparkError, RuntimeError):
     """``spark.gpuspark.fallback=raise`` and the device asked for was not used."""
+
+
+class VerificationError(GpusparkError, RuntimeError):
+    """``spark.gpuspark.verify.fraction`` found a row where a device and plain Python differ."""
 
 
 class DeviceError(GpusparkError, RuntimeError):

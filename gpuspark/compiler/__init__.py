@@ -1,1 +1,124 @@
-"""Python function to typed program: CPU machine code or PTX."""
+"""Python function to typed program: machine code for the CPU, or PTX for CUDA.
+
+``source`` finds and verifies a function's syntax tree, ``rewrite`` turns it into portable text over
+``operations``, ``build`` compiles that text for column types. Only ``build`` and ``operations`` import
+Numba, and only when a program is not in the cache: programs, and refusals, are kept on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from gpuspark.compiler.rewrite import Body, rewrite
+from gpuspark.compiler.source import CannotCompile
+from gpuspark.devices.protocol import Program, Target
+from gpuspark.disk_cache import default_cache
+from gpuspark.types import ColumnType
+
+__all__ = ["Body", "CannotCompile", "Request", "compile_program", "rewrite"]
+
+_TOOLS: dict[Target, tuple[str, ...]] = {
+    "cpu": ("numba", "llvmlite"),
+    "ptx": ("numba", "llvmlite", "numba-cuda", "nvidia-cuda-nvcc-cu12", "nvidia-nvvm"),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A body with everything that decides its code."""
+
+    body: Body
+    columns: tuple[ColumnType, ...]
+    result: ColumnType
+    checked: bool
+    """Whether overflow, division by zero and domain errors are noticed (``arithmetic=python``)."""
+    nullable: bool
+    """Whether the body sees nulls, as ``None`` (``nulls="pass"``)."""
+
+    def key(self, target: Target) -> str:
+        """A digest of the body, the types, the target, the tools' versions and our own code."""
+        constants = [(name, _described(value)) for name, value in sorted(self.body.constants.items())]
+        parts = (
+            self.body.text, constants, [str(c) for c in self.columns], str(self.result), self.checked,
+            self.nullable, target, _tools(target), _own_code(),
+        )  # fmt: skip
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+_known: dict[str, Program | CannotCompile] = {}
+
+
+def compile_program(request: Request, target: Target) -> Program:
+    """The program for ``request``: from this process's memory, the cache on disk, or the compiler.
+
+    Raises :class:`CannotCompile` with the reason; a refusal is remembered like a program.
+    """
+    key = request.key(target)
+    found = _known.get(key)
+    if found is None:
+        kept = default_cache().get(key)
+        found = _known[key] = _unpack(kept, target, key) if kept else _build(request, target, key)
+    if isinstance(found, CannotCompile):
+        raise found
+    return found
+
+
+def _build(request: Request, target: Target, key: str) -> Program | CannotCompile:
+    from gpuspark.compiler.build import build
+
+    try:
+        entry, code = build(request, target)
+    except CannotCompile as refusal:
+        if not refusal.lasting:
+            return refusal
+        entry, code = "", str(refusal).encode()
+    payload = entry.encode() + b"\0" + code
+    default_cache().put(key, payload)
+    return _unpack(payload, target, key)
+
+
+def _unpack(payload: bytes, target: Target, key: str) -> Program | CannotCompile:
+    entry, _, code = payload.partition(b"\0")
+    if not entry:
+        return CannotCompile(code.decode())
+    return Program(target, code, entry.decode(), key)
+
+
+def _described(value: Any) -> str:
+    if hasattr(value, "tobytes"):
+        return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+    return f"{type(value).__name__} {value!r}"
+
+
+@cache
+def _tools(target: Target) -> str:
+    words = [f"{name} {_version(name)}" for name in _TOOLS[target]]
+    if target == "cpu":
+        from llvmlite import binding
+
+        words += [binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()]
+    return " ".join(words)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "-"
+
+
+@cache
+def _own_code() -> str:
+    """A digest of this package, so that a newer gpuspark never runs an older one's programs."""
+    digest = hashlib.sha256()
+    for folder in ("gpuspark.compiler", "gpuspark.compiler.operations"):
+        for file in sorted(importlib.resources.files(folder).iterdir(), key=lambda f: f.name):
+            if file.name.endswith(".py"):
+                digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -1,1 +1,39 @@
 """Where programs run: one small protocol, one file for each device."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+from gpuspark.config import Config
+from gpuspark.devices.protocol import Device
+from gpuspark.plan import DeviceName
+
+
+def open_device(name: DeviceName, config: Config, address: str | None = None) -> Device:
+    """The device ``name`` for the running task; the same object for every task of this process.
+
+    ``address`` is the GPU that Spark gave the task. A worker process is reused by tasks with other
+    addresses, so each task asks again.
+    """
+    if name == "cuda":
+        from gpuspark.devices.cuda import select
+
+        return select(address)
+    if name == "emulated":
+        return _emulated(os.getpid(), config.emulated_memory)
+    return _cpu(os.getpid())
+
+
+@cache
+def _cpu(_process: int) -> Device:
+    from gpuspark.devices.cpu import CpuDevice
+
+    return CpuDevice()
+
+
+@cache
+def _emulated(_process: int, capacity: int) -> Device:
+    from gpuspark.devices.emulated import EmulatedDevice
+
+    return EmulatedDevice(capacity)

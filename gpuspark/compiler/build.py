@@ -1,0 +1,192 @@
+"""Program text and column types to machine code for the CPU, or PTX for CUDA.
+
+A program loops over rows (CPU) or has one thread for each (PTX). Its parameters, all 64-bit words: for
+each column the address of its values (a boolean column: of its bits, then the number of the first bit),
+and with ``nulls="pass"`` the address and first bit of its validity; then the addresses of the results
+and of one status byte per row; and the number of rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import numba
+import numpy as np
+from llvmlite import binding
+from numba import types
+from numba.core import errors as numba_errors
+from numba.core import ir
+
+from gpuspark.compiler.operations import mathematics, moments, numbers, values  # noqa: F401  (they register)
+from gpuspark.compiler.operations.registry import REFUSED, enable_cuda, is_boolean, is_float, is_integer, is_optional, stubs
+from gpuspark.compiler.rewrite import ENTRY, OP, ROW, Body
+from gpuspark.compiler.source import CannotCompile
+from gpuspark.devices.protocol import Target
+from gpuspark.types import ColumnType
+
+if TYPE_CHECKING:
+    from gpuspark.compiler import Request
+
+_STATUS = types.CPointer(types.uint8)
+_RESULTS = {
+    "boolean": types.uint8, "date": moments.DATE, "timestamp": moments.TIMESTAMP, "interval": moments.DURATION,
+}  # fmt: skip
+_LOADS = {
+    "integer": "np.int64({data}[i])", "float": "np.float64({data}[i])", "date": "{op}date({data}[i], row)",
+    "timestamp": "{op}timestamp({data}[i], row)", "interval": "{op}duration({data}[i], row)",
+    "boolean": "{op}bit({data}, {data}_bit + i, row)",
+}  # fmt: skip
+
+
+def build(request: Request, target: Target) -> tuple[str, bytes]:
+    """The entry's name and the code. Raises :class:`CannotCompile` with what the compiler refused."""
+    text = program_text(request.columns, target, nullable=request.nullable)
+    signature = types.void(*_parameters(request.columns, request.result, nullable=request.nullable))
+    compile_text = _machine_code if target == "cpu" else _ptx
+    try:
+        return compile_text(request.body, text, signature, request.checked)
+    except numba_errors.NumbaError as error:
+        raise CannotCompile(_refusal(error)) from error
+
+
+def program_text(columns: Sequence[ColumnType], target: Target, *, nullable: bool) -> str:
+    """The loop, or the thread, around a body."""
+    arguments: list[str] = []
+    loads: list[str] = []
+    for n, column in enumerate(columns):
+        data = f"data{n}"
+        arguments += [data, f"{data}_bit"] if column.kind == "boolean" else [data]
+        load = _LOADS[column.kind].format(data=data, op=OP)
+        if nullable:
+            arguments += [f"valid{n}", f"valid{n}_bit"]
+            load = f"{OP}nullable({load}, {OP}bit(valid{n}, valid{n}_bit + i, row), row)"
+        loads.append(load)
+    work = [
+        "row = (status, i)",
+        "status[i] = 0",
+        f"{OP}store(out, {ENTRY}({', '.join([*loads, 'row'])}), row)",
+    ]
+    head = f"def program({', '.join([*arguments, 'out', 'status', 'count'])}):"
+    if target == "cpu":
+        lines = [head, "    for i in range(count):", *(f"        {line}" for line in work)]
+    else:
+        lines = [head, "    i = cuda.grid(1)", "    if i < count:", *(f"        {line}" for line in work)]
+    return "\n".join(lines)
+
+
+def _parameters(columns: Sequence[ColumnType], result: ColumnType, *, nullable: bool) -> Iterator[Any]:
+    for column in columns:
+        if column.kind == "boolean":
+            yield from (_STATUS, types.int64)
+        else:
+            name = "float" if column.kind == "float" else "int"
+            yield types.CPointer(getattr(types, f"{name}{column.bits}"))
+        if nullable:
+            yield from (_STATUS, types.int64)
+    default = getattr(types, f"{'float' if result.kind == 'float' else 'int'}{result.bits}", None)
+    yield from (types.CPointer(_RESULTS.get(result.kind, default)), _STATUS, types.int64)
+
+
+def _namespace(body: Body, text: str, checked: bool, jit: Callable[..., Any]) -> dict[str, Any]:
+    """Executes the text of a program. Its functions see each other compiled by ``jit``."""
+    operations = (*body.operations, "store", "bit", "nullable", "date", "timestamp", "duration")
+    scope: dict[str, Any] = {"np": np, **body.constants}
+    scope |= {OP + name: stub for name, stub in stubs(operations, checked).items()}
+    exec(compile(body.text, "<gpuspark body>", "exec"), scope)
+    for name in [n for n in scope if re.fullmatch(r"_gs_f\d+", n)]:
+        scope[name] = jit(scope[name])
+    exec(compile(text, "<gpuspark program>", "exec"), scope)
+    return scope
+
+
+def _machine_code(body: Body, text: str, signature: Any, checked: bool) -> tuple[str, bytes]:
+    """An object file for this machine's processor, with one plain function and no call into Python."""
+    scope = _namespace(body, text, checked, numba.njit(error_model="numpy"))
+    options: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    dispatcher = numba.njit(signature, **options)(scope["program"])
+    compiled = dispatcher.overloads[dispatcher.signatures[0]]
+    _refuse_mixed(scope)
+    module = binding.parse_assembly(compiled.library.get_llvm_str())
+    machine = binding.Target.from_default_triple().create_target_machine(
+        cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=3, reloc="pic"
+    )
+    return compiled.fndesc.llvm_func_name, machine.emit_object(module)
+
+
+def _ptx(body: Body, text: str, signature: Any, checked: bool) -> tuple[str, bytes]:
+    """PTX for the oldest architecture of the installed tool kit, which newer ones load too. Contraction
+    to fused multiply-add is off: ``x * y + z`` must give what Python gives."""
+    try:
+        enable_cuda()
+        from numba import cuda
+        from numba.cuda import compiler, dispatcher
+    except ImportError as error:
+        refusal = CannotCompile(f"NVIDIA's compiler is not installed ({error}): pip install 'gpuspark[cuda12]'")
+        refusal.lasting = False
+        raise refusal from None
+    oldest = SimpleNamespace(compute_capability=baseline())
+    scope = {**_namespace(body, text, checked, cuda.jit(device=True)), "cuda": cuda}
+    exec(compile(text, "<gpuspark program>", "exec"), scope)
+    with mock.patch.object(dispatcher, "get_current_device", lambda: oldest):  # it asks for a GPU otherwise
+        compiled = compiler.compile_cuda(
+            scope["program"], types.void, signature.args, cc=baseline(), nvvm_options={"opt": 3, "fma": False}
+        )
+        library = compiled.library
+        entry = library.get_function(compiled.fndesc.llvm_func_name)
+        library._entry_name = entry.name
+        compiler.kernel_fixup(entry, False)
+        (ptx,) = library.get_asm_strs(cc=baseline())
+    _refuse_mixed(scope)
+    return entry.name, ptx.encode()
+
+
+def baseline() -> tuple[int, int]:
+    """The oldest compute capability that PTX is made for: 7.0 with CUDA 12, 7.5 from CUDA 13 on."""
+    from numba.cuda.cudadrv import nvrtc
+
+    lowest = nvrtc.get_lowest_supported_cc()
+    return max((7, 0), (lowest[0], lowest[1]))
+
+
+def _refuse_mixed(scope: dict[str, Any]) -> None:
+    """Numba lets a name be an integer on one path and a float on another, by making both floats; in Python
+    each path keeps its own type, and so its own results beyond 2**53. Such a body is not compiled."""
+    for name in [n for n in scope if re.fullmatch(r"_gs_f\d+", n)]:
+        for overload in scope[name].overloads.values():
+            notes = overload.type_annotation
+            for block in notes.blocks.values():
+                for statement in block.find_insts(ir.Assign):
+                    _refuse_if_mixed(statement, notes.typemap, name == ENTRY)
+
+
+def _refuse_if_mixed(statement: Any, typed: Any, in_entry: bool) -> None:
+    value = statement.value
+    returns = isinstance(value, ir.Expr) and value.op == "cast"
+    source = value.value if returns else value
+    if not isinstance(source, ir.Var) or (returns and in_entry):
+        return
+    have, want = typed[source.name], typed[statement.target.name]
+    want = want.type if is_optional(want) else want
+    literal = isinstance(have, types.Literal)
+    if (is_integer(have) and is_float(want) and not literal) or (is_boolean(have) and not is_boolean(want)):
+        name = statement.target.name.split(".")[0]
+        spoken = "the result" if name.startswith("$") else repr(name)
+        raise CannotCompile(f"{spoken} is {_KINDS[is_boolean(have)]} on one path and {want} on another")
+
+
+_KINDS = {True: "a boolean", False: "an integer"}
+
+
+def _refusal(error: BaseException) -> str:
+    """The reason inside a message of Numba's: our own where an operation gave one, else its first line."""
+    text = str(error)
+    ours = re.search(f"{REFUSED}(.*?){REFUSED}", text)
+    if ours:
+        return ours.group(1)
+    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(("Failed in", "During:", "There are", "-", ">>>"))]
+    return f"Numba: {(telling or lines)[0]}"

@@ -1,0 +1,124 @@
+"""Dates, timestamps and their differences: comparison and difference, as Python's ``datetime`` has them.
+
+A date is a number of days, a timestamp and a difference a number of microseconds, each in 64 bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from gpuspark.compiler.operations.registry import (
+    FLAGGED,
+    is_duration,
+    is_moment,
+    operation,
+    reinterpret,
+)
+
+DATE = types.NPDatetime("D")
+TIMESTAMP = types.NPDatetime("us")
+DURATION = types.NPTimedelta("us")
+_DAY = 86_400_000_000
+_EXACT = 2**53
+
+
+as_date = reinterpret("as_date", DATE)
+as_timestamp = reinterpret("as_timestamp", TIMESTAMP)
+as_duration = reinterpret("as_duration", DURATION)
+as_int = reinterpret("as_int", types.int64)
+
+
+@operation
+def date(_checked: bool, a: Any, row: Any) -> Any:
+    return lambda a, row: as_date(np.int64(a))
+
+
+@operation
+def timestamp(_checked: bool, a: Any, row: Any) -> Any:
+    return lambda a, row: as_timestamp(np.int64(a))
+
+
+@operation
+def duration(_checked: bool, a: Any, row: Any) -> Any:
+    return lambda a, row: as_duration(np.int64(a))
+
+
+def add(a: Any, b: Any) -> Any:
+    if not (is_duration(a) and is_duration(b)):
+        return None
+
+    def total(a, b, row):
+        x, y = as_int(a), as_int(b)
+        total = x + y
+        if ((x ^ total) & (y ^ total)) < 0:
+            row[0][row[1]] = FLAGGED
+        return as_duration(total)
+
+    return total
+
+
+def sub(a: Any, b: Any) -> Any:
+    if is_moment(a) and a == b:
+        scale = _DAY if a == DATE else 1
+
+        def between(a, b, row):
+            return as_duration((as_int(a) - as_int(b)) * scale)
+
+        return between
+    if not (is_duration(a) and is_duration(b)):
+        return None
+
+    def difference(a, b, row):
+        x, y = as_int(a), as_int(b)
+        left = x - y
+        if ((x ^ y) & (x ^ left)) < 0:
+            row[0][row[1]] = FLAGGED
+        return as_duration(left)
+
+    return difference
+
+
+def neg(a: Any) -> Any:
+    return (lambda a, row: as_duration(-as_int(a))) if is_duration(a) else None
+
+
+def compare(relation: Any, a: Any, b: Any) -> Any:
+    if a != b or not (is_moment(a) or is_duration(a)):
+        return None
+    return lambda a, b, row: relation(as_int(a), as_int(b))
+
+
+def truth() -> Any:
+    return lambda a, row: as_int(a) != 0
+
+
+@operation
+def days(_checked: bool, a: Any, row: Any) -> Any:
+    return (lambda a, row: as_int(a) // _DAY) if is_duration(a) else None
+
+
+@operation
+def seconds(_checked: bool, a: Any, row: Any) -> Any:
+    return (lambda a, row: as_int(a) % _DAY // 1_000_000) if is_duration(a) else None
+
+
+@operation
+def microseconds(_checked: bool, a: Any, row: Any) -> Any:
+    return (lambda a, row: as_int(a) % 1_000_000) if is_duration(a) else None
+
+
+@operation
+def total_seconds(_checked: bool, a: Any, row: Any) -> Any:
+    if not is_duration(a):
+        return None
+
+    def quotient(a, row):
+        whole = as_int(a)
+        if abs(np.float64(whole)) > _EXACT:
+            row[0][row[1]] = FLAGGED
+        return np.float64(whole) / 1e6
+
+    return quotient

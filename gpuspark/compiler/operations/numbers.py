@@ -1,0 +1,369 @@
+"""Python's arithmetic and comparisons on booleans, whole numbers and floats.
+
+Whole numbers have 64 bits here and no bound in Python; floats are IEEE doubles in both.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from gpuspark.compiler.operations import moments
+from gpuspark.compiler.operations.registry import (
+    FLAGGED,
+    is_boolean,
+    is_float,
+    is_integer,
+    is_number,
+    operation,
+    primitive,
+)
+
+_MIN = -(2**63)
+_EXACT = 2**53
+"""Up to here a whole number and its float are equal."""
+_WIDE = 9.2e18
+"""A float product below this leaves room for rounding under 2**63."""
+
+
+fmod = primitive("fmod", lambda x, y: lambda x, y: np.fmod(x, y))
+floor = primitive("floor", lambda x: lambda x: np.floor(x))
+
+
+@operation
+def add(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    if is_integer(a) and is_integer(b):
+
+        def whole(a, b, row):
+            x, y = np.int64(a), np.int64(b)
+            total = x + y
+            if checked and ((x ^ total) & (y ^ total)) < 0:
+                row[0][row[1]] = FLAGGED
+            return total
+
+        return whole
+    if is_number(a) and is_number(b):
+        return lambda a, b, row: np.float64(a) + np.float64(b)
+    return moments.add(a, b)
+
+
+@operation
+def sub(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    if is_integer(a) and is_integer(b):
+
+        def whole(a, b, row):
+            x, y = np.int64(a), np.int64(b)
+            difference = x - y
+            if checked and ((x ^ y) & (x ^ difference)) < 0:
+                row[0][row[1]] = FLAGGED
+            return difference
+
+        return whole
+    if is_number(a) and is_number(b):
+        return lambda a, b, row: np.float64(a) - np.float64(b)
+    return moments.sub(a, b)
+
+
+@operation
+def mul(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    if is_integer(a) and is_integer(b):
+
+        def whole(a, b, row):
+            x, y = np.int64(a), np.int64(b)
+            if checked and abs(np.float64(x) * np.float64(y)) > _WIDE:
+                row[0][row[1]] = FLAGGED
+            return x * y
+
+        return whole
+    if is_number(a) and is_number(b):
+        return lambda a, b, row: np.float64(a) * np.float64(b)
+    return None
+
+
+@operation
+def truediv(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    if not (is_number(a) and is_number(b)):
+        return None
+    both_whole = is_integer(a) and is_integer(b)
+
+    def divide(a, b, row):
+        x, y = np.float64(a), np.float64(b)
+        if checked and (y == 0.0 or (both_whole and (abs(x) > _EXACT or abs(y) > _EXACT))):
+            row[0][row[1]] = FLAGGED
+            return 1.0
+        return x / y
+
+    return divide
+
+
+@operation
+def floordiv(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    if is_integer(a) and is_integer(b):
+
+        def whole(a, b, row):
+            x, y = np.int64(a), np.int64(b)
+            if y == 0:
+                if checked:
+                    row[0][row[1]] = FLAGGED
+                return np.int64(0)
+            if y == -1:
+                if checked and x == _MIN:
+                    row[0][row[1]] = FLAGGED
+                return np.int64(0) - x
+            return x // y
+
+        return whole
+    if is_number(a) and is_number(b):
+
+        def real(a, b, row):
+            x, y = np.float64(a), np.float64(b)
+            if y == 0.0:
+                if checked:
+                    row[0][row[1]] = FLAGGED
+                    return 1.0
+                return x / y
+            rest = fmod(x, y)
+            quotient = (x - rest) / y
+            if rest != 0.0 and (y < 0.0) != (rest < 0.0):
+                quotient -= 1.0
+            if quotient == 0.0:
+                return math.copysign(0.0, x / y)
+            whole = floor(quotient)
+            if quotient - whole > 0.5:
+                return whole + 1.0
+            return whole
+
+        return real
+    return None
+
+
+@operation
+def mod(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    if is_integer(a) and is_integer(b):
+
+        def whole(a, b, row):
+            x, y = np.int64(a), np.int64(b)
+            if y == 0:
+                if checked:
+                    row[0][row[1]] = FLAGGED
+                return np.int64(0)
+            if y == -1:
+                return np.int64(0)
+            return x % y
+
+        return whole
+    if is_number(a) and is_number(b):
+
+        def real(a, b, row):
+            x, y = np.float64(a), np.float64(b)
+            if y == 0.0:
+                if checked:
+                    row[0][row[1]] = FLAGGED
+                return math.nan
+            rest = fmod(x, y)
+            if rest == 0.0:
+                return math.copysign(0.0, y)
+            if (y < 0.0) != (rest < 0.0):
+                rest += y
+            return rest
+
+        return real
+    return None
+
+
+@operation
+def pow(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    if is_integer(a) and is_integer(b):
+        return _whole_power(checked)
+    if is_number(a) and is_number(b):
+
+        def real(a, b, row):
+            x, y = np.float64(a), np.float64(b)
+            if checked:
+                if x < 0.0 and y != floor(y) and abs(y) < _WIDE:
+                    row[0][row[1]] = FLAGGED  # a complex number in Python
+                    return 1.0
+                if x == 0.0 and y < 0.0:
+                    row[0][row[1]] = FLAGGED
+                    return 1.0
+            power = math.pow(x, y)
+            if checked and math.isinf(power) and math.isfinite(x) and math.isfinite(y):
+                row[0][row[1]] = FLAGGED
+            return power
+
+        return real
+    return None
+
+
+def _whole_power(checked: bool) -> Any:
+    """By squaring. In Python a negative exponent gives a float, which has no place here."""
+
+    def whole(a, b, row):
+        base, exponent = np.int64(a), np.int64(b)
+        if exponent < 0:
+            if checked:
+                row[0][row[1]] = FLAGGED
+            return np.int64(0)
+        power = np.int64(1)
+        size = 1.0  # |power|, as a float
+        span = abs(np.float64(base))
+        while exponent > 0:
+            if exponent & 1:
+                power *= base
+                size *= span
+            exponent >>= 1
+            if exponent > 0:
+                base *= base
+                span *= span
+        if checked and not size < _WIDE:
+            row[0][row[1]] = FLAGGED
+        return power
+
+    return whole
+
+
+@operation
+def neg(checked: bool, a: Any, row: Any) -> Any:
+    if is_integer(a):
+
+        def whole(a, row):
+            x = np.int64(a)
+            if checked and x == _MIN:
+                row[0][row[1]] = FLAGGED
+            return np.int64(0) - x
+
+        return whole
+    if is_float(a):
+        return lambda a, row: -np.float64(a)
+    return moments.neg(a)
+
+
+@operation
+def abs_(checked: bool, a: Any, row: Any) -> Any:
+    if is_integer(a):
+
+        def whole(a, row):
+            x = np.int64(a)
+            if checked and x == _MIN:
+                row[0][row[1]] = FLAGGED
+            return np.int64(0) - x if x < 0 else x
+
+        return whole
+    return (lambda a, row: math.fabs(np.float64(a))) if is_float(a) else None
+
+
+@operation
+def pos(checked: bool, a: Any, row: Any) -> Any:
+    if is_integer(a):
+        return lambda a, row: np.int64(a)
+    return (lambda a, row: np.float64(a)) if is_float(a) else None
+
+
+@operation
+def invert(checked: bool, a: Any, row: Any) -> Any:
+    return (lambda a, row: ~np.int64(a)) if is_integer(a) else None
+
+
+@operation
+def and_(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    if is_boolean(a) and is_boolean(b):
+        return lambda a, b, row: bool(a) & bool(b)
+    return (lambda a, b, row: np.int64(a) & np.int64(b)) if is_integer(a) and is_integer(b) else None
+
+
+@operation
+def or_(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    if is_boolean(a) and is_boolean(b):
+        return lambda a, b, row: bool(a) | bool(b)
+    return (lambda a, b, row: np.int64(a) | np.int64(b)) if is_integer(a) and is_integer(b) else None
+
+
+@operation
+def xor(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    if is_boolean(a) and is_boolean(b):
+        return lambda a, b, row: bool(a) ^ bool(b)
+    return (lambda a, b, row: np.int64(a) ^ np.int64(b)) if is_integer(a) and is_integer(b) else None
+
+
+@operation
+def lshift(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    if not (is_integer(a) and is_integer(b)):
+        return None
+
+    def shift(a, b, row):
+        x, places = np.int64(a), np.int64(b)
+        if places < 0 or places > 63:
+            if checked and (places < 0 or x != 0):
+                row[0][row[1]] = FLAGGED
+            return np.int64(0)
+        shifted = x << places
+        if checked and (shifted >> places) != x:
+            row[0][row[1]] = FLAGGED
+        return shifted
+
+    return shift
+
+
+@operation
+def rshift(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    if not (is_integer(a) and is_integer(b)):
+        return None
+
+    def shift(a, b, row):
+        x, places = np.int64(a), np.int64(b)
+        if places < 0:
+            if checked:
+                row[0][row[1]] = FLAGGED
+            return np.int64(0)
+        return x >> min(places, np.int64(63))
+
+    return shift
+
+
+@operation
+def min_(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    """``min(a, b)``: the first unless the second is less, so the order decides about NaN and -0.0."""
+    if is_integer(a) and is_integer(b) and is_boolean(a) == is_boolean(b):
+        return lambda a, b, row: b if b < a else a
+    if is_float(a) and is_float(b):
+        return lambda a, b, row: b if b < a else a
+    return None
+
+
+@operation
+def max_(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    if is_integer(a) and is_integer(b) and is_boolean(a) == is_boolean(b):
+        return lambda a, b, row: b if b > a else a
+    if is_float(a) and is_float(b):
+        return lambda a, b, row: b if b > a else a
+    return None
+
+
+def _comparison(name: str, relation: Any) -> None:
+    """Registers one comparison. Python compares a whole number with a float exactly."""
+
+    def choose(checked: bool, a: Any, b: Any, row: Any) -> Any:
+        if is_integer(a) and is_integer(b):
+            return lambda a, b, row: relation(np.int64(a), np.int64(b))
+        if is_float(a) and is_float(b):
+            return lambda a, b, row: relation(np.float64(a), np.float64(b))
+        if is_number(a) and is_number(b):
+            first_is_whole = is_integer(a)
+
+            def mixed(a, b, row):
+                if checked and abs(np.float64(a if first_is_whole else b)) >= _EXACT:
+                    row[0][row[1]] = FLAGGED
+                return relation(np.float64(a), np.float64(b))
+
+            return mixed
+        return moments.compare(relation, a, b)
+
+    choose.__name__ = name
+    operation(choose)
+
+
+for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
+    _comparison(_name, getattr(operator, _name))

@@ -1,0 +1,164 @@
+"""The table of operations, and how one of them reaches Numba's compilers.
+
+An implementation's last parameter is ``row``: the pair (status bytes, row number). Writing
+``FLAGGED`` to a row's status byte asks for the row to be computed again by Python.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types as python_types
+from collections.abc import Callable
+from typing import Any
+
+from numba import extending, types
+from numba.core import errors
+
+NULL_RESULT = 1
+FLAGGED = 2
+REFUSED = "\u00a6"
+"""Stands around a reason inside the compiler's own, longer, message."""
+
+Choose = Callable[..., Callable[..., Any] | None]
+_STUBS: dict[tuple[str, bool], Callable[..., Any]] = {}
+_FOR_CUDA: list[Callable[[Any, Any], None]] = []
+"""What is still to be registered with the CUDA compiler, given its ``extending`` and ``libdevice``.
+Importing that compiler takes seconds, which programs for the CPU do not pay."""
+
+
+def _stub(name: str) -> Callable[..., Any]:
+    def stub(*arguments: Any) -> Any:
+        raise RuntimeError("operations exist in compiled programs only")
+
+    return python_types.FunctionType(stub.__code__, {}, name)
+
+
+def operation(choose: Choose) -> Choose:
+    """Registers ``choose(checked, *types)`` under its own name, for both arithmetic modes."""
+    for checked in (True, False):
+        stub = _stub(f"{choose.__name__.strip('_')}_{'checked' if checked else 'native'}")
+        explained = _explained(stub, functools.partial(choose, checked))
+        extending.overload(stub)(explained)
+        _FOR_CUDA.append(lambda cuda, _, stub=stub, explained=explained: cuda.overload(stub)(explained))
+        _STUBS[choose.__name__.strip("_"), checked] = stub
+    return choose
+
+
+def primitive(name: str, cpu: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of floats that NVIDIA's libdevice has under ``name``, and the CPU as ``cpu``."""
+    stub = _stub(name)
+    extending.overload(stub)(cpu)
+
+    def for_cuda(cuda: Any, libdevice: Any) -> None:
+        device = getattr(libdevice, name)
+        one = len(inspect.signature(cpu).parameters) == 1
+        cuda.overload(stub)((lambda x: lambda x: device(x)) if one else (lambda x, y: lambda x, y: device(x, y)))
+
+    _FOR_CUDA.append(for_cuda)
+    return stub
+
+
+def reinterpret(name: str, to: Any) -> Callable[..., Any]:
+    """A function that gives the same 64 bits the type ``to``."""
+
+    def typed(_context: Any, a: Any) -> Any:
+        return to(a), lambda _context, _builder, _signature, arguments: arguments[0]
+
+    return _intrinsic(name, typed)
+
+
+def _intrinsic(name: str, typed: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of one argument that is a few instructions of LLVM's, with either compiler."""
+    stub = _stub(name)
+
+    def register(compiler: Any) -> None:
+        inserted = compiler.intrinsic(typed)
+        compiler.overload(stub)(lambda a: lambda a: inserted(a))
+
+    register(extending)
+    _FOR_CUDA.append(lambda cuda, _: register(cuda))
+    return stub
+
+
+def _present(_context: Any, a: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.make_helper(builder, signature.args[0], value=arguments[0]).data
+
+    return a.type(a), code
+
+
+present = _intrinsic("present", _present)
+"""The value of an optional, which the caller knows not to be ``None``, or does not use if it is."""
+
+
+def enable_cuda() -> None:
+    """Registers everything with the CUDA compiler, once. Raises ``ImportError`` where there is none."""
+    from numba.cuda import extending as cuda_extending
+    from numba.cuda import libdevice
+
+    while _FOR_CUDA:
+        _FOR_CUDA.pop()(cuda_extending, libdevice)
+
+
+def stubs(names: tuple[str, ...], checked: bool) -> dict[str, Callable[..., Any]]:
+    """What the operations called ``names`` are bound to in a program's text."""
+    return {name: _STUBS[name, checked] for name in names}
+
+
+def _explained(stub: Callable[..., Any], choose: Callable[..., Any]) -> Callable[..., Any]:
+    """``choose``, with a reason that a reader understands where there is no implementation."""
+
+    def explained(*kinds: Any) -> Callable[..., Any]:
+        found = choose(*kinds)
+        if found is None:
+            operands = " and ".join(_spoken(kind) for kind in kinds[:-1])
+            raise errors.TypingError(f"{REFUSED}{stub.__name__.rsplit('_', 1)[0]} of {operands}{REFUSED}")
+        return found
+
+    parameters = [p.replace(annotation=p.empty) for p in inspect.signature(choose).parameters.values()]
+    explained.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return explained
+
+
+def _spoken(kind: Any) -> str:
+    words = ((is_boolean, "a boolean"), (is_integer, "an integer"), (is_float, "a float"), (is_none, "None"),
+             (is_moment, "a date or timestamp"), (is_duration, "a time difference"))  # fmt: skip
+    return next((word for test, word in words if test(kind)), str(kind))
+
+
+# --- the kinds of Numba's types, as Python sees them
+
+
+def is_boolean(kind: Any) -> bool:
+    return isinstance(kind, types.Boolean | types.BooleanLiteral)
+
+
+def is_integer(kind: Any) -> bool:
+    """Python's ``bool`` is an ``int`` too."""
+    return isinstance(kind, types.Integer) or is_boolean(kind)
+
+
+def is_float(kind: Any) -> bool:
+    return isinstance(kind, types.Float)
+
+
+def is_number(kind: Any) -> bool:
+    return is_integer(kind) or is_float(kind)
+
+
+def is_optional(kind: Any) -> bool:
+    return isinstance(kind, types.Optional)
+
+
+def is_none(kind: Any) -> bool:
+    return isinstance(kind, types.NoneType)
+
+
+def is_moment(kind: Any) -> bool:
+    """A date or a timestamp."""
+    return isinstance(kind, types.NPDatetime)
+
+
+def is_duration(kind: Any) -> bool:
+    return isinstance(kind, types.NPTimedelta)

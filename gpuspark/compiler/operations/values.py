@@ -1,0 +1,215 @@
+"""Loading, storing, nulls, truth and control: what surrounds the arithmetic of a body."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from gpuspark.compiler.operations import moments
+from gpuspark.compiler.operations.registry import (
+    FLAGGED,
+    NULL_RESULT,
+    is_boolean,
+    is_duration,
+    is_float,
+    is_integer,
+    is_none,
+    is_number,
+    is_optional,
+    operation,
+    present,
+    stubs,
+)
+
+
+@operation
+def some(checked: bool, a: Any, row: Any) -> Any:
+    """``a`` where Python needs a value. ``None`` raises there: the row is marked, in both modes."""
+    if not is_optional(a):
+        return None if is_none(a) else lambda a, row: a
+
+    def unwrap(a, row):
+        if a is None:
+            row[0][row[1]] = FLAGGED
+        return present(a)
+
+    return unwrap
+
+
+@operation
+def truth(checked: bool, a: Any, row: Any) -> Any:
+    if is_none(a):
+        return lambda a, row: False
+    if is_optional(a) and is_number(a.type):
+        return lambda a, row: False if a is None else present(a) != 0
+    if is_duration(a):
+        return moments.truth()
+    return (lambda a, row: a != 0) if is_number(a) else None
+
+
+@operation
+def fail(checked: bool, row: Any) -> Any:
+    """``raise``: Python raises it."""
+
+    def mark(row):
+        row[0][row[1]] = FLAGGED
+
+    return mark
+
+
+@operation
+def stopped(checked: bool, row: Any) -> Any:
+    """Whether the row is marked: a marked row leaves its loops, which might not end otherwise."""
+    return lambda row: row[0][row[1]] != 0
+
+
+@operation
+def index(checked: bool, a: Any, row: Any) -> Any:
+    return (lambda a, row: np.int64(a)) if is_integer(a) else None
+
+
+@operation
+def step(checked: bool, a: Any, row: Any) -> Any:
+    """The step of a range: zero raises in Python."""
+
+    def nonzero(a, row):
+        if a == 0:
+            row[0][row[1]] = FLAGGED
+            return np.int64(1)
+        return np.int64(a)
+
+    return nonzero if is_integer(a) else None
+
+
+@operation
+def len_(checked: bool, a: Any, row: Any) -> Any:
+    return (lambda a, row: len(a)) if isinstance(a, types.BaseTuple | types.Array) else None
+
+
+@operation
+def item(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    """``a[b]`` of a tuple of one type or of an array; an index out of range raises in Python."""
+
+    def of_sequence(a, b, row):
+        i = np.int64(b)
+        if i < 0:
+            i += len(a)
+        if i < 0 or i >= len(a):
+            row[0][row[1]] = FLAGGED
+            return a[0]
+        return a[i]
+
+    def of_matrix(a, b, row):
+        i, j = np.int64(b[0]), np.int64(b[1])
+        if i < 0:
+            i += a.shape[0]
+        if j < 0:
+            j += a.shape[1]
+        if i < 0 or i >= a.shape[0] or j < 0 or j >= a.shape[1]:
+            row[0][row[1]] = FLAGGED
+            return a[0, 0]
+        return a[i, j]
+
+    if isinstance(a, types.Array) and a.ndim == 2:
+        pair = isinstance(b, types.UniTuple) and b.count == 2 and is_integer(b.dtype)
+        return of_matrix if pair else None
+    one_type = isinstance(a, types.UniTuple) or (isinstance(a, types.Array) and a.ndim == 1)
+    return of_sequence if one_type and is_integer(b) else None
+
+
+# --- between columns and values
+
+
+@operation
+def bit(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    """Bit ``b`` of the bytes at ``a``, least significant first, as in Arrow's bitmaps."""
+    return lambda a, b, row: (a[b >> 3] >> (b & 7)) & 1 != 0
+
+
+@operation
+def nullable(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    """The value ``a`` if ``b``, else ``None``."""
+
+    def choose(a, b, row):
+        if b:
+            return a
+        return None
+
+    return choose
+
+
+@operation
+def store(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    """Writes the result ``b`` to its row of the column ``a``; ``None`` makes the row null."""
+    write_value = stubs(("write",), checked)["write"]
+
+    def null(a, b, row):
+        row[0][row[1]] |= NULL_RESULT
+
+    def optional(a, b, row):
+        if b is None:
+            row[0][row[1]] |= NULL_RESULT
+        else:
+            write_value(a, present(b), row)
+
+    def plain(a, b, row):
+        write_value(a, b, row)
+
+    return null if is_none(b) else optional if is_optional(b) else plain
+
+
+@operation
+def write(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    """The table of what a body may return for each declared type (``gpuspark.values`` has Python's side).
+    A value that the column cannot hold is marked, in both modes: Python converts it, or raises."""
+    to = a.dtype
+    if to == types.uint8:  # a boolean column: no other has unsigned bytes
+
+        def boolean(a, b, row):
+            a[row[1]] = 1 if b != 0 else 0
+
+        return boolean if is_number(b) else None
+    if is_float(to) and is_number(b):
+        return _write_float(to, b)
+    if is_integer(to) and is_number(b) and not is_boolean(b):
+        return _write_integer(to, b)
+    if to == b and not is_integer(to):
+
+        def same(a, b, row):
+            a[row[1]] = b
+
+        return same
+    return None
+
+
+def _write_float(to: Any, kind: Any) -> Any:
+    exact = 2**53 if to.bitwidth == 64 else 2**24
+    whole = is_integer(kind)
+
+    def real(a, b, row):
+        if whole and abs(np.float64(b)) > exact:
+            row[0][row[1]] = FLAGGED
+        a[row[1]] = b
+
+    return real
+
+
+def _write_integer(to: Any, kind: Any) -> Any:
+    low, high = -(2 ** (to.bitwidth - 1)), 2 ** (to.bitwidth - 1)
+
+    def whole(a, b, row):
+        if b < low or b > high - 1:
+            row[0][row[1]] = FLAGGED
+        else:
+            a[row[1]] = b
+
+    def truncated(a, b, row):
+        if not (b > low - 1.0 and b < high) or math.isnan(b):
+            row[0][row[1]] = FLAGGED
+        else:
+            a[row[1]] = np.int64(b)
+
+    return truncated if is_float(kind) else whole

@@ -1,0 +1,563 @@
+"""A Python function to portable program text: the same function, with every operation that Python and
+a processor may disagree on spelled as a call of an operation of ours.
+
+``a / b`` becomes ``_gs_truediv(a, b, _gs_row)``: the operation computes the quotient, or marks the row
+where Python would raise; a marked row is computed again by Python itself. Types are not known yet, so
+one text serves every column type, both arithmetic modes, the CPU and CUDA. Captured numbers, tuples
+and small arrays become named constants; functions that the body calls are rewritten with it.
+
+What is not listed here is not compiled: the reason names the construct, the file and the line.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import math
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gpuspark.compiler.flow import unset_reads
+from gpuspark.compiler.nullness import maybe_null
+from gpuspark.compiler.source import CannotCompile, Source, Unresolved, read
+
+ROW = "_gs_row"
+ENTRY = "_gs_f0"
+OP = "_gs_op_"
+_MOST_ARRAY_BYTES = 16384
+
+_BINARY = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv", ast.FloorDiv: "floordiv",
+    ast.Mod: "mod", ast.Pow: "pow", ast.LShift: "lshift", ast.RShift: "rshift",
+    ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor",
+}  # fmt: skip
+_UNARY = {ast.USub: "neg", ast.UAdd: "pos", ast.Invert: "invert"}
+_COMPARE = {ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge"}
+_BUILTINS = {abs: "abs", int: "int", float: "float", bool: "truth", pow: "pow", len: "len"}
+_MATH = (
+    "sqrt exp expm1 log log10 log2 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh "
+    "erf erfc gamma lgamma fabs floor ceil trunc degrees radians isnan isinf isfinite "
+    "atan2 hypot copysign fmod pow"
+).split()
+_MATH_NAMES = {getattr(math, name): name for name in _MATH}
+_NUMPY = (
+    "sqrt exp expm1 log log10 log2 log1p sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh "
+    "arctanh absolute fabs floor ceil trunc sign isnan isinf isfinite degrees radians deg2rad rad2deg "
+    "arctan2 hypot copysign maximum minimum fmax fmin"
+).split()
+_TIMEDELTA_PARTS = ("days", "seconds", "microseconds")
+
+
+@dataclass(frozen=True)
+class Body:
+    """A rewritten function: exec ``text`` over ``constants`` and the operations, and call ``ENTRY``
+    with one value per column and the row."""
+
+    text: str
+    constants: dict[str, Any]
+    columns: tuple[str, ...]
+    operations: tuple[str, ...]
+
+
+@dataclass
+class _Unit:
+    """One program text: the entry function and those it calls."""
+
+    texts: list[str] = field(default_factory=list)
+    constants: dict[str, Any] = field(default_factory=dict)
+    operations: set[str] = field(default_factory=set)
+    names: dict[Any, str] = field(default_factory=dict)
+    open: list[types.CodeType] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+
+    def add(self, source: Source, columns: Sequence[str], nullable: bool, fixed: dict[str, Any]) -> str:
+        """Rewrites one function and returns its new name."""
+        key = (source.function, tuple(columns), nullable, repr(sorted(fixed.items())))
+        if key in self.names:
+            return self.names[key]
+        name = self.names[key] = f"_gs_f{len(self.names)}"
+        self.open.append(source.function.__code__)
+        rewritten = _Function(self, source, columns, nullable, fixed).rewrite(name)
+        self.open.pop()
+        self.texts.append(ast.unparse(ast.fix_missing_locations(rewritten)))
+        return name
+
+
+def rewrite(function: Any, columns: Sequence[str] | None = None, *, nullable: bool = False) -> Body:
+    """Rewrites ``function`` for the given columns (parameter names; all parameters by default).
+
+    Parameters that no column is given for keep their defaults, as constants. ``nullable`` means that
+    columns may hold nulls, which the body sees as ``None``.
+
+    Raises :class:`CannotCompile` with every construct that stands in the way, one per line.
+    """
+    source = read(function)
+    given = tuple(inspect.signature(function).parameters) if columns is None else tuple(columns)
+    unit = _Unit()
+    unit.add(source, given, nullable, defaults_of(function, given))
+    if unit.refusals:
+        raise CannotCompile("\n".join(dict.fromkeys(unit.refusals)))
+    return Body("\n\n".join(unit.texts), unit.constants, given, tuple(sorted(unit.operations)))
+
+
+def defaults_of(function: Any, given: Sequence[str]) -> dict[str, Any]:
+    """The defaults of the parameters that are not ``given``."""
+    parameters = inspect.signature(function).parameters
+    return {n: p.default for n, p in parameters.items() if n not in given and p.default is not p.empty}
+
+
+class _Function(ast.NodeVisitor):
+    """Rewrites one function. ``value`` gives an expression that is never null, ``raw`` one that may be."""
+
+    def __init__(
+        self, unit: _Unit, source: Source, columns: Sequence[str], nullable: bool, fixed: dict[str, Any]
+    ) -> None:
+        self.unit, self.source, self.columns = unit, source, tuple(columns)
+        node = source.node
+        self.statements = [ast.Return(node.body)] if isinstance(node, ast.Lambda) else node.body
+        if isinstance(node, ast.Lambda):
+            ast.copy_location(self.statements[0], node.body)
+        self.local = set(columns) | {
+            n.id
+            for s in self.statements
+            for n in ast.walk(s)
+            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store | ast.Del)
+        }
+        self.fixed = {**fixed, **self._imports()}
+        self.temporaries = 0
+        self.nullable = maybe_null(
+            self.statements, columns if nullable else (), self._call_may_be_null
+        )
+
+    # --- the function
+
+    def rewrite(self, name: str) -> ast.FunctionDef:
+        code = self.source.function.__code__
+        if code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
+            self.refuse(self.source.node, "*args or **kwargs")
+        if code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
+            self.refuse(self.source.node, "a generator or coroutine")
+        start = [n for n in self.fixed if n in self.local]
+        for read_early in unset_reads(self.statements, [*self.columns, *start]):
+            self.refuse(read_early, f"{read_early.id!r} may be read before it is set")
+        prologue: list[ast.stmt] = [_assign(n, self.constant(self.fixed[n], self.source.node)) for n in start]
+        body = prologue + self.block(self.statements)
+        arguments = [ast.arg(arg=n) for n in (*self.columns, ROW)]
+        return ast.FunctionDef(
+            name=name,
+            args=ast.arguments(posonlyargs=[], args=arguments, kwonlyargs=[], kw_defaults=[], defaults=[]),
+            body=body or [ast.Pass()],
+            decorator_list=[],
+            type_params=[],
+        )
+
+    def refuse(self, node: ast.AST, what: str) -> ast.expr:
+        self.unit.refusals.append(f"{what} ({self.source.where(node)})")
+        return ast.Constant(0)
+
+    def _imports(self) -> dict[str, Any]:
+        """Modules imported inside the body, which are as good as global ones."""
+        found: dict[str, Any] = {}
+        for node in (n for s in self.statements for n in ast.walk(s)):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    if alias.name in ("math", "numpy"):
+                        found[alias.asname or alias.name] = __import__(alias.name)
+            elif isinstance(node, ast.ImportFrom) and node.module == "math":
+                found |= {a.asname or a.name: getattr(math, a.name, None) for a in node.names}
+        return found
+
+    # --- statements
+
+    def block(self, statements: list[ast.stmt]) -> list[ast.stmt]:
+        return [new for statement in statements for new in self.statement(statement)]
+
+    def statement(self, node: ast.stmt) -> list[ast.stmt]:
+        match node:
+            case ast.Return():
+                return [ast.Return(self.raw(node.value) if node.value else ast.Constant(None))]
+            case ast.Assign():
+                return self.assign(node)
+            case ast.AnnAssign(target=ast.Name(), value=ast.expr() as value):
+                return [ast.Assign(targets=[node.target], value=self.raw(value))]
+            case ast.AnnAssign(value=None) | ast.Pass():
+                return [ast.Pass()]
+            case ast.AugAssign(target=ast.Name() as target):
+                read_target = ast.copy_location(ast.Name(target.id, ast.Load()), target)
+                combined = ast.copy_location(ast.BinOp(read_target, node.op, node.value), node)
+                return [ast.Assign(targets=[target], value=self.value(combined))]
+            case ast.If():
+                return self.branch(node)
+            case ast.While():
+                test = ast.BoolOp(ast.And(), [ast.UnaryOp(ast.Not(), self.operation("stopped")), self.test(node.test)])
+                return [ast.While(test, self.block(node.body) or [ast.Pass()], self.block(node.orelse))]
+            case ast.For():
+                return self.loop(node)
+            case ast.Break() | ast.Continue():
+                return [node]
+            case ast.Raise():
+                return self.fail()
+            case ast.Assert():
+                return [ast.If(ast.UnaryOp(ast.Not(), self.test(node.test)), self.fail(), [])]
+            case ast.Expr(value=ast.Constant()):
+                return [ast.Pass()]
+            case ast.Expr():
+                return [_assign(self.temporary(), self.raw(node.value))]
+            case ast.Import() | ast.ImportFrom() if all(
+                (a.asname or a.name) in self.fixed for a in node.names
+            ):
+                return [ast.Pass()]
+        self.refuse(node, f"{_describe(node)}")
+        return []
+
+    def fail(self) -> list[ast.stmt]:
+        return [ast.Expr(self.operation("fail")), ast.Return(ast.Constant(None))]
+
+    def assign(self, node: ast.Assign) -> list[ast.stmt]:
+        for target in node.targets:
+            names = target.elts if isinstance(target, ast.Tuple) else [target]
+            if not all(isinstance(n, ast.Name) for n in names):
+                self.refuse(node, f"assignment to {ast.unparse(target)}")
+        return [ast.Assign(targets=node.targets, value=self.raw(node.value))]
+
+    def branch(self, node: ast.If) -> list[ast.stmt]:
+        known = self.static(node.test)
+        if known is not None:
+            return self.block(node.body if known[0] else node.orelse) or [ast.Pass()]
+        return [ast.If(self.test(node.test), self.block(node.body), self.block(node.orelse))]
+
+    def loop(self, node: ast.For) -> list[ast.stmt]:
+        if not isinstance(node.target, ast.Name):
+            self.refuse(node, f"a loop over {ast.unparse(node.target)}")
+        if self._callee(node.iter) is range and isinstance(node.iter, ast.Call) and not node.iter.keywords:
+            bounds = [self.operation("index", self.value(a)) for a in node.iter.args]
+            if len(bounds) == 3:
+                bounds[2] = self.operation("step", bounds[2])
+            over: ast.expr = ast.Call(ast.Name("range", ast.Load()), bounds, [])
+        else:
+            over = self.value(node.iter)
+        guard = ast.If(self.operation("stopped"), [ast.Break()], [])
+        return [ast.For(node.target, over, [guard, *self.block(node.body)], self.block(node.orelse))]
+
+    # --- expressions
+
+    def operation(self, name: str, *arguments: ast.expr) -> ast.expr:
+        self.unit.operations.add(name)
+        return ast.Call(ast.Name(OP + name, ast.Load()), [*arguments, ast.Name(ROW, ast.Load())], [])
+
+    def temporary(self) -> str:
+        self.temporaries += 1
+        return f"_gs_t{self.temporaries}"
+
+    def value(self, node: ast.expr) -> ast.expr:
+        """``node`` where Python needs a value: a null is marked, as Python would raise."""
+        new = self.raw(node)
+        return self.operation("some", new) if self.nullable(node) else new
+
+    def test(self, node: ast.expr) -> ast.expr:
+        """``node`` as a condition."""
+        match node:
+            case ast.BoolOp():
+                return ast.BoolOp(node.op, [self.test(v) for v in node.values])
+            case ast.UnaryOp(op=ast.Not()):
+                return ast.UnaryOp(ast.Not(), self.test(node.operand))
+            case ast.Compare():
+                return self.raw(node)
+        return self.operation("truth", self.raw(node))
+
+    def raw(self, node: ast.expr) -> ast.expr:
+        known = self.static(node)
+        if known is not None:
+            return self.constant(known[0], node)
+        match node:
+            case ast.Name(id=name) if name in self.local:
+                return node
+            case ast.BinOp() if type(node.op) in _BINARY:
+                return self.operation(_BINARY[type(node.op)], self.value(node.left), self.value(node.right))
+            case ast.UnaryOp(op=ast.Not()):
+                return self.test(node)
+            case ast.UnaryOp():
+                return self.operation(_UNARY[type(node.op)], self.value(node.operand))
+            case ast.BoolOp():
+                return self.either(node)
+            case ast.Compare():
+                return self.compare(node)
+            case ast.IfExp():
+                return ast.IfExp(self.test(node.test), self.raw(node.body), self.raw(node.orelse))
+            case ast.Call():
+                return self.call(node)
+            case ast.Attribute() if node.attr in _TIMEDELTA_PARTS:
+                return self.operation(node.attr, self.value(node.value))
+            case ast.Subscript():
+                return self.operation("item", self.value(node.value), self.value(node.slice))
+            case ast.Tuple() if isinstance(node.ctx, ast.Load):
+                return ast.Tuple([self.value(e) for e in node.elts], ast.Load())
+            case ast.NamedExpr():
+                return ast.NamedExpr(node.target, self.raw(node.value))
+        return self.refuse(node, _describe(node))
+
+    def either(self, node: ast.BoolOp) -> ast.expr:
+        """``a or b`` and ``a and b`` give one of their operands."""
+        if all(_is_test(operand) for operand in node.values):
+            return self.test(node)
+        result = self.raw(node.values[-1])
+        for operand in reversed(node.values[:-1]):
+            kept = self.temporary()
+            test = self.operation("truth", ast.NamedExpr(ast.Name(kept, ast.Store()), self.raw(operand)))
+            first = ast.Name(kept, ast.Load())
+            arms = (first, result) if isinstance(node.op, ast.Or) else (result, first)
+            result = ast.IfExp(test, *arms)
+        return result
+
+    def compare(self, node: ast.Compare) -> ast.expr:
+        """A chain ``a < b < c`` evaluates ``b`` once."""
+        tests: list[ast.expr] = []
+        left = node.left
+        left_value = None
+        for op, right in zip(node.ops, node.comparators, strict=True):
+            if isinstance(op, ast.Is | ast.IsNot):
+                if not (isinstance(right, ast.Constant) and right.value is None):
+                    return self.refuse(node, "'is' with anything but None")
+                tests.append(ast.Compare(self.raw(left), [op], [right]))
+                continue
+            one = left_value or self.value(left)
+            if isinstance(op, ast.In | ast.NotIn):
+                tests.append(self.contains(one, op, right))
+                continue
+            other = self.value(right)
+            if len(node.ops) > 1:
+                kept = self.temporary()
+                other = ast.NamedExpr(ast.Name(kept, ast.Store()), other)
+                left_value = ast.Name(kept, ast.Load())
+            tests.append(self.operation(_COMPARE[type(op)], one, other))
+            left = right
+        return tests[0] if len(tests) == 1 else ast.BoolOp(ast.And(), tests)
+
+    def contains(self, item: ast.expr, op: ast.cmpop, sequence: ast.expr) -> ast.expr:
+        """``x in (1, 2, 3)``: one comparison per element of a tuple known now."""
+        known = self.static(sequence)
+        if known is not None and isinstance(known[0], tuple | list | set | frozenset):
+            elements = [self.constant(v, sequence) for v in known[0]]
+        elif isinstance(sequence, ast.Tuple | ast.List | ast.Set):
+            elements = [self.value(e) for e in sequence.elts]
+        else:
+            return self.refuse(sequence, f"'in' over {ast.unparse(sequence)}")
+        kept = self.temporary()
+        first: ast.expr = ast.NamedExpr(ast.Name(kept, ast.Store()), item)
+        tests: list[ast.expr] = []
+        for element in elements:
+            tests.append(self.operation("eq", first, element))
+            first = ast.Name(kept, ast.Load())
+        found = ast.BoolOp(ast.Or(), tests) if len(tests) > 1 else (tests or [ast.Constant(False)])[0]
+        return ast.UnaryOp(ast.Not(), found) if isinstance(op, ast.NotIn) else found
+
+    # --- calls
+
+    def call(self, node: ast.Call) -> ast.expr:
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "total_seconds" and not node.args:
+            return self.operation("total_seconds", self.value(node.func.value))
+        callee = self._callee(node)
+        if callee is None:
+            return self.refuse(node, f"a call of {ast.unparse(node.func)}")
+        plain = _plain_function(callee)
+        if plain is not None:
+            return self.call_function(node, plain)
+        if node.keywords or any(isinstance(a, ast.Starred) for a in node.args):
+            return self.refuse(node, f"{ast.unparse(node.func)} with keywords or *")
+        arguments = [self.value(a) for a in node.args]
+        name = _operation_of(callee, len(arguments))
+        if name is None:
+            return self.refuse(node, f"a call of {ast.unparse(node.func)} with {len(arguments)} arguments")
+        if name in ("min", "max"):
+            result = arguments[0]
+            for argument in arguments[1:]:
+                result = self.operation(name, result, argument)
+            return result
+        return self.operation(name, *arguments)
+
+    def call_function(self, node: ast.Call, function: types.FunctionType) -> ast.expr:
+        if function.__code__ in self.unit.open:
+            return self.refuse(node, f"{function.__name__} calls itself")
+        keywords = {k.arg: k.value for k in node.keywords}
+        if None in keywords or any(isinstance(a, ast.Starred) for a in node.args):
+            return self.refuse(node, f"a call of {function.__name__} with * or **")
+        try:
+            bound = inspect.signature(function).bind(*node.args, **{k: v for k, v in keywords.items() if k})
+            source = read(function)
+        except (TypeError, CannotCompile) as error:
+            return self.refuse(node, f"a call of {function.__name__}: {error}")
+        given = tuple(bound.arguments)
+        nullable = any(self.nullable(a) for a in bound.arguments.values() if isinstance(a, ast.expr))
+        fixed = defaults_of(function, given)
+        for name in [n for n in given if self._is_flag(bound.arguments[n])]:
+            known = self.static(bound.arguments.pop(name))
+            fixed[name] = known[0] if known else None
+        given = tuple(bound.arguments)
+        new_name = self.unit.add(source, given, nullable, fixed)
+        arguments = [self.raw(bound.arguments[n]) for n in given]
+        return ast.Call(ast.Name(new_name, ast.Load()), [*arguments, ast.Name(ROW, ast.Load())], [])
+
+    def _is_flag(self, node: ast.expr) -> bool:
+        known = self.static(node)
+        return known is not None and isinstance(known[0], str)
+
+    def _callee(self, node: ast.expr) -> Any:
+        """The object that a call calls, where that is known now."""
+        if not isinstance(node, ast.Call):
+            return None
+        known = self._object(node.func)
+        return known[0] if known else None
+
+    def _call_may_be_null(self, node: ast.Call) -> bool:
+        callee = self._callee(node)
+        return callee is not None and _plain_function(callee) is not None
+
+    # --- what is known before any row is seen
+
+    def _object(self, node: ast.expr) -> tuple[Any] | None:
+        """The object behind a global name or a chain of attributes of modules."""
+        match node:
+            case ast.Name(id=name) if name in self.fixed and name not in self.local:
+                return (self.fixed[name],)
+            case ast.Name(id=name) if name not in self.local:
+                try:
+                    return (self.source.resolve(name),)
+                except Unresolved:
+                    return None
+            case ast.Attribute(value=owner, attr=name):
+                found = self._object(owner)
+                if found and isinstance(found[0], types.ModuleType) and hasattr(found[0], name):
+                    return (getattr(found[0], name),)
+        return None
+
+    def static(self, node: ast.expr) -> tuple[Any] | None:
+        """The value of ``node`` as a 1-tuple where it does not depend on any row. Comparisons of strings
+        are decided here, so that strings can serve as flags."""
+        match node:
+            case ast.Constant(value=value):
+                return (value,)
+            case ast.Name() | ast.Attribute():
+                found = self._object(node)
+                return found if found and _is_constant(found[0]) else None
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                known = self.static(operand)
+                return (not known[0],) if known else None
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+                return (-number,)
+            case ast.Compare(left=left, ops=[op], comparators=[right]):
+                one, other = self.static(left), self.static(right)
+                if one and other and any(isinstance(v[0], str | type(None)) for v in (one, other)):
+                    return _decide(op, one[0], other[0])
+            case ast.Tuple(elts=elements) if elements:
+                known_elements = [self.static(e) for e in elements]
+                if all(k is not None for k in known_elements):
+                    return (tuple(k[0] for k in known_elements if k),)
+        return None
+
+    def constant(self, value: Any, node: ast.AST) -> ast.expr:
+        if value is None or isinstance(value, bool):
+            return ast.Constant(value)
+        problem = _constant_problem(value)
+        if problem:
+            return self.refuse(node, problem)
+        if isinstance(value, int) and value >= 0:
+            return ast.Constant(value)
+        if isinstance(value, float) and math.isfinite(value) and math.copysign(1, value) > 0:
+            return ast.Constant(float(value))
+        name = f"_gs_c{len(self.unit.constants)}"
+        self.unit.constants[name] = value
+        return ast.Name(name, ast.Load())
+
+
+def _is_test(node: ast.expr) -> bool:
+    """Whether an expression is a boolean, whatever the columns hold."""
+    if isinstance(node, ast.BoolOp):
+        return all(_is_test(operand) for operand in node.values)
+    return isinstance(node, ast.Compare) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not))
+
+
+def _assign(name: str, value: ast.expr) -> ast.stmt:
+    return ast.Assign(targets=[ast.Name(name, ast.Store())], value=value)
+
+
+def _describe(node: ast.AST) -> str:
+    """What a reader would call the construct."""
+    words = {
+        ast.Try: "try", ast.With: "with", ast.FunctionDef: "a function inside the body", ast.Lambda: "a lambda",
+        ast.ListComp: "a list comprehension", ast.GeneratorExp: "a generator expression", ast.List: "a list",
+        ast.Dict: "a dictionary", ast.Set: "a set", ast.JoinedStr: "an f-string", ast.DictComp: "a comprehension",
+        ast.Import: "import", ast.ImportFrom: "import", ast.Match: "match", ast.Delete: "del",
+    }  # fmt: skip
+    if isinstance(node, ast.Attribute):
+        return f"attribute .{node.attr}"
+    if isinstance(node, ast.Name):
+        return f"the name {node.id!r}, which is no number, tuple or small array"
+    return words.get(type(node), type(node).__name__)
+
+
+def _plain_function(callee: Any) -> types.FunctionType | None:
+    """The Python function behind a callable: itself, or the one that a decorator of ours holds."""
+    inner = getattr(callee, "__gpuspark_body__", callee)
+    return inner if isinstance(inner, types.FunctionType) else None
+
+
+def _operation_of(callee: Any, count: int) -> str | None:
+    """The operation that stands for a built-in, ``math`` or NumPy function of ``count`` arguments."""
+    if callee in (min, max):
+        return str(callee.__name__) if count >= 2 else None
+    if callee is round:
+        return {1: "round", 2: "round_to"}.get(count)
+    if callee is math.log and count == 2:
+        return "math_log_base"
+    two = ("atan2", "hypot", "copysign", "fmod", "pow", "arctan2", "maximum", "minimum", "fmax", "fmin")
+    if isinstance(callee, type | types.BuiltinFunctionType) and callee in _BUILTINS:
+        name = _BUILTINS[callee]
+        return name if count == (2 if name == "pow" else 1) else None
+    if isinstance(callee, types.BuiltinFunctionType) and callee in _MATH_NAMES:
+        name = _MATH_NAMES[callee]
+        return f"math_{name}" if count == (2 if name in two else 1) else None
+    if type(callee).__module__ == "numpy" and type(callee).__name__ == "ufunc" and callee.__name__ in _NUMPY:
+        return f"np_{callee.__name__}" if count == (2 if callee.__name__ in two else 1) else None
+    return None
+
+
+def _is_constant(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str | tuple) or hasattr(value, "dtype")
+
+
+def _constant_problem(value: Any) -> str | None:
+    """Why a captured value cannot be part of a program, if so."""
+    if isinstance(value, tuple):
+        return next((p for p in map(_constant_problem, value) if p), None if value else "an empty tuple")
+    if hasattr(value, "dtype"):
+        if str(value.dtype) not in ("float64", "int64"):
+            return f"a captured NumPy value of {value.dtype} (float64 and int64 compile)"
+        if value.nbytes > _MOST_ARRAY_BYTES or value.size == 0:
+            return f"a captured array of {value.nbytes} bytes (1 to {_MOST_ARRAY_BYTES} compile)"
+        return None
+    if isinstance(value, str):
+        return f"the string {value!r} (strings compile only as flags, compared with ==)"
+    if isinstance(value, bool | float):
+        return None
+    if isinstance(value, int):
+        return None if -(2**63) <= value < 2**63 else f"the number {value}, which needs more than 64 bits"
+    return f"a captured {type(value).__name__}"
+
+
+def _decide(op: ast.cmpop, one: Any, other: Any) -> tuple[bool] | None:
+    match op:
+        case ast.Eq():
+            return (one == other,)
+        case ast.NotEq():
+            return (one != other,)
+        case ast.Is():
+            return (one is other,)
+        case ast.IsNot():
+            return (one is not other,)
+        case ast.In() if isinstance(other, str | tuple):
+            return (one in other,)
+        case ast.NotIn() if isinstance(other, str | tuple):
+            return (one not in other,)
+    return None

@@ -1,0 +1,126 @@
+"""From a function object to its syntax tree, verified: the tree must compile to the very bytecode that
+the function holds, so a file edited after its import is noticed rather than compiled."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import os
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+
+class CannotCompile(Exception):
+    """A construct that compiled programs do not have. The text says which, with file and line."""
+
+    lasting = True
+    """Whether the same body is refused tomorrow: not so where only a package is missing."""
+
+
+class Unresolved(Exception):
+    """A name that is not bound where the function was defined."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A function's syntax tree and where it stands."""
+
+    function: types.FunctionType
+    node: ast.FunctionDef | ast.Lambda
+    filename: str
+
+    def where(self, node: ast.AST | None = None) -> str:
+        """``file.py, line 12``, for messages."""
+        line = getattr(node or self.node, "lineno", self.function.__code__.co_firstlineno)
+        return f"{os.path.basename(self.filename)}, line {line}"
+
+    def resolve(self, name: str) -> Any:
+        """The object that a name not local to the function stands for, now.
+
+        Raises :class:`Unresolved` where Python would raise a ``NameError``.
+        """
+        code = self.function.__code__
+        if name in code.co_freevars:
+            cell = (self.function.__closure__ or ())[code.co_freevars.index(name)]
+            try:
+                return cell.cell_contents
+            except ValueError:
+                raise Unresolved(name) from None
+        if name in self.function.__globals__:
+            return self.function.__globals__[name]
+        if hasattr(builtins, name):
+            return getattr(builtins, name)
+        raise Unresolved(name)
+
+
+def read(function: Any) -> Source:
+    """The verified source of a plain Python function or lambda.
+
+    Raises :class:`CannotCompile` where there is none: a built-in, a callable object, a function typed
+    into a console that keeps no source, or one whose file has changed.
+    """
+    if not isinstance(function, types.FunctionType):
+        raise CannotCompile(f"{function!r} is a {type(function).__name__}, not a plain Python function")
+    code = function.__code__
+    try:
+        lines, _ = inspect.findsource(code)
+    except (OSError, TypeError):
+        raise CannotCompile(
+            f"the source of {function.__name__} is not to be found (a console keeps none): "
+            "define it in a file or a notebook"
+        ) from None
+    for candidate, node in _functions("".join(lines), code.co_filename):
+        if candidate.co_firstlineno == code.co_firstlineno and _same_code(candidate, code):
+            return Source(function, node, code.co_filename)
+    raise CannotCompile(
+        f"the source of {function.__name__} in {os.path.basename(code.co_filename)} "
+        "is not what Python loaded: import it anew"
+    )
+
+
+@lru_cache(maxsize=64)
+def _functions(text: str, filename: str) -> tuple[tuple[types.CodeType, ast.FunctionDef | ast.Lambda], ...]:
+    """Every function of a file: its code object beside its tree."""
+    try:
+        tree = ast.parse(text, filename)
+        module = compile(tree, filename, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):  # a notebook cell with magics, or null bytes
+        return ()
+    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.Lambda)]
+    return tuple((code, node) for code in _codes(module) for node in nodes if _stands_at(code, node))
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield constant
+            yield from _codes(constant)
+
+
+def _stands_at(code: types.CodeType, node: ast.FunctionDef | ast.Lambda) -> bool:
+    if isinstance(node, ast.Lambda):
+        body = node.body
+        span = (body.lineno, body.end_lineno, body.col_offset, body.end_col_offset)
+        return code.co_name == "<lambda>" and span in set(code.co_positions())
+    first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+    return code.co_name == node.name and code.co_firstlineno == first
+
+
+def _same_code(one: types.CodeType, other: types.CodeType) -> bool:
+    """Equal bytecode and constants, whatever file name or column either was compiled with."""
+    if len(one.co_consts) != len(other.co_consts):
+        return False
+    same_constants = all(
+        _same_code(a, b)
+        if isinstance(a, types.CodeType) and isinstance(b, types.CodeType)
+        else type(a) is type(b) and repr(a) == repr(b)
+        for a, b in zip(one.co_consts, other.co_consts, strict=True)
+    )
+    return same_constants and all(
+        getattr(one, name) == getattr(other, name)
+        for name in ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_argcount")
+    )

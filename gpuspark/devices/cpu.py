@@ -1,0 +1,86 @@
+"""The CPU: programs are machine code over host memory, and nothing is copied.
+
+Machine code is loaded by llvmlite alone. A worker whose program is in the cache never imports Numba,
+which would cost it a good part of a second.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from gpuspark.devices.protocol import Bytes, Handle, Memory, Pointer, Program, Target
+
+
+class CpuDevice:
+    """The device protocol over the host's memory. A handle is a NumPy array of bytes."""
+
+    name: Literal["cpu"] = "cpu"
+    target: Target = "cpu"
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Callable[..., int]] = {}
+
+    def copy_in(self, host: Bytes) -> Handle:
+        return Handle(host)
+
+    def allocate(self, nbytes: int) -> Handle:
+        return Handle(np.empty(nbytes, np.uint8))
+
+    def launch(self, program: Program, arguments: Sequence[Pointer | int], count: int) -> None:
+        function = self._loaded.get(program.key)
+        if function is None:
+            function = self._loaded[program.key] = load(program, len(arguments) + 1)
+        words = [_address(a) if isinstance(a, Pointer) else a for a in arguments]
+        nothing = ctypes.c_void_p()
+        status = function(ctypes.byref(nothing), None, *words, count)
+        if status:
+            raise RuntimeError(f"the program {program.entry} ended with status {status}: a bug in gpuspark, report it")
+
+    def synchronize(self) -> None:
+        """Work is done when :meth:`launch` returns."""
+
+    def copy_out(self, handle: Handle) -> Bytes:
+        return cast(Bytes, handle)
+
+    def free(self, handle: Handle) -> None:
+        """Memory goes with the last reference to its handle."""
+
+    def memory(self) -> Memory:
+        import os
+
+        page = os.sysconf("SC_PAGE_SIZE")
+        return Memory(os.sysconf("SC_AVPHYS_PAGES") * page, os.sysconf("SC_PHYS_PAGES") * page)
+
+    def facts(self) -> dict[str, Any]:
+        import platform
+
+        return {"name": platform.processor() or platform.machine()}
+
+
+def _address(pointer: Pointer) -> int:
+    return cast(Bytes, pointer.handle).ctypes.data + pointer.offset
+
+
+def load(program: Program, words: int) -> Callable[..., int]:
+    """The entry of an object file as a callable of ``words`` 64-bit words, after the two pointers of Numba's
+    calling convention: where the result goes (a program's is always nothing), and any exception (it has none).
+
+    Each program gets an execution engine of its own, which lives as long as the callable: two programs may
+    hold different functions of one name.
+    """
+    from llvmlite import binding
+
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    machine = binding.Target.from_default_triple().create_target_machine(reloc="pic")
+    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+    engine.add_object_file(binding.ObjectFileRef.from_data(program.code))
+    engine.finalize_object()
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * words)
+    function = prototype(engine.get_function_address(program.entry))
+    function.engine = engine  # type: ignore[attr-defined]
+    return cast(Callable[..., int], function)

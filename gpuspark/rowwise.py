@@ -1,0 +1,255 @@
+"""Runs a scalar function over Arrow columns: compiled on a device, or row by row in Python.
+
+Every row stands for itself, so a batch may be halved when a device has no room, and single rows may be
+computed again in Python where the program marked them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpuspark.devices.protocol import Bytes, Device, Handle, Pointer, Program
+from gpuspark.errors import OutOfMemory, ResultError, locate
+from gpuspark.scalar import ScalarFunction
+from gpuspark.types import ColumnType
+from gpuspark.values import from_python, to_python
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_NULL_RESULT, _MARKED = 1, 2
+FLOOR_ROWS = 1024
+"""Batches are not halved below this: a device without room for so few rows is not used for them."""
+
+
+@dataclass
+class Work:
+    """What it took to compute one batch, for the ledger."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    retries: int = 0
+    reasons: list[str] = field(default_factory=list)
+    on_cpu: int = 0
+    """Rows that were to run on a device and ran on the CPU, for want of memory."""
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Adds the time spent inside to the phase ``name``."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def interpret(function: ScalarFunction, columns: Sequence[pa.Array], numbers: Sequence[int] | None = None) -> pa.Array:
+    """Calls the body once per row, as plain PySpark does; with ``nulls="propagate"`` not for rows with a null.
+
+    An error of the body keeps its type and traceback; a note says which function and row it was, by the
+    row's number in ``numbers`` (by its place in the batch if not given).
+    """
+    propagate = function.nulls == "propagate"
+    numbers = range(len(columns[0])) if numbers is None else numbers
+    values: list[Any] = []
+    for row, arguments in zip(numbers, zip(*map(to_python, columns), strict=True), strict=True):
+        if propagate and any(argument is None for argument in arguments):
+            values.append(None)
+            continue
+        try:
+            values.append(function.call(arguments))
+        except Exception as error:
+            locate(error, function=function.name, row=row, device="python", **_shown(function, arguments))
+            raise
+    try:
+        return from_python(values, function.result, function.arrow)
+    except ResultError as error:
+        locate(error, function=function.name, row=numbers[getattr(error, "row", 0)])
+        raise
+
+
+def _shown(function: ScalarFunction, arguments: Sequence[Any]) -> dict[str, str]:
+    return {name: repr(value)[:80] for name, value in zip(function.columns, arguments, strict=True)}
+
+
+def compute(
+    function: ScalarFunction,
+    program: Program,
+    device: Device,
+    columns: Sequence[pa.Array],
+    work: Work,
+    *,
+    types: Sequence[ColumnType],
+    budget: int | None,
+    otherwise: Callable[[Sequence[pa.Array]], pa.Array],
+    first_row: int = 0,
+) -> pa.Array:
+    """Runs ``program`` on ``device`` over ``columns``, halving the batch while the device has no room, or
+    more than ``budget`` bytes would be needed; ``otherwise`` computes pieces of at most
+    :data:`FLOOR_ROWS` rows that still do not fit."""
+    import pyarrow as pa
+
+    rows = len(columns[0])
+    try:
+        needed = sum(column.nbytes for column in columns) + rows * (_result_width(function.result) + 1)
+        if budget is not None and needed > budget:
+            raise OutOfMemory(f"{needed:,} bytes needed, {budget:,} allowed by spark.gpuspark.memory.limitFraction")
+        return _run(function, program, device, columns, work, types, first_row)
+    except OutOfMemory as full:
+        work.retries += 1
+        if rows <= FLOOR_ROWS:
+            work.reasons.append(f"{device.name}: no room for {rows} rows ({full})")
+            work.on_cpu += rows
+            return otherwise(columns)
+    half = rows // 2
+    pieces = [
+        compute(
+            function, program, device, part, work,
+            types=types, budget=budget, otherwise=otherwise, first_row=first_row + start,
+        )  # fmt: skip
+        for start, part in (
+            (0, [c.slice(0, half) for c in columns]),
+            (half, [c.slice(half) for c in columns]),
+        )
+    ]
+    return pa.concat_arrays(pieces)
+
+
+def _run(
+    function: ScalarFunction,
+    program: Program,
+    device: Device,
+    columns: Sequence[pa.Array],
+    work: Work,
+    types: Sequence[ColumnType],
+    first_row: int,
+) -> pa.Array:
+    rows = len(columns[0])
+    width = _result_width(function.result)
+    held: list[Handle] = []
+    try:
+        with work.phase("copy_in"):
+            arguments = _arguments(device, columns, types, held, nullable=function.nulls == "pass")
+            out = device.allocate(rows * width)
+            held.append(out)
+            status = device.allocate(rows)
+            held.append(status)
+        with work.phase("run"):
+            device.launch(program, [*arguments, Pointer(out), Pointer(status)], rows)
+            device.synchronize()
+        with work.phase("copy_out"):
+            values, states = device.copy_out(out), device.copy_out(status)
+    finally:
+        for handle in held:
+            device.free(handle)
+    valid = _all_valid(columns) if function.nulls == "propagate" else None
+    result = _column(function, values, states, valid, rows)
+    return _recompute_marked(function, columns, result, states, valid, work, first_row)
+
+
+def _arguments(
+    device: Device, columns: Sequence[pa.Array], types: Sequence[ColumnType], held: list[Handle], *, nullable: bool
+) -> list[Pointer | int]:
+    """The words of the program's columns: where their values and, if asked for, validity bits are."""
+    words: list[Pointer | int] = []
+
+    def give(host: Bytes) -> Pointer:
+        handle = device.copy_in(host)
+        held.append(handle)
+        return Pointer(handle)
+
+    for column, column_type in zip(columns, types, strict=True):
+        validity, data = column.buffers()
+        if column_type.kind == "boolean":
+            bits, first = _bits(data, column.offset, len(column))
+            words += [give(bits), first]
+        else:
+            width = column_type.bits // 8
+            whole = np.frombuffer(data, np.uint8)
+            words.append(give(_aligned(whole[column.offset * width : (column.offset + len(column)) * width], width)))
+        if nullable:
+            if validity is None:
+                bits, first = np.full((len(column) + 7) // 8, 255, np.uint8), 0
+            else:
+                bits, first = _bits(validity, column.offset, len(column))
+            words += [give(bits), first]
+    return words
+
+
+def _bits(buffer: pa.Buffer, offset: int, rows: int) -> tuple[Bytes, int]:
+    """The bytes that hold ``rows`` bits from bit ``offset`` on, and the place of the first bit in them."""
+    whole = np.frombuffer(buffer, np.uint8)
+    return whole[offset // 8 : (offset + rows + 7) // 8], offset % 8
+
+
+def _aligned(data: Bytes, width: int) -> Bytes:
+    return data if data.ctypes.data % width == 0 else data.copy()
+
+
+def _result_width(result: ColumnType) -> int:
+    """Bytes per result in device memory: a boolean takes one, a date and an interval eight."""
+    return result.bits // 8 if result.kind in ("integer", "float") else 1 if result.kind == "boolean" else 8
+
+
+def _all_valid(columns: Sequence[pa.Array]) -> pa.Array | None:
+    """Where no column is null; ``None`` if nowhere is one."""
+    import pyarrow.compute as pc
+
+    valid = None
+    for column in columns:
+        if column.null_count:
+            valid = column.is_valid() if valid is None else pc.and_(valid, column.is_valid())
+    return valid
+
+
+def _column(
+    function: ScalarFunction, values: Bytes, states: Bytes, valid: pa.Array | None, rows: int
+) -> pa.Array:
+    """An Arrow column over the program's results."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if states.any():
+        returned = pa.array((states & _NULL_RESULT) == 0)
+        valid = returned if valid is None else pc.and_(valid, returned)
+    kind = function.result.kind
+    if kind == "boolean":
+        values = np.packbits(values, bitorder="little")
+    elif kind == "date":
+        values = values.view(np.int64).astype(np.int32).view(np.uint8)
+    mask = None if valid is None else pa.py_buffer(np.packbits(valid.to_numpy(zero_copy_only=False), bitorder="little"))
+    return pa.Array.from_buffers(function.arrow, rows, [mask, pa.py_buffer(values)])
+
+
+def _recompute_marked(
+    function: ScalarFunction,
+    columns: Sequence[pa.Array],
+    result: pa.Array,
+    states: Bytes,
+    valid: pa.Array | None,
+    work: Work,
+    first_row: int,
+) -> pa.Array:
+    """Rows where Python may raise, or have another answer, are Python's."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    marked = (states & _MARKED) != 0
+    if not marked.any():
+        return result
+    if valid is not None:
+        marked &= valid.to_numpy(zero_copy_only=False)
+    places = np.flatnonzero(marked)
+    if not len(places):
+        return result
+    with work.phase("run"):
+        parts = [column.take(pa.array(places)) for column in columns]
+        answers = interpret(function, parts, [first_row + int(place) for place in places])
+    work.retries += 1
+    work.reasons.append("python: rows with overflow, division by zero, a domain error or raise were computed again")
+    return pc.replace_with_mask(result, pa.array(marked), answers)

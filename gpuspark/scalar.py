@@ -1,0 +1,117 @@
+"""A scalar function as it travels to the workers: its Python body, the portable text of that body, and
+its declared types. What keeps it off a device is answered here, for the plan and for ``explain``."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from gpuspark.compiler import Body, CannotCompile, Request, compile_program, rewrite
+from gpuspark.config import Config
+from gpuspark.devices.protocol import Program, Target
+from gpuspark.plan import DeviceName
+from gpuspark.types import ColumnType
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Nulls = Literal["propagate", "pass"]
+TARGETS: dict[DeviceName, Target] = {"cuda": "ptx", "emulated": "ptx", "cpu": "cpu"}
+
+
+@dataclass(frozen=True)
+class ScalarFunction:
+    """What a worker needs to run a scalar function. Picklable; holds no session and no device."""
+
+    name: str
+    function: Callable[..., Any]
+    columns: tuple[str, ...]
+    """The parameters that columns are given for, in the columns' order."""
+    positional: bool
+    """Whether these are the first parameters, so that Python may be given their values by position."""
+    nulls: Nulls
+    result: ColumnType
+    arrow: pa.DataType
+    """The declared type in Arrow."""
+    body: Body | None
+    refusals: tuple[str, ...]
+    """What in the body does not compile, with file and line."""
+
+    @classmethod
+    def of(
+        cls,
+        function: Callable[..., Any],
+        columns: Sequence[str],
+        *,
+        nulls: Nulls,
+        result: ColumnType,
+        arrow: pa.DataType,
+    ) -> ScalarFunction:
+        """Reads and rewrites the body as it is now; captured values are taken now too."""
+        body, refusals = None, ()
+        try:
+            body = rewrite(function, columns, nullable=nulls == "pass")
+        except CannotCompile as refusal:
+            refusals = tuple(str(refusal).splitlines())
+        name = getattr(function, "__name__", type(function).__name__)
+        return cls(name, function, tuple(columns), _leading(function, columns), nulls, result, arrow, body, refusals)
+
+    def call(self, arguments: Sequence[Any]) -> Any:
+        """The body's answer for one row, in plain Python."""
+        if self.positional:
+            return self.function(*arguments)
+        return self.function(**dict(zip(self.columns, arguments, strict=True)))
+
+    def request(self, types: Sequence[ColumnType], config: Config) -> Request:
+        if self.body is None:
+            raise CannotCompile("\n".join(self.refusals))
+        return Request(self.body, tuple(types), self.result, config.arithmetic == "python", self.nulls == "pass")
+
+    def program(self, types: Sequence[ColumnType], config: Config, device: DeviceName) -> Program:
+        """The compiled program. Raises :class:`CannotCompile`."""
+        return compile_program(self.request(types, config), TARGETS[device])
+
+    def obstacles(
+        self, types: Sequence[ColumnType], config: Config, devices: Sequence[DeviceName]
+    ) -> Mapping[DeviceName, list[str]]:
+        """For each compiled device of ``devices``, everything that keeps the function off it."""
+        common = [*self._type_obstacles(types), *self.refusals]
+        found: dict[DeviceName, list[str]] = {}
+        for device in devices:
+            if device == "python":
+                continue
+            found[device] = list(common)
+            if not common:
+                try:
+                    self.program(types, config, device)
+                except CannotCompile as refusal:
+                    found[device] += str(refusal).splitlines()
+        return found
+
+    def _type_obstacles(self, types: Sequence[ColumnType]) -> list[str]:
+        named = list(zip(self.columns, types, strict=True))
+        found = [
+            f"column {name} is {column}: compiled programs hold numbers, booleans, dates and timestamps"
+            for name, column in named
+            if not column.compiles
+        ]
+        if not self.result.compiles or self.result.kind == "timestamp":
+            found.append(f"the result is {self.result}, which compiled programs do not return")
+        if any(column.name == "timestamp" for _, column in named) and not _is_utc():
+            zone = "/".join(time.tzname)
+            found.append(f"Python compares timestamps in the worker's local time, which is {zone} and not UTC")
+        return found
+
+
+def _leading(function: Callable[..., Any], columns: Sequence[str]) -> bool:
+    parameters = inspect.signature(function).parameters
+    starred = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
+    named_only = {n for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    return starred or (tuple(parameters)[: len(columns)] == tuple(columns) and not named_only & set(columns))
+
+
+def _is_utc() -> bool:
+    return time.timezone == 0 and not time.daylight

@@ -1,0 +1,212 @@
+"""Between Arrow and Python's own values: what a scalar body is given, and what it may return.
+
+The values given are PySpark's: ``int``, ``float``, ``bool``, ``datetime`` objects (a ``timestamp`` in the
+worker's local time, naive), ``Decimal``, ``list``, ``dict``, ``Row``. What a body may return for each
+declared type is one table, the same on every device and PySpark version; it is that of PySpark 4.3:
+
+=====================  =============================================================================
+declared               accepted (``None`` is null everywhere)
+=====================  =============================================================================
+``boolean``            ``bool``; a number (true unless zero)
+``tinyint`` … bigint   ``int`` in range; a finite ``float``, cut towards zero; no ``bool``
+``float``, ``double``  ``float``; ``bool``; ``int`` that the type holds exactly (to 2**24, 2**53)
+``date``               ``date``
+``timestamp``          ``datetime``: naive is the worker's local time
+``string``             ``str``; anything else as ``str()`` gives it, ``true`` and ``false`` for ``bool``
+others                 what :func:`pyarrow.array` takes for the type
+=====================  =============================================================================
+
+Anything else is a :class:`~gpuspark.errors.ResultError`. NumPy scalars count as the number they hold.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gpuspark.errors import ResultError
+from gpuspark.types import ColumnType
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def to_python(array: pa.Array) -> list[Any]:
+    """The values of a column as PySpark gives them to a plain ``udf``; nulls are ``None``."""
+    convert = _reader(array.type)
+    values: list[Any] = array.to_pylist()
+    return values if convert is None else [None if v is None else convert(v) for v in values]
+
+
+def _reader(arrow: pa.DataType) -> Callable[[Any], Any] | None:
+    """The conversion from Arrow's idea of a value to PySpark's, where they differ."""
+    import pyarrow.types as is_
+
+    if is_.is_timestamp(arrow) and arrow.tz is not None:
+        return lambda moment: moment.astimezone().replace(tzinfo=None)
+    if is_.is_list(arrow) or is_.is_large_list(arrow):
+        inner = _reader(arrow.value_type)
+        return None if inner is None else lambda items: [None if v is None else inner(v) for v in items]
+    if is_.is_map(arrow):
+        key, item = (_reader(t) or (lambda v: v) for t in (arrow.key_type, arrow.item_type))
+        return lambda pairs: {key(k): None if v is None else item(v) for k, v in pairs}
+    if is_.is_struct(arrow):
+        return _row_reader(arrow)
+    return None
+
+
+def _row_reader(arrow: pa.DataType) -> Callable[[Any], Any]:
+    from pyspark.sql import Row
+
+    names = [arrow.field(n).name for n in range(arrow.num_fields)]
+    readers = [_reader(arrow.field(n).type) or (lambda v: v) for n in range(arrow.num_fields)]
+    make = Row(*names)
+
+    def read(record: dict[str, Any]) -> Any:
+        return make(*(None if record[n] is None else r(record[n]) for n, r in zip(names, readers, strict=True)))
+
+    return read
+
+
+def from_python(values: Sequence[Any], declared: ColumnType, arrow: pa.DataType) -> pa.Array:
+    """A column of what a body returned, by the table above. ``arrow`` is the declared type in Arrow.
+
+    Raises :class:`~gpuspark.errors.ResultError`, whose ``row`` is the place of the first value in the way.
+    """
+    import pyarrow as pa
+
+    write = _writer(declared, arrow)
+    written: list[Any] = []
+    for row, value in enumerate(values):
+        try:
+            written.append(None if value is None else write(_plain(value)))
+        except (TypeError, ValueError, OverflowError, ArithmeticError):
+            raise _mismatch(value, declared, row) from None
+    if declared.kind == "float" and declared.bits == 32:
+        return pa.array(written, pa.float64()).cast(arrow, safe=False)
+    try:
+        return pa.array(written, arrow)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
+        raise ResultError(f"the body's results do not make a column of {declared}: {error}") from None
+
+
+def _mismatch(value: Any, declared: ColumnType, row: int) -> ResultError:
+    error = ResultError(
+        f"the body returned {value!r} ({type(value).__name__}), which a column of {declared} cannot hold. "
+        "Declare another type, or convert the value in the body."
+    )
+    error.row = row  # type: ignore[attr-defined]
+    return error
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy scalar as the Python value it holds."""
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
+
+
+def _writer(declared: ColumnType, arrow: pa.DataType) -> Callable[[Any], Any]:
+    import pyarrow.types as is_
+
+    match declared.kind:
+        case "boolean":
+            return _boolean
+        case "integer":
+            return _integer(declared.bits)
+        case "float":
+            return _float(2**24 if declared.bits == 32 else 2**53)
+        case "date":
+            return _date
+        case "timestamp":
+            return _local_to_utc if arrow.tz else _expect(datetime.datetime)
+        case "interval":
+            return _expect(datetime.timedelta)
+    if is_.is_string(arrow) or is_.is_large_string(arrow):
+        return _text
+    return _nested
+
+
+def _expect(kind: type) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise TypeError
+        return value
+
+    return check
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool | int | float):
+        raise TypeError
+    return bool(value)
+
+
+def _integer(bits: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError
+        whole = int(value)
+        if not -(1 << bits - 1) <= whole < 1 << bits - 1:
+            raise OverflowError
+        return whole
+
+    return check
+
+
+def _float(exact: int) -> Callable[[Any], float]:
+    def check(value: Any) -> float:
+        if not isinstance(value, int | float):
+            raise TypeError
+        if isinstance(value, int) and abs(value) > exact:
+            raise OverflowError
+        return float(value)
+
+    return check
+
+
+def _date(value: Any) -> datetime.date:
+    if isinstance(value, datetime.datetime):
+        return value.date()
+    if not isinstance(value, datetime.date):
+        raise TypeError
+    return value
+
+
+def _local_to_utc(value: Any) -> datetime.datetime:
+    if not isinstance(value, datetime.datetime):
+        raise TypeError
+    return value.astimezone(datetime.UTC)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _nested(value: Any) -> Any:
+    """Rows become dictionaries, and dictionaries of any key the pairs that Arrow's maps want."""
+    if hasattr(value, "asDict"):
+        return {name: _nested(_plain(v)) for name, v in value.asDict().items()}
+    if isinstance(value, dict):
+        return {k: _nested(_plain(v)) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_nested(_plain(v)) for v in value]
+    return bytes(value) if isinstance(value, bytearray) else value
+
+
+def same(one: Any, other: Any, ulp: int = 0) -> bool:
+    """Whether two results are one answer: equal type and value, NaN equal to NaN, -0.0 unlike 0.0; floats
+    may differ by ``ulp`` units in the last place.
+
+    >>> same(float("nan"), float("nan")), same(0.0, -0.0), same(1, 1.0), same(1.0, 1.0000000000000002, ulp=1)
+    (True, False, False, True)
+    """
+    if type(one) is not type(other):
+        return False
+    if not isinstance(one, float):
+        return bool(one == other)
+    if math.isnan(one) or math.isnan(other):
+        return math.isnan(one) and math.isnan(other)
+    if one == other:
+        return math.copysign(1, one) == math.copysign(1, other)
+    return abs(one - other) <= ulp * max(math.ulp(one), math.ulp(other))

@@ -1,0 +1,42 @@
+"""``spark.gpuspark.verify.fraction``: a share of the batches is also computed in plain Python, and compared."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gpuspark.errors import VerificationError
+from gpuspark.rowwise import interpret
+from gpuspark.scalar import ScalarFunction
+from gpuspark.values import same, to_python
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from gpuspark.worker import Runner
+
+LIBM_ULP = 8
+"""Functions of mathematics differ between libraries by so many units in the last place at most; a body
+adds a few of them up."""
+
+
+def verify(
+    function: ScalarFunction, columns: Sequence[pa.Array], result: pa.Array, runner: Runner, first_row: int
+) -> None:
+    """Compares ``result`` with plain Python's if this batch is in the share, by its first row's number.
+
+    Raises :class:`~gpuspark.errors.VerificationError` at the first row that differs.
+    """
+    fraction = runner.config.verify_fraction
+    if fraction <= 0 or runner.plan.device == "python" or runner.config.arithmetic == "native":
+        return
+    if zlib.crc32(str(first_row).encode()) / 2**32 >= fraction:
+        return
+    expected = interpret(function, columns, range(first_row, first_row + len(result)))
+    for row, (ours, theirs) in enumerate(zip(to_python(result), to_python(expected), strict=True)):
+        if not same(ours, theirs, LIBM_ULP):
+            raise VerificationError(
+                f"{function.name} gave {ours!r} on {runner.plan.device} and {theirs!r} in Python for row "
+                f"{first_row + row}. Set spark.gpuspark.device=python for this job, and report it."
+            )

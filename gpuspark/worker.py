@@ -1,0 +1,187 @@
+"""In a Python worker of Spark: takes Arrow columns, runs the function where the plan says, gives Arrow
+columns back and accounts for them. The device is decided once per task, from the task's own flags."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gpuspark.config import Config
+from gpuspark.devices import open_device
+from gpuspark.devices.permits import permit
+from gpuspark.devices.protocol import Device, Program
+from gpuspark.errors import CallError, GpusparkError, locate
+from gpuspark.ledger import Entry, entry
+from gpuspark.plan import DeviceName, Plan, devices_of, enforce, plan
+from gpuspark.rowwise import Work, compute, interpret
+from gpuspark.scalar import ScalarFunction
+from gpuspark.session import task_config, task_facts
+from gpuspark.types import ColumnType, of_arrow
+from gpuspark.verify import verify
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_log = logging.getLogger("gpuspark")
+_warned: set[str] = set()
+
+
+def decide(function: ScalarFunction, types: Sequence[ColumnType], config: Config) -> Plan:
+    """The plan for ``function`` on this machine. Compiles the program, or finds it in the cache."""
+    devices = devices_of(config)
+    absent: dict[DeviceName, str] = {}
+    if set(devices) & {"cuda", "emulated"}:
+        from gpuspark.devices.discover import discover
+
+        absent = discover().absent()
+    obstacles: dict[DeviceName, Sequence[str]] = {}
+    for device in devices:
+        if device not in absent:
+            obstacles |= function.obstacles(types, config, [device])
+            if not obstacles.get(device):
+                break
+    return plan(function.name, obstacles, config, absent)
+
+
+class Runner:
+    """One scalar function in one task: the plan for its column types, and the device that it runs on."""
+
+    def __init__(self, function: ScalarFunction, types: Sequence[ColumnType], config: Config) -> None:
+        self.function, self.types, self.config = function, tuple(types), config
+        start = time.perf_counter()
+        self.plan = decide(function, types, config)
+        enforce(self.plan, config)
+        self.reasons = [str(reason) for reason in self.plan.reasons]
+        self.device: Device | None = None
+        self.program: Program | None = None
+        if self.plan.device != "python":
+            facts = task_facts()
+            self.device = open_device(self.plan.device, config, facts.gpus[0] if facts and facts.gpus else None)
+            self.program = function.program(types, config, self.plan.device)
+        self.preparing = time.perf_counter() - start
+        _warn(self.plan, config)
+
+    def run(self, columns: Sequence[pa.Array], work: Work, first_row: int = 0) -> pa.Array:
+        """The function's results for ``columns``, all of one length."""
+        if self.device is None or self.program is None or not len(columns[0]):
+            with work.phase("run"):
+                return interpret(self.function, columns, range(first_row, first_row + len(columns[0])))
+        with permit(self.device.name, self.config.max_concurrent_tasks) as waited:
+            work.seconds["wait"] = work.seconds.get("wait", 0.0) + waited
+            return compute(
+                self.function, self.program, self.device, columns, work,
+                types=self.types, budget=self._budget(), otherwise=self._on_cpu, first_row=first_row,
+            )  # fmt: skip
+
+    def _budget(self) -> int | None:
+        """Device memory that one batch may take: this worker's share of the part that we may use."""
+        if self.device is None or self.device.name == "cpu":
+            return None
+        share = self.config.memory_limit_fraction / self.config.max_concurrent_tasks
+        return int(self.device.memory().total * share)
+
+    def _on_cpu(self, columns: Sequence[pa.Array]) -> pa.Array:
+        """For a piece that the device has no room for."""
+        if self.config.fallback == "raise":
+            raise GpusparkError(
+                f"{self.function.name}: {self.plan.device} has no room for {len(columns[0])} rows, and "
+                "spark.gpuspark.fallback=raise forbids the CPU. Raise spark.gpuspark.memory.limitFraction "
+                "or lower spark.gpuspark.device.maxConcurrentTasks."
+            )
+        program = self.function.program(self.types, self.config, "cpu")
+        return compute(
+            self.function, program, open_device("cpu", self.config), columns, Work(),
+            types=self.types, budget=None, otherwise=self._on_cpu,
+        )  # fmt: skip
+
+
+class ScalarWorker:
+    """The callable that Spark pickles for a scalar function: Arrow columns in, one Arrow column out."""
+
+    def __init__(self, function: ScalarFunction, call: str) -> None:
+        self.function, self.call = function, call
+        self.__name__ = function.name
+        self._runner: Runner | None = None
+        self._entry: Entry | None = None
+        self._rows = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"function": self.function, "call": self.call}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    # Without type hints: PySpark reads a UDF's, and cannot read those of an object.
+    def __call__(self, *columns):  # type: ignore[no-untyped-def]
+        if self._runner is None or self._entry is None:
+            self._runner = Runner(self.function, [of_arrow(c.type) for c in columns], task_config())
+            self._entry = entry(self.function.name, self.call, self)
+            work = Work({"compile": self._runner.preparing})
+        else:
+            work = Work()
+        try:
+            result = self._runner.run(columns, work, self._rows)
+            verify(self.function, columns, result, self._runner, self._rows)
+        except Exception as error:
+            locate(error, partition=_partition(), rows=f"{self._rows}-{self._rows + len(columns[0]) - 1}")
+            raise
+        self._account(columns, result, work)
+        return result
+
+    def _account(self, columns: Sequence[pa.Array], result: pa.Array, work: Work) -> None:
+        assert self._runner is not None and self._entry is not None
+        rows = len(result)
+        self._rows += rows
+        if work.on_cpu:
+            self._entry.add(
+                device="cpu", rows=work.on_cpu, batches=0, bytes_in=0, bytes_out=0, seconds={}, reasons=work.reasons
+            )
+        self._entry.add(
+            device=self._runner.plan.device,
+            rows=rows - work.on_cpu,
+            bytes_in=sum(c.nbytes for c in columns),
+            bytes_out=result.nbytes,
+            seconds=work.seconds,
+            reasons=[*self._runner.reasons, *work.reasons],
+            retries=work.retries,
+        )
+
+
+class SqlWorker(ScalarWorker):
+    """A function registered for SQL: how many columns it is called with is known in the worker only."""
+
+    def __init__(self, function: Sequence[ScalarFunction], call: str) -> None:
+        super().__init__(function[-1], call)
+        self.variants = list(function)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"function": self.variants, "call": self.call}
+
+    def __call__(self, *columns, **named):  # type: ignore[no-untyped-def]
+        if self._runner is None:
+            self.function = self._variant(len(columns), named)
+        return super().__call__(*columns, *(named[n] for n in self.function.columns[len(columns) :]))
+
+    def _variant(self, count: int, named: Mapping[str, Any]) -> ScalarFunction:
+        for variant in self.variants:
+            if len(variant.columns) == count + len(named) and set(variant.columns[count:]) == set(named):
+                return variant
+        widest = self.variants[-1]
+        raise CallError(
+            f"{widest.name}({', '.join(widest.columns)}) was called with {count} columns"
+            f"{' and ' + ', '.join(named) if named else ''}. Give one column per leading parameter."
+        )
+
+
+def _partition() -> int | None:
+    facts = task_facts()
+    return facts.partition if facts else None
+
+
+def _warn(decision: Plan, config: Config) -> None:
+    """Says once per process and function that a device was passed over."""
+    if decision.fell_back and config.fallback == "warn" and str(decision) not in _warned:
+        _warned.add(str(decision))
+        _log.warning("%s", decision)
