@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
-import numpy as np
-
 from gpuspark.devices.emulator.interpreter import launch
 from gpuspark.devices.emulator.memory import AddressSpace, Buffer
 from gpuspark.devices.emulator.parser import parse
@@ -47,8 +45,8 @@ class EmulatedDevice:
         if program.target != self.target:
             raise ValueError(f"The emulated device runs PTX, not code for {program.target!r}.")
         words = [_word(argument) for argument in arguments]
-        blocks = -(-count // THREADS_PER_BLOCK)
-        launch(self._loaded(program), program.entry, (blocks, 1, 1), (THREADS_PER_BLOCK, 1, 1), [*words, count])
+        grid, block = (-(-count // THREADS_PER_BLOCK), 1, 1), (THREADS_PER_BLOCK, 1, 1)
+        launch(self._loaded(program), program.entry, grid, block, [*words, count])
 
     def synchronize(self) -> None:
         """Nothing is ever under way."""

@@ -8,12 +8,13 @@ half of a double (20 bits of fraction), and programs refine the result themselve
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .arithmetic import F32, F64
-from .conversions import flushed
+from gpuspark.devices.emulator.arithmetic import F32, F64
+from gpuspark.devices.emulator.conversions import flushed
 
 _UPPER_HALF = np.uint64(0xFFFFFFFF00000000)
 
@@ -34,10 +35,10 @@ def _in_upper_half(a: F64, function: Callable[[F64], F64]) -> F64:
     exact = function(known)
     half = np.uint64(0x80000000)
     kept = ((exact.view(np.uint64) + half) & _UPPER_HALF).view(np.float64)
-    return flushed(np.where(np.isfinite(exact), kept, exact))
+    return flushed(np.where(np.isfinite(exact), kept, exact)).astype(np.float64)
 
 
-def single(function: Callable[[F64], NDArray[np.floating]]) -> Callable[[F32], F32]:
+def single(function: Callable[[F64], NDArray[Any]]) -> Callable[[F32], F32]:
     """A float instruction: ``function`` of the double, rounded to float."""
 
     def approximate(a: F32) -> F32:

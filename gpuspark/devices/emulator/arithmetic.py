@@ -13,14 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[Any]
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
-Bools = NDArray[np.bool_]
 Rounding = Literal["rn", "rz", "rm", "rp"]
 
 _SPLITTER = 2.0**27 + 1
@@ -62,7 +62,8 @@ def sum_to_odd(a: F64, b: F64) -> F64:
     bits = total.view(np.int64)
     inexact = (error != 0).view(np.int8).astype(np.int64)
     rounded_away = (bits ^ error.view(np.int64)) >> 63 & inexact
-    return ((bits - rounded_away) | inexact).view(np.float64)
+    odd: NDArray[np.int64] = (bits - rounded_away) | inexact
+    return odd.view(np.float64)
 
 
 # ---- fma
@@ -84,10 +85,16 @@ def fma(a: F64, b: F64, c: F64) -> F64:
 
 
 def _fma_within_range(a: F64, b: F64, c: F64) -> F64:
+    high, rest = _product_plus(a, b, c)
+    return high + rest
+
+
+def _product_plus(a: F64, b: F64, c: F64) -> tuple[F64, F64]:
+    """``a * b + c`` as two doubles whose rounded sum is right; the second is rounded to odd."""
     product, product_error = two_product(a, b)
     low, low_error = two_sum(c, product_error)
     high, high_error = two_sum(product, low)
-    return high + sum_to_odd(high_error, low_error)
+    return high, sum_to_odd(high_error, low_error)
 
 
 def _fma_any(a: F64, b: F64, c: F64) -> F64:
@@ -95,28 +102,31 @@ def _fma_any(a: F64, b: F64, c: F64) -> F64:
     product = a * b
     factors_finite = np.isfinite(a) & np.isfinite(b)
     result = np.where(factors_finite & np.isinf(c), c, product + c)  # right for zeros, infinities and NaN
-    size, addend = np.abs(product), np.abs(c)
+    size = np.abs(product)
     ordinary = factors_finite & np.isfinite(c) & (a != 0) & (b != 0)
-    within = ordinary & (size > _SMALLEST_PRODUCT) & (size < _LARGEST_TERM) & (addend < _LARGEST_TERM)
+    within = ordinary & (size > _SMALLEST_PRODUCT) & (size < _LARGEST_TERM) & (np.abs(c) < _LARGEST_TERM)
     within &= (np.abs(a) < _LARGEST_FACTOR) & (np.abs(b) < _LARGEST_FACTOR)
-    if within.any():
-        result[within] = _fma_within_range(a[within], b[within], c[within])
+    result[within] = _fma_within_range(a[within], b[within], c[within])
     left = ordinary & ~within
-    lone = left & (c == 0)
-    result[lone] = product[lone]
-    drowned = left & (size <= _SMALLEST_PRODUCT) & (addend > 2.0**-850)
-    result[drowned] = c[drowned]
-    for lane in np.flatnonzero(left & ~lone & ~drowned):
-        result[lane] = _nearest(Fraction(a[lane]) * Fraction(b[lane]) + Fraction(c[lane]))
+    if left.any():
+        result[left] = _fma_scaled(a[left], b[left], c[left])
     return result
 
 
-def _nearest(exact: Fraction) -> float:
-    """The double nearest to ``exact``, ties to even."""
-    try:
-        return float(exact)
-    except OverflowError:
-        return math.inf if exact > 0 else -math.inf
+def _fma_scaled(a: F64, b: F64, c: F64) -> F64:
+    """The same for finite values, zero only for ``c``: computed with factors between 1/2 and 1."""
+    (a_part, a_power), (b_part, b_power), (c_part, c_power) = np.frexp(a), np.frexp(b), np.frexp(c)
+    power = a_power + b_power
+    distance = np.where(c == 0, 0, c_power - power)
+    addend = np.ldexp(c_part, np.clip(distance, -250, 120))  # beyond, only its sign matters
+    high, rest = _product_plus(a_part, b_part, addend)
+    result = np.where(distance > 120, c, np.ldexp(high + rest, power))
+    # A subnormal has fewer bits. From a sum rounded to odd they follow if two bits or more are dropped.
+    small = (np.abs(result) < 2.0**-1022) & (distance <= 120)
+    result[small] = np.ldexp(sum_to_odd(high, rest), power)[small]
+    for lane in np.flatnonzero((np.abs(result) >= 2.0**-1023) & (np.abs(result) <= 2.0**-1022)):
+        result[lane] = float(Fraction(a[lane]) * Fraction(b[lane]) + Fraction(c[lane]))
+    return result
 
 
 def fma32(a: F32, b: F32, c: F32) -> F32:
@@ -138,7 +148,7 @@ def _sum_to_odd_or_special(a: F64, b: F64) -> F64:
 # ---- directed rounding
 
 
-def toward(nearest: NDArray[np.floating], error_sign: NDArray[np.generic], rounding: Rounding) -> NDArray[np.floating]:
+def toward(nearest: Floats, error_sign: NDArray[Any], rounding: Rounding) -> Floats:
     """Moves a result that was rounded to nearest to its ``rounding``.
 
     ``error_sign`` is the sign of (exact result - ``nearest``); zero where that was exact.
@@ -205,12 +215,12 @@ def _sign(number: Fraction) -> int:
     return (number > 0) - (number < 0)
 
 
-def _negative_zero_when_cancelled(operation: str, result: F64, values: tuple[F64, ...]) -> F64:
+def _negative_zero_when_cancelled(operation: str, result: Floats, values: tuple[F64, ...]) -> Floats:
     """Rounding down, ``x - x`` is -0; the sum of two positive zeros stays +0."""
     last = -values[-1] if operation == "sub" else values[-1]
     first = values[0] * values[1] if operation == "fma" else values[0]
     both_positive = ~np.signbit(first) & ~np.signbit(last)
-    return np.where((result == 0) & ~both_positive, -0.0, result)
+    return np.where((result == 0) & ~both_positive, result.dtype.type(-0.0), result)
 
 
 def rounded32(operation: str, rounding: Rounding, *values: F32) -> F32:
@@ -226,11 +236,11 @@ def rounded32(operation: str, rounding: Rounding, *values: F32) -> F32:
         exact = _NEAREST[operation](*wide)
     result = narrowed(exact, np.dtype(np.float32), rounding)
     if operation in ("add", "sub", "fma") and rounding == "rm":
-        return _negative_zero_when_cancelled(operation, result.astype(np.float64), tuple(wide)).astype(np.float32)
+        return _negative_zero_when_cancelled(operation, result, tuple(wide))
     return result
 
 
-def narrowed(values: NDArray[np.floating], dtype: np.dtype, rounding: Rounding) -> NDArray[np.floating]:
+def narrowed(values: Floats, dtype: np.dtype, rounding: Rounding) -> Floats:
     """``values`` in a narrower floating type, rounded as asked."""
     nearest = values.astype(dtype)
     if rounding == "rn":

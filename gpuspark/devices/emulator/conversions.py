@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from .arithmetic import Rounding, narrowed, toward
+from gpuspark.devices.emulator.arithmetic import Rounding, narrowed, toward
 
-Values = NDArray[np.generic]
+Values = NDArray[Any]
+Floats = NDArray[np.floating]
 
 _TO_INTEGER = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}
 
 
-def flushed(a: NDArray[np.floating]) -> NDArray[np.floating]:
+def flushed(a: Floats) -> Floats:
     """``.ftz``: a subnormal float becomes a zero of its sign."""
     smallest = np.finfo(a.dtype).tiny
     return np.where(np.abs(a) < smallest, np.copysign(a.dtype.type(0), a), a)
 
 
-def saturated(a: NDArray[np.floating]) -> NDArray[np.floating]:
+def saturated(a: Floats) -> Floats:
     """``.sat``: held between 0 and 1; NaN becomes +0."""
     return np.where(a > 0, np.minimum(a, a.dtype.type(1)), a.dtype.type(0))
 
 
-def float_to_integer(a: NDArray[np.floating], dtype: np.dtype, rounding: str) -> Values:
+def float_to_integer(a: Floats, dtype: np.dtype, rounding: str) -> Values:
     """Rounded to a whole number, then held within the range of ``dtype``.
 
     NaN gives zero from a narrow float to a narrow integer; where a double or a 64-bit integer takes
@@ -46,11 +49,11 @@ def integer_to_float(a: NDArray[np.integer], dtype: np.dtype, rounding: Rounding
     nearest = a.astype(dtype)
     if rounding == "rn":
         return nearest
-    signs = [(exact > near) - (exact < near) for exact, near in zip(a.tolist(), nearest.tolist(), strict=True)]
-    return toward(nearest, np.array(signs), rounding)
+    both = zip(a.tolist(), nearest.tolist(), strict=True)
+    return toward(nearest, np.array([(exact > near) - (exact < near) for exact, near in both]), rounding)
 
 
-def float_to_float(a: NDArray[np.floating], dtype: np.dtype, rounding: str) -> Values:
+def float_to_float(a: Floats, dtype: np.dtype, rounding: str) -> Values:
     """A wider, narrower or the same type; ``.rni`` and its like round to a whole number."""
     if rounding in _TO_INTEGER:
         a = _TO_INTEGER[rounding](a)
@@ -63,8 +66,8 @@ def float_to_float(a: NDArray[np.floating], dtype: np.dtype, rounding: str) -> V
 def integer_to_integer(a: NDArray[np.integer], dtype: np.dtype, saturate: bool) -> Values:
     """Cut off, or with ``saturate`` held within the range of ``dtype``."""
     if saturate:
-        low, high = max(np.iinfo(dtype).min, np.iinfo(a.dtype).min), min(np.iinfo(dtype).max, np.iinfo(a.dtype).max)
-        a = np.clip(a, a.dtype.type(low), a.dtype.type(high))
+        to, source = np.iinfo(dtype), np.iinfo(a.dtype)
+        a = np.clip(a, a.dtype.type(max(to.min, source.min)), a.dtype.type(min(to.max, source.max)))
     return a.astype(dtype)
 
 
@@ -75,7 +78,7 @@ def convert(a: Values, dtype: np.dtype, rounding: str, *, ftz: bool, saturate: b
             a = flushed(a)
         if dtype.kind != "f":
             return float_to_integer(a, dtype, rounding)
-        result = float_to_float(a, dtype, rounding or "rn")
+        result: Values = float_to_float(a, dtype, rounding or "rn")
         if ftz and dtype.itemsize == 4:
             result = flushed(result)
         return saturated(result) if saturate else result

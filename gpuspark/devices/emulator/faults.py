@@ -14,7 +14,7 @@ class PtxError(DeviceError):
     """The PTX text cannot be read, or uses an instruction that the emulator does not know."""
 
     def __init__(self, line: int, text: str, problem: str) -> None:
-        super().__init__(f"PTX line {line}: {problem}: {text!r}. This program cannot run on the emulated device.")
+        super().__init__(f"PTX line {line}: {problem}: {text!r}. Use another device for this program.")
         self.line = line
 
 

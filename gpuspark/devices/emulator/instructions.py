@@ -17,10 +17,19 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from . import approximations, arithmetic, integers
-from .conversions import convert, flushed, saturated
-from .faults import PtxError
-from .syntax import CARRY, DTYPES, Arguments, Immediate, Instruction, Operand, Pair, Vector
+from gpuspark.devices.emulator import approximations, arithmetic, integers
+from gpuspark.devices.emulator.conversions import convert, flushed, saturated
+from gpuspark.devices.emulator.faults import PtxError
+from gpuspark.devices.emulator.syntax import (
+    CARRY,
+    DTYPES,
+    Arguments,
+    Immediate,
+    Instruction,
+    Operand,
+    Pair,
+    Vector,
+)
 
 Values = NDArray[Any]
 Evaluate = Callable[..., Any]
@@ -116,7 +125,7 @@ def _floating(name: str) -> Builder:
 
     def build(instruction: Instruction) -> Operation:
         modifiers, dtype = instruction.modifiers, _type(instruction)
-        rounding = next((m for m in modifiers if m in ("rn", "rz", "rm", "rp")), "rn")
+        rounding = cast(arithmetic.Rounding, next((m for m in modifiers if m in _ROUNDED), "rn"))
         if dtype.itemsize == 2 and (rounding != "rn" or name == "fma"):
             raise TypeError("half precision")
         if rounding == "rn" and name != "fma":
@@ -130,6 +139,7 @@ def _floating(name: str) -> Builder:
     return build
 
 
+_ROUNDED = ("rn", "rz", "rm", "rp")
 _NUMPY: dict[str, Evaluate] = {
     "add": np.add,
     "sub": np.subtract,

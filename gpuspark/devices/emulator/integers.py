@@ -7,11 +7,12 @@ Arguments of one function have the same type (``uint32``, ``int64`` ...) unless 
 from __future__ import annotations
 
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Integers = NDArray[np.integer]
+Integers = NDArray[Any]
 Counts = NDArray[np.uint32]
 Bools = NDArray[np.bool_]
 
@@ -60,7 +61,8 @@ def subtract_with_borrow(a: Integers, b: Integers, borrow: Bools | None = None) 
 def multiply_wide(a: Integers, b: Integers) -> Integers:
     """The whole product, in twice the width."""
     wider = _WIDER[a.dtype]
-    return a.astype(wider) * b.astype(wider)
+    product: Integers = a.astype(wider) * b.astype(wider)
+    return product
 
 
 def multiply_high(a: Integers, b: Integers) -> Integers:
@@ -75,7 +77,8 @@ def multiply_high(a: Integers, b: Integers) -> Integers:
     high = x_high * y_high + (middle >> half) + (other >> half)
     if a.dtype.kind == "i":
         high = high - np.where(a < 0, y, np.uint64(0)) - np.where(b < 0, x, np.uint64(0))
-    return high.view(a.dtype)
+    upper: Integers = high.view(a.dtype)
+    return upper
 
 
 def multiply_24(a: Integers, b: Integers, high: bool) -> Integers:
@@ -112,7 +115,7 @@ def remainder(a: Integers, b: Integers) -> Integers:
 
 def saturating_add(a: Integers, b: Integers) -> Integers:
     """The 32-bit signed sum, held at the ends of its range."""
-    return np.clip(multiply_wide(a, np.int32(1)[None]) + b, -(2**31), 2**31 - 1).astype(np.int32)
+    return np.clip(a.astype(np.int64) + b, -(2**31), 2**31 - 1).astype(np.int32)
 
 
 # ---- shifts

@@ -11,12 +11,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gpuspark.devices.emulator.faults import AccessFault
+from gpuspark.devices.emulator.lanes import Crew, Dimensions, Index, Team
+from gpuspark.devices.emulator.program import (
+    Branch,
+    Call,
+    Control,
+    Exit,
+    IndexedBranch,
+    Program,
+    Return,
+    Step,
+    Trap,
+)
+from gpuspark.devices.emulator.syntax import Function
 from gpuspark.errors import DeviceFault
-
-from .faults import AccessFault
-from .lanes import Crew, Dimensions, Index, Team
-from .program import Branch, Call, Control, Exit, IndexedBranch, Program, Return, Step, Trap
-from .syntax import Function
 
 LANES_AT_ONCE = 1 << 14
 """Lanes of one crew (whole blocks, so at least one): its arrays then fit a processor's cache."""

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .faults import AccessFault
-from .memory import POISON
-from .syntax import Function, Register
+from gpuspark.devices.emulator.faults import AccessFault
+from gpuspark.devices.emulator.memory import POISON
+from gpuspark.devices.emulator.syntax import Function, Register
 
 Values = NDArray[Any]
 Index = NDArray[np.intp]

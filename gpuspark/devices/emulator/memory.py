@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gpuspark.devices.emulator.faults import AccessFault
 from gpuspark.errors import OutOfMemory
-
-from .faults import AccessFault
 
 Addresses = NDArray[np.uint64]
 
@@ -109,7 +108,13 @@ class AddressSpace:
         buffer.data = np.empty(0, np.uint8)
 
     def _place(
-        self, nbytes: int, name: str, data: NDArray[np.uint8], blank: NDArray[np.uint8] | None, *, writable: bool
+        self,
+        nbytes: int,
+        name: str,
+        data: NDArray[np.uint8],
+        blank: NDArray[np.uint8] | None,
+        *,
+        writable: bool,
     ) -> Buffer:
         buffer = Buffer(self._next, nbytes, name, data, blank, writable)
         self._next += -(-(nbytes + GUARD) // ALIGNMENT) * ALIGNMENT

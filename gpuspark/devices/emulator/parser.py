@@ -10,8 +10,8 @@ import re
 import struct
 from dataclasses import dataclass
 
-from .faults import PtxError
-from .syntax import (
+from gpuspark.devices.emulator.faults import PtxError
+from gpuspark.devices.emulator.syntax import (
     CARRY,
     DTYPES,
     Address,
@@ -356,7 +356,9 @@ class _Body:
             operands.append(self.arguments() if parser.next == "(" else self.operand())
             if parser.next != ";":
                 parser.take(",")
-        shown = " ".join(text.strip() for text in parser.lines[line - 1 : parser.tokens[parser.place - 1].line])
+        shown = " ".join(
+            text.strip() for text in parser.lines[line - 1 : parser.tokens[parser.place - 1].line]
+        )
         return Instruction(tuple(opcode.split(".")), tuple(operands), guard, line, shown, self.source)
 
     def predicate(self) -> Register:
@@ -417,9 +419,7 @@ class _Body:
         if isinstance(base, Special):
             raise parser.error("no such register")
         offset = 0
-        if parser.accept("+"):
-            offset = parser.number().bits
-        elif parser.next == "-":
+        if parser.accept("+") or parser.next == "-":
             offset = parser.number().bits
         parser.take("]")
         return Address(base, offset)

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .faults import AccessFault, PtxError
-from .instructions import operation
-from .lanes import LOCAL_WINDOW, Team
-from .memory import AddressSpace, Buffer
-from .syntax import (
+from gpuspark.devices.emulator.faults import AccessFault, PtxError
+from gpuspark.devices.emulator.instructions import operation
+from gpuspark.devices.emulator.lanes import LOCAL_WINDOW, Team
+from gpuspark.devices.emulator.memory import AddressSpace, Buffer
+from gpuspark.devices.emulator.syntax import (
     DTYPES,
     Address,
     Arguments,
@@ -30,6 +30,7 @@ from .syntax import (
     Register,
     Special,
     Symbol,
+    Variable,
     Vector,
 )
 
@@ -123,7 +124,9 @@ class Program:
 
 _CONTROL = ("bra", "brx", "call", "ret", "exit", "trap")
 _NOTHING = ("membar", "fence", "prefetch", "prefetchu", "brkpt", "nanosleep")
-_MEMORY_MODIFIERS = frozenset("param local global const nc ca cg cs lu cv wb wt v2 v4 volatile relaxed weak".split())
+_SPACES = {"param", "local", "global", "const"}
+_HINTS = {"nc", "ca", "cg", "cs", "lu", "cv", "wb", "wt", "volatile", "relaxed", "weak"}
+_MEMORY_MODIFIERS = frozenset(_SPACES | _HINTS | {"v2", "v4"})
 
 
 class _Linker:
@@ -182,17 +185,13 @@ class _Linker:
     def call(self, instruction: Instruction) -> Call:
         operands = list(instruction.operands)
         results = operands.pop(0) if isinstance(operands[0], Arguments) else Arguments(())
-        name = operands[0].name if isinstance(operands[0], Symbol) else ""
-        arguments = operands[1] if len(operands) > 1 else Arguments(())
-        callee = self.program.module.functions.get(name)
-        if callee is None or len(operands) > 2 or not isinstance(arguments, Arguments):
-            raise self.error(instruction, "calls only functions of the same module, by name")
-        return Call(
-            callee,
-            self.program.starts[name],
-            tuple(zip((p.name for p in callee.parameters), map(_variable_name, arguments.items), strict=True)),
-            tuple(zip((r.name for r in callee.results), map(_variable_name, results.items), strict=True)),
-        )
+        name, *others = operands
+        arguments = others.pop(0) if others else Arguments(())
+        callee = self.program.module.functions.get(name.name) if isinstance(name, Symbol) else None
+        if callee is None or others or isinstance(results, Operand) or isinstance(arguments, Operand):
+            raise self.error(instruction, "the emulator calls functions of the same module only, by name")
+        start = self.program.starts[callee.name]
+        return Call(callee, start, _matched(callee.parameters, arguments), _matched(callee.results, results))
 
     # ---- computing
 
@@ -255,7 +254,7 @@ class _Linker:
     def writer(self, operand: Operand | None, dtype: np.dtype, instruction: Instruction) -> Write:
         """A function that puts values of ``dtype`` into the operand."""
         if operand is None:
-            return lambda team, values: None
+            return _discard
         if not isinstance(operand, Register):
             raise self.error(instruction, f"a result must go to a register, not to {operand}")
         return _write_register(operand, dtype)
@@ -326,7 +325,7 @@ class _Linker:
         return lambda team: base(team) + offset
 
 
-def _do_nothing(team: Team) -> None:
+def _do_nothing(_team: Team) -> None:
     """Fences and hints: lanes already see memory in program order."""
 
 
@@ -334,8 +333,14 @@ def _plain(operand: Operand | Arguments) -> Operand | None:
     return None if isinstance(operand, Arguments) else operand
 
 
-def _variable_name(operand: Operand) -> str:
-    return operand.name if isinstance(operand, Symbol) else ""
+def _discard(_team: Team, _values: Values) -> None:
+    """Writes a result that nobody wants."""
+
+
+def _matched(inner: list[Variable], outer: Arguments) -> tuple[tuple[str, str], ...]:
+    """The names of a callee's variables with those of the caller's."""
+    names = [operand.name for operand in outer.items if isinstance(operand, Symbol)]
+    return tuple(zip((variable.name for variable in inner), names, strict=True))
 
 
 # ---- operands
@@ -347,14 +352,15 @@ def constant(immediate: Immediate, dtype: np.dtype) -> Values:
     if immediate.width == 0:
         made = bits.astype(dtype) if dtype.kind in "fb" else bits.astype(f"u{dtype.itemsize}").view(dtype)
     else:
-        number = bits.astype(f"u{immediate.width // 8}").view(f"f{immediate.width // 8}")
-        made = number.astype(dtype) if dtype.kind == "f" else number.view(f"u{immediate.width // 8}").astype(dtype)
+        plain = bits.astype(f"u{immediate.width // 8}")
+        number: Values = plain.view(f"f{immediate.width // 8}") if dtype.kind == "f" else plain
+        made = number.astype(dtype)
     made.setflags(write=False)
     return made
 
 
 def _always(values: Values) -> Read:
-    return lambda team: values
+    return lambda _team: values
 
 
 def _read_register(register: Register, dtype: np.dtype) -> Read:
