@@ -21,7 +21,9 @@ Importing this package loads neither Spark nor a compiler.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+import types
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -41,3 +43,14 @@ def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'gpuspark' has no attribute {name!r}")
+
+
+class _Package(types.ModuleType):
+    """Keeps ``gs.udf`` the function: importing the module ``gpuspark.udf`` would bind the name to that."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _PUBLIC and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
