@@ -22,7 +22,7 @@ Importing this package loads neither Spark nor a compiler.
 from __future__ import annotations
 
 import sys
-import types
+from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
@@ -45,11 +45,11 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'gpuspark' has no attribute {name!r}")
 
 
-class _Package(types.ModuleType):
+class _Package(ModuleType):
     """Keeps ``gs.udf`` the function: importing the module ``gpuspark.udf`` would bind the name to that."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _PUBLIC and isinstance(value, types.ModuleType)):
+        if not (name in _PUBLIC and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 
