@@ -31,8 +31,8 @@ def reciprocal_root(a: F64) -> F64:
 
 def _in_upper_half(a: F64, function: Callable[[F64], F64]) -> F64:
     """``function`` of the upper half of ``a``, rounded to the nearest upper half; subnormals flush."""
-    known = flushed((a.view(np.uint64) & _UPPER_HALF).view(np.float64))
-    exact = function(known)
+    known = (a.view(np.uint64) & _UPPER_HALF).view(np.float64)
+    exact = function(flushed(known).astype(np.float64))
     half = np.uint64(0x80000000)
     kept = ((exact.view(np.uint64) + half) & _UPPER_HALF).view(np.float64)
     return flushed(np.where(np.isfinite(exact), kept, exact)).astype(np.float64)

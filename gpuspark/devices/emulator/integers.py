@@ -85,7 +85,8 @@ def multiply_24(a: Integers, b: Integers, high: bool) -> Integers:
     """The product of the low 24 bits: its low 32 bits, or bits 16 to 47."""
     shift = a.dtype.type(8)
     wide = multiply_wide((a << shift) >> shift, (b << shift) >> shift)
-    return (wide >> wide.dtype.type(16 if high else 0)).astype(a.dtype)
+    part: Integers = (wide >> wide.dtype.type(16 if high else 0)).astype(a.dtype)
+    return part
 
 
 def magnitude(a: Integers) -> Integers:
@@ -124,14 +125,17 @@ def saturating_add(a: Integers, b: Integers) -> Integers:
 def shift_left(a: Integers, count: Counts) -> Integers:
     """Zero where ``count`` is the width or more."""
     width = bits_of(a.dtype)
-    return np.where(count < width, a << np.minimum(count, width - 1).astype(a.dtype), a.dtype.type(0))
+    shifted = a << np.minimum(count, width - 1).astype(a.dtype)
+    return np.asarray(np.where(count < width, shifted, a.dtype.type(0)))
 
 
 def shift_right(a: Integers, count: Counts) -> Integers:
     """Filled with the sign of a signed number; a count beyond the width leaves only that."""
     width = bits_of(a.dtype)
     shifted = a >> np.minimum(count, width - 1).astype(a.dtype)
-    return shifted if a.dtype.kind == "i" else np.where(count < width, shifted, a.dtype.type(0))
+    if a.dtype.kind == "u":
+        shifted = np.where(count < width, shifted, a.dtype.type(0))
+    return np.asarray(shifted)
 
 
 def funnel_shift(low: Integers, high: Integers, count: Counts, left: bool, wrap: bool) -> Integers:

@@ -13,9 +13,11 @@ import numpy as np
 
 from gpuspark.devices.emulator.faults import AccessFault
 from gpuspark.devices.emulator.lanes import Crew, Dimensions, Index, Team
+from gpuspark.devices.emulator.operands import Read
 from gpuspark.devices.emulator.program import (
     Branch,
     Call,
+    Compute,
     Control,
     Exit,
     IndexedBranch,
@@ -117,22 +119,20 @@ class _Run:
                     step.action(team)
                     team.place += 1
                 else:
-                    self.guarded(team, step)
+                    self.guarded(team, step.guard, step.action)
                     team.place += 1
             except AccessFault as fault:
                 raise self.fault(team, step, fault.lane, fault.problem) from None
         self.wait(team)
 
-    def guarded(self, team: Team, step: Step) -> None:
+    def guarded(self, team: Team, guard: Read, action: Compute) -> None:
         """A step that only some lanes take."""
-        assert step.guard is not None and callable(step.action)
-        mask = step.guard(team)
+        mask = guard(team)
         if mask.all():
-            step.action(team)
+            action(team)
         elif mask.any():
-            some = team.where(mask)
             try:
-                step.action(some)
+                action(team.where(mask))
             except AccessFault as fault:
                 raise AccessFault(int(np.flatnonzero(mask)[fault.lane]), fault.problem) from None
 
@@ -229,8 +229,8 @@ class _Run:
         source = f" ({instruction.source})" if instruction.source else ""
         return DeviceFault(
             f"{self.entry.name}: {problem}. It is the instruction {instruction.text!r} at PTX line "
-            f"{instruction.line}{source}, in block {block}, thread {thread}. Check the indices and lengths that "
-            "the program uses."
+            f"{instruction.line}{source}, in block {block}, thread {thread}. Check the indices and lengths "
+            "that the program uses."
         )
 
 

@@ -143,7 +143,7 @@ class Crew:
             return np.array([sizes[word][place]], np.uint32)
         spread = {"%tid": (inner, self.block), "%ctaid": (blocks, self.grid)}
         if word in spread and place >= 0:
-            return _spread(*spread[word])[place].astype(np.uint32)
+            return np.asarray(_spread(*spread[word])[place], np.uint32)
         raise KeyError(name)
 
 

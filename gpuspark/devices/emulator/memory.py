@@ -76,8 +76,8 @@ class AddressSpace:
         if nbytes > self.capacity - self.used:
             raise OutOfMemory(
                 f"The emulated device has no room for {nbytes:,} bytes: {self.capacity - self.used:,} of its "
-                f"{self.capacity:,} bytes are free. Use smaller batches (spark.gpuspark.batch.targetBytes) or "
-                "a larger device (spark.gpuspark.emulated.memoryBytes)."
+                f"{self.capacity:,} bytes are free. Use smaller batches (spark.gpuspark.batch.targetBytes) "
+                "or a larger device (spark.gpuspark.emulated.memoryBytes)."
             )
         self.used += nbytes
         blank = np.zeros(_padded(nbytes), np.uint8) if self._check_uninitialised else None
@@ -181,7 +181,8 @@ class AddressSpace:
                 address = int(addresses[lane])
                 raise AccessFault(
                     lane if lanes is None else int(lanes[lane]),
-                    f"reads {dtype.itemsize} bytes at {address:#x} that nothing has written: {self._near(address)}",
+                    f"reads {dtype.itemsize} bytes at {address:#x} that nothing has written: "
+                    f"{self._near(address)}",
                 )
         return buffer.data.view(dtype)[index]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
 
 from gpuspark.devices.emulator.faults import PtxError
 from gpuspark.devices.emulator.syntax import (
@@ -29,40 +28,10 @@ from gpuspark.devices.emulator.syntax import (
     Variable,
     Vector,
 )
+from gpuspark.devices.emulator.tokens import tokens
 
-_TOKEN = re.compile(
-    r"""(?P<skip>[ \t\r\n]+|//[^\n]*|/\*.*?\*/)
-      | (?P<string>"[^"]*")
-      | (?P<number>0[dD][0-9a-fA-F]{16}\b|0[fF][0-9a-fA-F]{8}\b|0[xX][0-9a-fA-F]+U?\b|0[bB][01]+U?\b
-                  |\d+\.\d*(?:[eE][-+]?\d+)?|\d+U?\b)
-      | (?P<word>[.%]?[A-Za-z_$][\w$]*(?:(?:\.|::)[\w$]+)*)
-      | (?P<mark>[^\s\w])""",
-    re.VERBOSE | re.DOTALL,
-)
 _SPACES = ("param", "local", "global", "const", "shared")
 _LINKAGE = (".visible", ".extern", ".weak", ".common")
-
-
-@dataclass(frozen=True)
-class _Token:
-    text: str
-    kind: str
-    line: int
-
-
-def _tokens(text: str) -> list[_Token]:
-    found: list[_Token] = []
-    place, line = 0, 1
-    while place < len(text):
-        match = _TOKEN.match(text, place)
-        if match is None or match.lastgroup is None:
-            raise PtxError(line, text[place : place + 20], "this character has no meaning")
-        if match.lastgroup != "skip":
-            found.append(_Token(match[0], match.lastgroup, line))
-        line += match[0].count("\n")
-        place = match.end()
-    found.append(_Token("", "end", line))
-    return found
 
 
 def parse(text: str) -> Module:
@@ -73,7 +42,7 @@ def parse(text: str) -> Module:
 class _Parser:
     def __init__(self, text: str) -> None:
         self.lines = text.splitlines()
-        self.tokens = _tokens(text)
+        self.tokens = tokens(text)
         self.place = 0
         self.files: dict[str, str] = {}
 
@@ -118,15 +87,8 @@ class _Parser:
         module = Module(version="", target="")
         while self.tokens[self.place].kind != "end":
             word = self.next
-            if word == ".version":
-                module.version = self.rest_of_line()[1]
-            elif word == ".target":
-                module.target = self.rest_of_line()[1]
-            elif word == ".file":
-                words = self.rest_of_line()
-                self.files[words[1]] = words[2].strip('"')
-            elif word == ".address_size":
-                self.rest_of_line()
+            if word in (".version", ".target", ".file", ".address_size"):
+                self.header(module)
             elif word == ".section":
                 self.skip_block()
             elif word in _LINKAGE:
@@ -142,6 +104,15 @@ class _Parser:
             else:
                 raise self.error("the emulator does not know this directive")
         return module
+
+    def header(self, module: Module) -> None:
+        word, *values = self.rest_of_line()
+        if word == ".version":
+            module.version = values[0]
+        elif word == ".target":
+            module.target = values[0]
+        elif word == ".file":
+            self.files[values[0]] = values[1].strip('"')
 
     def skip_block(self) -> None:
         while self.take() != "{":

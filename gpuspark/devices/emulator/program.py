@@ -9,15 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gpuspark.devices.emulator.faults import AccessFault, PtxError
+from gpuspark.devices.emulator.access import (
+    check_vector,
+    load_parameter,
+    load_values,
+    store_parameter,
+    store_values,
+)
+from gpuspark.devices.emulator.faults import PtxError
 from gpuspark.devices.emulator.instructions import operation
-from gpuspark.devices.emulator.lanes import LOCAL_WINDOW, Team
+from gpuspark.devices.emulator.lanes import Team
 from gpuspark.devices.emulator.memory import AddressSpace, Buffer
+from gpuspark.devices.emulator.operands import (
+    Read,
+    Values,
+    Write,
+    always,
+    constant,
+    discard,
+    read_register,
+    write_register,
+)
 from gpuspark.devices.emulator.syntax import (
     DTYPES,
     Address,
@@ -34,10 +49,7 @@ from gpuspark.devices.emulator.syntax import (
     Vector,
 )
 
-Values = NDArray[Any]
 Compute = Callable[[Team], None]
-Read = Callable[[Team], Values]
-Write = Callable[[Team, Values], None]
 
 
 @dataclass(frozen=True)
@@ -219,9 +231,9 @@ class _Linker:
     def reader(self, operand: Operand | None, dtype: np.dtype, instruction: Instruction) -> Read:
         """A function that gives the operand's values as ``dtype``."""
         if isinstance(operand, Register):
-            return _read_register(operand, dtype)
+            return read_register(operand, dtype)
         if isinstance(operand, Immediate):
-            return _always(constant(operand, dtype))
+            return always(constant(operand, dtype))
         if isinstance(operand, Special):
             return self.special(operand.name, dtype, instruction)
         if isinstance(operand, Symbol):
@@ -249,15 +261,15 @@ class _Linker:
         buffer = self.program.buffers.get(symbol.name)
         if buffer is None:
             raise self.error(instruction, f"nothing has an address that is named {symbol.name}")
-        return _always(np.array([buffer.address + symbol.offset], np.uint64))
+        return always(np.array([buffer.address + symbol.offset], np.uint64))
 
     def writer(self, operand: Operand | None, dtype: np.dtype, instruction: Instruction) -> Write:
         """A function that puts values of ``dtype`` into the operand."""
         if operand is None:
-            return _discard
+            return discard
         if not isinstance(operand, Register):
             raise self.error(instruction, f"a result must go to a register, not to {operand}")
-        return _write_register(operand, dtype)
+        return write_register(operand, dtype)
 
     # ---- memory
 
@@ -270,15 +282,15 @@ class _Linker:
         writes = [self.writer(item, dtype, instruction) for item in items]
         if "param" in instruction.modifiers:
             name, offset = self.parameter(address, instruction)
-            return lambda team: _load_parameter(team, name, offset, dtype, writes)
+            return lambda team: load_parameter(team, name, offset, dtype, writes)
         read = self.address(address, instruction)
         memory = self.program.memory
 
         def load(team: Team) -> None:
             addresses = read(team)
-            _check_vector(addresses, dtype.itemsize * len(writes))
+            check_vector(addresses, dtype.itemsize * len(writes))
             for place, write in enumerate(writes):
-                write(team, _load(memory, team, addresses + np.uint64(place * dtype.itemsize), dtype))
+                write(team, load_values(memory, team, addresses + np.uint64(place * dtype.itemsize), dtype))
 
         return load
 
@@ -291,15 +303,15 @@ class _Linker:
         reads = [self.reader(item, dtype, instruction) for item in items]
         if "param" in instruction.modifiers:
             name, offset = self.parameter(address, instruction)
-            return lambda team: _store_parameter(team, name, offset, dtype, reads)
+            return lambda team: store_parameter(team, name, offset, dtype, reads)
         read = self.address(address, instruction)
         memory = self.program.memory
 
         def store(team: Team) -> None:
             addresses = read(team)
-            _check_vector(addresses, dtype.itemsize * len(reads))
+            check_vector(addresses, dtype.itemsize * len(reads))
             for place, value in enumerate(reads):
-                _store(memory, team, addresses + np.uint64(place * dtype.itemsize), value(team))
+                store_values(memory, team, addresses + np.uint64(place * dtype.itemsize), value(team))
 
         return store
 
@@ -333,107 +345,7 @@ def _plain(operand: Operand | Arguments) -> Operand | None:
     return None if isinstance(operand, Arguments) else operand
 
 
-def _discard(_team: Team, _values: Values) -> None:
-    """Writes a result that nobody wants."""
-
-
 def _matched(inner: list[Variable], outer: Arguments) -> tuple[tuple[str, str], ...]:
     """The names of a callee's variables with those of the caller's."""
     names = [operand.name for operand in outer.items if isinstance(operand, Symbol)]
     return tuple(zip((variable.name for variable in inner), names, strict=True))
-
-
-# ---- operands
-
-
-def constant(immediate: Immediate, dtype: np.dtype) -> Values:
-    """The number in the text as one value of ``dtype``."""
-    bits = np.array([immediate.bits % 2**64], np.uint64)
-    if immediate.width == 0:
-        made = bits.astype(dtype) if dtype.kind in "fb" else bits.astype(f"u{dtype.itemsize}").view(dtype)
-    else:
-        plain = bits.astype(f"u{immediate.width // 8}")
-        number: Values = plain.view(f"f{immediate.width // 8}") if dtype.kind == "f" else plain
-        made = number.astype(dtype)
-    made.setflags(write=False)
-    return made
-
-
-def _always(values: Values) -> Read:
-    return lambda _team: values
-
-
-def _read_register(register: Register, dtype: np.dtype) -> Read:
-    """Same bits where the widths agree; of a wider register, the low bits."""
-    if register.dtype == dtype:
-        if register.negated:
-            return lambda team: ~team.read(register)
-        return lambda team: team.read(register)
-    if register.dtype.itemsize == dtype.itemsize:
-        return lambda team: team.read(register).view(dtype)
-    narrow, plain = f"u{dtype.itemsize}", f"u{register.dtype.itemsize}"
-    return lambda team: team.read(register).view(plain).astype(narrow).view(dtype)
-
-
-def _write_register(register: Register, dtype: np.dtype) -> Write:
-    """Same bits where the widths agree; a wider register is filled with zeros, or the sign."""
-    if register.dtype == dtype:
-        return lambda team, values: team.write(register, values)
-    if register.dtype.itemsize == dtype.itemsize:
-        return lambda team, values: team.write(register, values.view(register.dtype))
-    wide = np.dtype(f"{'i' if dtype.kind == 'i' else 'u'}{register.dtype.itemsize}")
-    plain = np.dtype(f"{'i' if dtype.kind == 'i' else 'u'}{dtype.itemsize}")
-    return lambda team, values: team.write(register, values.view(plain).astype(wide).view(register.dtype))
-
-
-# ---- memory, by space
-
-
-def _check_vector(addresses: Values, size: int) -> None:
-    """A vector access must be aligned to the whole vector."""
-    wrong = addresses & np.uint64(size - 1)
-    if wrong.any():
-        lane = int(np.flatnonzero(wrong)[0])
-        raise AccessFault(lane, f"misaligned access of {size} bytes at {int(addresses[lane]):#x}")
-
-
-def _load(memory: AddressSpace, team: Team, addresses: Values, dtype: np.dtype) -> Values:
-    private = addresses >= LOCAL_WINDOW
-    if not private.any():
-        return memory.load(addresses, dtype)
-    if private.all():
-        return team.crew.local.load(team.lanes(), addresses, dtype)
-    values = np.empty(addresses.shape, dtype)
-    values[~private] = memory.load(addresses[~private], dtype)
-    values[private] = team.crew.local.load(team.lanes()[private], addresses[private], dtype)
-    return values
-
-
-def _store(memory: AddressSpace, team: Team, addresses: Values, values: Values) -> None:
-    private = addresses >= LOCAL_WINDOW
-    if not private.any():
-        memory.store(addresses, values)
-    elif private.all():
-        team.crew.local.store(team.lanes(), addresses, values)
-    else:
-        values = np.broadcast_to(values, addresses.shape)
-        memory.store(addresses[~private], values[~private])
-        team.crew.local.store(team.lanes()[private], addresses[private], values[private])
-
-
-def _load_parameter(team: Team, name: str, offset: int, dtype: np.dtype, writes: list[Write]) -> None:
-    rows = team.frame.parameters[name]
-    if team.index is not None and len(rows) > 1:
-        rows = rows[team.index]
-    for write in writes:
-        part = np.ascontiguousarray(rows[:, offset : offset + dtype.itemsize])
-        write(team, part.view(dtype)[:, 0].copy())
-        offset += dtype.itemsize
-
-
-def _store_parameter(team: Team, name: str, offset: int, dtype: np.dtype, reads: list[Read]) -> None:
-    rows = team.frame.parameters[name]
-    for read in reads:
-        values = np.ascontiguousarray(read(team)).view(np.uint8).reshape(-1, dtype.itemsize)
-        rows[slice(None) if team.index is None else team.index, offset : offset + dtype.itemsize] = values
-        offset += dtype.itemsize
