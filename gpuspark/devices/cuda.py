@@ -199,9 +199,11 @@ class CudaDevice:
         from cuda.core import LEGACY_DEFAULT_STREAM
 
         self._address(Pointer(handle))
+        allocation = cast(_Allocation, handle)
+        buffer, allocation.buffer = allocation.buffer, None
         if not self._lost:
             with self._doing("freeing memory"):
-                cast(_Allocation, handle).buffer.close(LEGACY_DEFAULT_STREAM)
+                buffer.close(LEGACY_DEFAULT_STREAM)
 
     def memory(self) -> Memory:
         """What is free, with what the allocator holds unused; and the capacity."""
@@ -260,7 +262,7 @@ class CudaDevice:
 
     def _address(self, pointer: Pointer) -> int:
         allocation = cast(_Allocation, pointer.handle)
-        if allocation.device is not self or allocation.buffer.is_closed:
+        if allocation.device is not self or allocation.buffer is None:
             raise DeviceFault(
                 "This handle was freed, or belongs to another device. Each is used where it was made."
             )
@@ -282,10 +284,11 @@ class CudaDevice:
             raise ours from error
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Allocation:
     device: CudaDevice
     buffer: Any
+    """cuda-core's, until it is freed."""
     nbytes: int
 
 

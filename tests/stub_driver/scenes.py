@@ -233,35 +233,44 @@ def the_order_of_the_devices_can_be_chosen() -> None:
     assert [gpu.uuid for gpu in cuda_device.detect().gpus] == UUIDS[::-1]
 
 
-def a_fork_after_cuda_started_is_a_reason() -> None:
-    device = cuda_device.select()
+def forked(function: Callable[[], bool]) -> bool:
+    """What ``function`` answers in a fork of this process, which ends with it."""
     child = os.fork()
     if child == 0:
         try:
-            cuda_device.detect()
-        except CudaUnavailable as error:
-            os._exit(0 if error.code == 3 and "forked" in str(error) else 2)
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            os._exit(0 if function() else 1)
+        finally:
+            os._exit(2)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def cuda_was_started_before_the_fork() -> bool:
+    try:
+        cuda_device.detect()
+    except CudaUnavailable as error:
+        return error.code == 3 and "forked" in str(error)
+    return False
+
+
+def a_fork_after_cuda_started_is_a_reason() -> None:
+    device = cuda_device.select()
+    assert forked(cuda_was_started_before_the_fork)
     copies_come_back(device)
 
 
+def device_works() -> bool:
+    copies_come_back(cuda_device.select())
+    return True
+
+
 def a_fork_before_cuda_started_is_fine() -> None:
-    child = os.fork()
-    if child == 0:
-        copies_come_back(cuda_device.select())
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert forked(device_works)
     copies_come_back(cuda_device.select("1"))
 
 
 def discovery_is_not_remembered_across_a_fork() -> None:
     assert discover.discover().cuda.present
-    child = os.fork()
-    if child == 0:
-        reason = discover.discover().cuda.reason
-        os._exit(0 if reason and "forked" in reason else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert forked(lambda: "forked" in discover.discover().absent()["cuda"])
 
 
 def a_limited_address_space_is_a_reason() -> None:
