@@ -68,7 +68,7 @@ def program_text(columns: Sequence[ColumnType], target: Target, *, nullable: boo
     work = [
         "row = (status, i)",
         "status[i] = 0",
-        f"{OP}store(out, {ENTRY}({', '.join([*loads, 'row'])}), row)",
+        f"{ENTRY}({', '.join([*loads, 'out', 'row'])})",
     ]
     head = f"def program({', '.join([*arguments, 'out', 'status', 'count'])}):"
     if target == "cpu":
@@ -160,14 +160,13 @@ def _refuse_mixed(scope: dict[str, Any]) -> None:
             notes = overload.type_annotation
             for block in notes.blocks.values():
                 for statement in block.find_insts(ir.Assign):
-                    _refuse_if_mixed(statement, notes.typemap, name == ENTRY)
+                    _refuse_if_mixed(statement, notes.typemap)
 
 
-def _refuse_if_mixed(statement: Any, typed: Any, in_entry: bool) -> None:
+def _refuse_if_mixed(statement: Any, typed: Any) -> None:
     value = statement.value
-    returns = isinstance(value, ir.Expr) and value.op == "cast"
-    source = value.value if returns else value
-    if not isinstance(source, ir.Var) or (returns and in_entry):
+    source = value.value if isinstance(value, ir.Expr) and value.op == "cast" else value
+    if not isinstance(source, ir.Var):
         return
     have, want = typed[source.name], typed[statement.target.name]
     want = want.type if is_optional(want) else want

@@ -15,7 +15,7 @@ import ast
 import inspect
 import math
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from gpuspark.compiler.nullness import maybe_null
 from gpuspark.compiler.source import CannotCompile, Source, Unresolved, read
 
 ROW = "_gs_row"
+OUT = "_gs_out"
 ENTRY = "_gs_f0"
 OP = "_gs_op_"
 _MOST_ARRAY_BYTES = 16384
@@ -52,8 +53,9 @@ _TIMEDELTA_PARTS = ("days", "seconds", "microseconds")
 
 @dataclass(frozen=True)
 class Body:
-    """A rewritten function: exec ``text`` over ``constants`` and the operations, and call ``ENTRY``
-    with one value per column and the row."""
+    """A rewritten function: exec ``text`` over ``constants`` and the operations, and call ``ENTRY`` with one
+    value per column, where results go, and the row. It stores its result itself, at each ``return``: so
+    each has its own type."""
 
     text: str
     constants: dict[str, Any]
@@ -120,13 +122,12 @@ class _Function(ast.NodeVisitor):
         if isinstance(node, ast.Lambda):
             ast.copy_location(self.statements[0], node.body)
         self.local = set(columns) | {
-            n.id
-            for s in self.statements
-            for n in ast.walk(s)
-            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store | ast.Del)
+            n.id for n in _walk(self.statements) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store | ast.Del)
         }
         self.fixed = {**fixed, **self._imports()}
-        self.temporaries = 0
+        self.sometimes = {id(w) for n in _walk(self.statements) for w in _walk(_guarded(n)) if isinstance(w, ast.NamedExpr)}
+        self.before: list[ast.stmt] = []
+        self.is_entry = False
         self.nullable = maybe_null(
             self.statements, columns if nullable else (), self._call_may_be_null
         )
@@ -143,8 +144,11 @@ class _Function(ast.NodeVisitor):
         for read_early in unset_reads(self.statements, [*self.columns, *start]):
             self.refuse(read_early, f"{read_early.id!r} may be read before it is set")
         prologue: list[ast.stmt] = [_assign(n, self.constant(self.fixed[n], self.source.node)) for n in start]
+        self.is_entry = name == ENTRY
         body = prologue + self.block(self.statements)
-        arguments = [ast.arg(arg=n) for n in (*self.columns, ROW)]
+        if self.is_entry:
+            body += self.give(ast.Constant(None))
+        arguments = [ast.arg(arg=n) for n in (*self.columns, *([OUT] if self.is_entry else []), ROW)]
         return ast.FunctionDef(
             name=name,
             args=ast.arguments(posonlyargs=[], args=arguments, kwonlyargs=[], kw_defaults=[], defaults=[]),
@@ -160,7 +164,7 @@ class _Function(ast.NodeVisitor):
     def _imports(self) -> dict[str, Any]:
         """Modules imported inside the body, which are as good as global ones."""
         found: dict[str, Any] = {}
-        for node in (n for s in self.statements for n in ast.walk(s)):
+        for node in _walk(self.statements):
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     if alias.name in ("math", "numpy"):
@@ -172,12 +176,20 @@ class _Function(ast.NodeVisitor):
     # --- statements
 
     def block(self, statements: list[ast.stmt]) -> list[ast.stmt]:
-        return [new for statement in statements for new in self.statement(statement)]
+        """The statements, each after the assignments that stood inside its expressions."""
+        rewritten: list[ast.stmt] = []
+        outer = self.before
+        for statement in statements:
+            self.before = []
+            new = self.statement(statement)
+            rewritten += self.before + new
+        self.before = outer
+        return rewritten
 
     def statement(self, node: ast.stmt) -> list[ast.stmt]:
         match node:
             case ast.Return():
-                return [ast.Return(self.raw(node.value) if node.value else ast.Constant(None))]
+                return self.give(node.value or ast.Constant(None))
             case ast.Assign():
                 return self.assign(node)
             case ast.AnnAssign(target=ast.Name(), value=ast.expr() as value):
@@ -204,13 +216,22 @@ class _Function(ast.NodeVisitor):
             case ast.Expr(value=ast.Constant()):
                 return [ast.Pass()]
             case ast.Expr():
-                return [_assign(self.temporary(), self.raw(node.value))]
+                return [_assign("_gs_unused", self.raw(node.value))]
             case ast.Import() | ast.ImportFrom() if all(
                 (a.asname or a.name) in self.fixed for a in node.names
             ):
                 return [ast.Pass()]
         self.refuse(node, f"{_describe(node)}")
         return []
+
+    def give(self, node: ast.expr) -> list[ast.stmt]:
+        """``return``: the entry stores its result, a function that the body calls gives it back."""
+        if not self.is_entry:
+            return [ast.Return(self.raw(node))]
+        if isinstance(node, ast.IfExp) and self.static(node.test) is None:
+            return [ast.If(self.test(node.test), self.give(node.body), self.give(node.orelse))]
+        name, arguments = ast.Name(OP + "store", ast.Load()), [ast.Name(OUT, ast.Load()), self.raw(node)]
+        return [ast.Expr(ast.Call(name, [*arguments, ast.Name(ROW, ast.Load())], [])), ast.Return(None)]
 
     def fail(self) -> list[ast.stmt]:
         return [ast.Expr(self.operation("fail")), ast.Return(ast.Constant(None))]
@@ -246,10 +267,6 @@ class _Function(ast.NodeVisitor):
     def operation(self, name: str, *arguments: ast.expr) -> ast.expr:
         self.unit.operations.add(name)
         return ast.Call(ast.Name(OP + name, ast.Load()), [*arguments, ast.Name(ROW, ast.Load())], [])
-
-    def temporary(self) -> str:
-        self.temporaries += 1
-        return f"_gs_t{self.temporaries}"
 
     def value(self, node: ast.expr) -> ast.expr:
         """``node`` where Python needs a value: a null is marked, as Python would raise."""
@@ -295,43 +312,40 @@ class _Function(ast.NodeVisitor):
             case ast.Tuple() if isinstance(node.ctx, ast.Load):
                 return ast.Tuple([self.value(e) for e in node.elts], ast.Load())
             case ast.NamedExpr():
-                return ast.NamedExpr(node.target, self.raw(node.value))
+                return self.walrus(node)
         return self.refuse(node, _describe(node))
 
+    def walrus(self, node: ast.NamedExpr) -> ast.expr:
+        """An assignment of its own, before the statement: the compilers mistake ``:=`` for something else."""
+        if id(node) in self.sometimes:
+            return self.refuse(node, ":= where it may not be reached")
+        self.before.append(ast.Assign(targets=[node.target], value=self.raw(node.value)))
+        return ast.Name(node.target.id, ast.Load())
+
     def either(self, node: ast.BoolOp) -> ast.expr:
-        """``a or b`` and ``a and b`` give one of their operands."""
+        """``a or b`` and ``a and b`` give one of their operands. ``a`` is spelled out twice: it has no effects."""
         if all(_is_test(operand) for operand in node.values):
             return self.test(node)
         result = self.raw(node.values[-1])
         for operand in reversed(node.values[:-1]):
-            kept = self.temporary()
-            test = self.operation("truth", ast.NamedExpr(ast.Name(kept, ast.Store()), self.raw(operand)))
-            first = ast.Name(kept, ast.Load())
+            first = self.raw(operand)
             arms = (first, result) if isinstance(node.op, ast.Or) else (result, first)
-            result = ast.IfExp(test, *arms)
+            result = ast.IfExp(self.operation("truth", first), *arms)
         return result
 
     def compare(self, node: ast.Compare) -> ast.expr:
-        """A chain ``a < b < c`` evaluates ``b`` once."""
+        """A chain ``a < b < c`` is ``a < b and b < c``."""
         tests: list[ast.expr] = []
         left = node.left
-        left_value = None
         for op, right in zip(node.ops, node.comparators, strict=True):
             if isinstance(op, ast.Is | ast.IsNot):
                 if not (isinstance(right, ast.Constant) and right.value is None):
                     return self.refuse(node, "'is' with anything but None")
                 tests.append(ast.Compare(self.raw(left), [op], [right]))
-                continue
-            one = left_value or self.value(left)
-            if isinstance(op, ast.In | ast.NotIn):
-                tests.append(self.contains(one, op, right))
-                continue
-            other = self.value(right)
-            if len(node.ops) > 1:
-                kept = self.temporary()
-                other = ast.NamedExpr(ast.Name(kept, ast.Store()), other)
-                left_value = ast.Name(kept, ast.Load())
-            tests.append(self.operation(_COMPARE[type(op)], one, other))
+            elif isinstance(op, ast.In | ast.NotIn):
+                tests.append(self.contains(self.value(left), op, right))
+            else:
+                tests.append(self.operation(_COMPARE[type(op)], self.value(left), self.value(right)))
             left = right
         return tests[0] if len(tests) == 1 else ast.BoolOp(ast.And(), tests)
 
@@ -344,12 +358,7 @@ class _Function(ast.NodeVisitor):
             elements = [self.value(e) for e in sequence.elts]
         else:
             return self.refuse(sequence, f"'in' over {ast.unparse(sequence)}")
-        kept = self.temporary()
-        first: ast.expr = ast.NamedExpr(ast.Name(kept, ast.Store()), item)
-        tests: list[ast.expr] = []
-        for element in elements:
-            tests.append(self.operation("eq", first, element))
-            first = ast.Name(kept, ast.Load())
+        tests = [self.operation("eq", item, element) for element in elements]
         found = ast.BoolOp(ast.Or(), tests) if len(tests) > 1 else (tests or [ast.Constant(False)])[0]
         return ast.UnaryOp(ast.Not(), found) if isinstance(op, ast.NotIn) else found
 
@@ -469,6 +478,23 @@ class _Function(ast.NodeVisitor):
         name = f"_gs_c{len(self.unit.constants)}"
         self.unit.constants[name] = value
         return ast.Name(name, ast.Load())
+
+
+def _walk(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    for node in nodes:
+        yield from ast.walk(node)
+
+
+def _guarded(node: ast.AST) -> list[ast.expr]:
+    """The parts of an expression that Python may not reach, or reaches more than once."""
+    match node:
+        case ast.BoolOp(values=[_, *later]) | ast.Compare(comparators=[_, *later]):
+            return later
+        case ast.IfExp():
+            return [node.body, node.orelse]
+        case ast.While():
+            return [node.test]
+    return []
 
 
 def _is_test(node: ast.expr) -> bool:

@@ -1,0 +1,103 @@
+"""Public assertions: a function of yours gives one answer on every device.
+
+For the tests of your own functions; needs no Spark and no GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gpuspark.config import Config
+from gpuspark.errors import DeviceError, GpusparkError
+from gpuspark.plan import DeviceName
+from gpuspark.rowwise import Work
+from gpuspark.types import of_arrow
+from gpuspark.udf import ScalarUDF
+from gpuspark.values import same, to_python
+from gpuspark.verify import LIBM_ULP
+from gpuspark.worker import Runner
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a function did with a table: a column, or the error that it raised."""
+
+    values: list[Any] | None
+    arrow: str
+    error: str
+
+    def __str__(self) -> str:
+        return self.error or f"{self.arrow} {self.values}"
+
+
+def run_on(device: DeviceName, f: ScalarUDF, table: pa.Table | pa.RecordBatch, **flags: Any) -> Outcome:
+    """Runs ``f`` over the columns of ``table``, which are its parameters by order, on ``device``.
+
+    ``flags``: fields of :class:`~gpuspark.config.Config`. Errors of devices, and fallbacks, are raised;
+    errors of the body or of its results are an outcome.
+    """
+    columns = [_one_array(table.column(n)) for n in range(table.num_columns)]
+    names = tuple(f.signature.parameters)[: len(columns)]
+    runner = Runner(f.scalar_function(names), [of_arrow(c.type) for c in columns], _config(device, flags))
+    try:
+        result = runner.run(columns, Work())
+    except DeviceError:
+        raise
+    except Exception as error:
+        if isinstance(error, GpusparkError) and not isinstance(error, ValueError):
+            raise
+        return Outcome(None, "", f"{type(error).__name__}: {error} {getattr(error, '__notes__', '')}")
+    return Outcome(to_python(result), str(result.type), "")
+
+
+def assert_same_on_all_devices(
+    f: ScalarUDF,
+    table: pa.Table | pa.RecordBatch,
+    *,
+    devices: Sequence[DeviceName] = ("cpu", "emulated"),
+    ulp: int = LIBM_ULP,
+    **flags: Any,
+) -> Outcome:
+    """Asserts that ``f`` gives on each of ``devices`` what it gives in plain Python: values, nulls, types,
+    and errors. Floats may differ by ``ulp`` units in the last place. Returns plain Python's outcome.
+
+    Raises ``AssertionError`` at the first difference, and :class:`~gpuspark.errors.FallbackError` where a
+    device cannot run the function.
+
+    >>> import pyarrow as pa, gpuspark as gs
+    >>> f = gs.udf("double")(lambda a: a * 2)
+    >>> print(assert_same_on_all_devices(f, pa.table({"a": [1.0, None]}), devices=["cpu"]))
+    double [2.0, None]
+    """
+    expected = run_on("python", f, table, **flags)
+    for device in devices:
+        found = run_on(device, f, table, **flags)
+        assert found.error == expected.error, f"{f.__name__} on {device}: {found}\nin Python: {expected}"
+        assert found.arrow == expected.arrow, f"{f.__name__} on {device}: {found.arrow}, in Python {expected.arrow}"
+        for row, (ours, theirs) in enumerate(zip(found.values or [], expected.values or [], strict=True)):
+            assert same(ours, theirs, ulp), (
+                f"{f.__name__} on {device}, row {row} {_row(table, row)}: {ours!r}, in Python {theirs!r}"
+            )
+    return expected
+
+
+def _config(device: DeviceName, flags: dict[str, Any]) -> Config:
+    return Config(**{"device": device, "fallback": "raise", **flags})
+
+
+def _row(table: pa.Table | pa.RecordBatch, row: int) -> dict[str, Any]:
+    found: dict[str, Any] = table.slice(row, 1).to_pylist()[0]
+    return found
+
+
+def _one_array(column: Any) -> pa.Array:
+    import pyarrow as pa
+
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
