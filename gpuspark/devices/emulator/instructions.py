@@ -5,6 +5,8 @@ Instructions that touch memory or decide where a thread goes next are in :mod:`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from gpuspark.devices.emulator import choice_operations as choices
@@ -24,18 +26,28 @@ def operation(instruction: Instruction) -> Operation:
     entry = TABLE.get(instruction.name)
     if entry is None:
         raise _unknown(instruction, "the emulator does not know this instruction")
-    build, allowed = entry
     for modifier in instruction.modifiers:
-        if modifier not in DTYPES and modifier not in allowed:
+        if modifier not in DTYPES and modifier not in entry.modifiers:
             raise _unknown(instruction, f"the emulator does not know .{modifier} here")
+    if len(instruction.operands) not in entry.operands:
+        raise _unknown(instruction, f"it should have {' or '.join(map(str, entry.operands))} operands")
     try:
-        return build(instruction)
-    except (IndexError, KeyError, TypeError) as error:
+        return entry.build(instruction)
+    except (IndexError, KeyError, StopIteration, TypeError) as error:
         raise _unknown(instruction, "the emulator does not know this form of the instruction") from error
 
 
-def _entry(build: Builder, modifiers: str = "") -> tuple[Builder, frozenset[str]]:
-    return build, frozenset(modifiers.split())
+@dataclass(frozen=True)
+class _Entry:
+    build: Builder
+    operands: tuple[int, ...]
+    """How many there may be."""
+    modifiers: frozenset[str]
+
+
+def _entry(build: Builder, operands: int | tuple[int, ...], modifiers: str = "") -> _Entry:
+    counts = (operands,) if isinstance(operands, int) else operands
+    return _Entry(build, counts, frozenset(modifiers.split()))
 
 
 def _unknown(instruction: Instruction, problem: str) -> PtxError:
@@ -48,60 +60,61 @@ _COMPARISONS = " ".join(
     (*choices.ORDERED, *choices.UNSIGNED, *choices.UNORDERED, *choices.JOIN, "num nan ftz")
 )
 
-TABLE: dict[str, tuple[Builder, frozenset[str]]] = {
+TABLE: dict[str, _Entry] = {
     # floating point, and what integers share with it
-    "add": _entry(either(whole.add, floating("add")), _ROUNDINGS + " cc"),
-    "sub": _entry(either(whole.subtract, floating("sub")), _ROUNDINGS + " cc"),
-    "mul": _entry(either(whole.multiply, floating("mul")), _ROUNDINGS + " lo hi wide"),
-    "mad": _entry(either(whole.multiply_add, floating("fma")), _ROUNDINGS + " lo hi wide cc"),
-    "div": _entry(either(each(integers.divide), floating("div")), _ROUNDINGS + " full approx"),
-    "fma": _entry(floating("fma"), _ROUNDINGS),
-    "sqrt": _entry(floats.square_root, _ROUNDINGS + " approx"),
-    "rcp": _entry(floats.reciprocal, _ROUNDINGS + " approx"),
-    "rsqrt": _entry(floats.approximate, "approx ftz"),
-    "sin": _entry(floats.approximate, "approx ftz"),
-    "cos": _entry(floats.approximate, "approx ftz"),
-    "lg2": _entry(floats.approximate, "approx ftz"),
-    "ex2": _entry(floats.approximate, "approx ftz"),
-    "tanh": _entry(floats.approximate, "approx"),
-    "min": _entry(floats.extreme, "ftz NaN"),
-    "max": _entry(floats.extreme, "ftz NaN"),
-    "abs": _entry(floats.absolute, "ftz"),
-    "neg": _entry(floats.negated, "ftz"),
-    "testp": _entry(floats.test_property, " ".join(floats.PROPERTIES)),
-    "copysign": _entry(each(lambda sign, size: np.copysign(size, sign))),
+    "add": _entry(either(whole.add, floating("add")), 3, _ROUNDINGS + " cc"),
+    "sub": _entry(either(whole.subtract, floating("sub")), 3, _ROUNDINGS + " cc"),
+    "mul": _entry(either(whole.multiply, floating("mul")), 3, _ROUNDINGS + " lo hi wide"),
+    "mad": _entry(either(whole.multiply_add, floating("fma")), 4, _ROUNDINGS + " lo hi wide cc"),
+    "div": _entry(either(each(integers.divide), floating("div")), 3, _ROUNDINGS + " full approx"),
+    "fma": _entry(floating("fma"), 4, _ROUNDINGS),
+    "sqrt": _entry(floats.square_root, 2, _ROUNDINGS + " approx"),
+    "rcp": _entry(floats.reciprocal, 2, _ROUNDINGS + " approx"),
+    "rsqrt": _entry(floats.approximate, 2, "approx ftz"),
+    "sin": _entry(floats.approximate, 2, "approx ftz"),
+    "cos": _entry(floats.approximate, 2, "approx ftz"),
+    "lg2": _entry(floats.approximate, 2, "approx ftz"),
+    "ex2": _entry(floats.approximate, 2, "approx ftz"),
+    "tanh": _entry(floats.approximate, 2, "approx"),
+    "min": _entry(floats.extreme, 3, "ftz NaN"),
+    "max": _entry(floats.extreme, 3, "ftz NaN"),
+    "abs": _entry(floats.absolute, 2, "ftz"),
+    "neg": _entry(floats.negated, 2, "ftz"),
+    "testp": _entry(floats.test_property, 2, " ".join(floats.PROPERTIES)),
+    "copysign": _entry(each(lambda sign, size: np.copysign(size, sign)), 3),
     # integers
-    "addc": _entry(whole.add, "cc"),
-    "subc": _entry(whole.subtract, "cc"),
-    "madc": _entry(whole.multiply_add, "lo hi cc"),
-    "mul24": _entry(whole.multiply_24, "lo hi"),
-    "mad24": _entry(whole.multiply_24, "lo hi"),
-    "rem": _entry(each(integers.remainder)),
-    "sad": _entry(each(whole.absolute_difference)),
+    "addc": _entry(whole.add, 3, "cc"),
+    "subc": _entry(whole.subtract, 3, "cc"),
+    "madc": _entry(whole.multiply_add, 4, "lo hi cc"),
+    "mul24": _entry(whole.multiply_24, 3, "lo hi"),
+    "mad24": _entry(whole.multiply_24, 4, "lo hi"),
+    "rem": _entry(each(integers.remainder), 3),
+    "sad": _entry(each(whole.absolute_difference), 4),
     # bits
-    "and": _entry(each(np.bitwise_and)),
-    "or": _entry(each(np.bitwise_or)),
-    "xor": _entry(each(np.bitwise_xor)),
-    "not": _entry(each(np.invert)),
-    "cnot": _entry(each(lambda a: (a == 0).astype(a.dtype))),
-    "lop3": _entry(whole.three_input_logic),
-    "shl": _entry(each(integers.shift_left, None, U32)),
-    "shr": _entry(each(integers.shift_right, None, U32)),
-    "shf": _entry(whole.funnel_shift, "l r clamp wrap"),
-    "bfe": _entry(each(integers.extract_field, None, U32, U32)),
-    "bfi": _entry(each(integers.insert_field, None, None, U32, U32)),
-    "bfind": _entry(whole.find_highest, "shiftamt"),
-    "brev": _entry(each(integers.reverse_bits)),
-    "clz": _entry(counting(integers.count_leading_zeros)),
-    "popc": _entry(counting(integers.count_ones)),
-    "prmt": _entry(whole.permute_bytes, "f4e b4e rc8 ecl ecr rc16"),
+    "and": _entry(each(np.bitwise_and), 3),
+    "or": _entry(each(np.bitwise_or), 3),
+    "xor": _entry(each(np.bitwise_xor), 3),
+    "not": _entry(each(np.invert), 2),
+    "cnot": _entry(each(lambda a: (a == 0).astype(a.dtype)), 2),
+    "lop3": _entry(whole.three_input_logic, 5),
+    "shl": _entry(each(integers.shift_left, None, U32), 3),
+    "shr": _entry(each(integers.shift_right, None, U32), 3),
+    "shf": _entry(whole.funnel_shift, 4, "l r clamp wrap"),
+    "bfe": _entry(each(integers.extract_field, None, U32, U32), 4),
+    "bfi": _entry(each(integers.insert_field, None, None, U32, U32), 5),
+    "bfind": _entry(whole.find_highest, 2, "shiftamt"),
+    "brev": _entry(each(integers.reverse_bits), 2),
+    "clz": _entry(counting(integers.count_leading_zeros), 2),
+    "popc": _entry(counting(integers.count_ones), 2),
+    "prmt": _entry(whole.permute_bytes, 4, "f4e b4e rc8 ecl ecr rc16"),
     # comparing, choosing, moving
-    "setp": _entry(choices.set_predicate, _COMPARISONS),
-    "set": _entry(choices.set_number, _COMPARISONS),
-    "selp": _entry(choices.select),
-    "slct": _entry(choices.select_by_sign, "ftz"),
-    "mov": _entry(moves.move),
-    "cvt": _entry(moves.convert_types, "rn rz rm rp rni rzi rmi rpi ftz sat"),
-    "cvta": _entry(each(np.copy), _ADDRESS_SPACES),
+    "setp": _entry(choices.set_predicate, (3, 4), _COMPARISONS),
+    "set": _entry(choices.set_number, (3, 4), _COMPARISONS),
+    "selp": _entry(choices.select, 4),
+    "slct": _entry(choices.select_by_sign, 4, "ftz"),
+    "mov": _entry(moves.move, 2),
+    "cvt": _entry(moves.convert_types, 2, "rn rz rm rp rni rzi rmi rpi ftz sat"),
+    "cvta": _entry(each(np.copy), 2, _ADDRESS_SPACES),
 }
-"""Every instruction that only computes: its name, how to build it, and the modifiers it may have."""
+"""Every instruction that only computes: its name, how to build it, how many operands it has, and
+the modifiers it may have."""

@@ -159,7 +159,8 @@ def extract_field(a: Integers, position: Counts, length: Counts) -> Integers:
         return field
     top = np.minimum(start + size - np.uint32(1), np.uint32(width - 1))
     negative = (shift_right(x, top) & x.dtype.type(1)).astype(bool) & (size > 0)
-    return np.where(negative, field | ~low_mask(size, x.dtype), field).view(a.dtype)
+    present = np.minimum(size, np.uint32(width) - np.minimum(start, np.uint32(width)))
+    return np.where(negative, field | ~low_mask(present, x.dtype), field).view(a.dtype)
 
 
 def insert_field(field: Integers, base: Integers, position: Counts, length: Counts) -> Integers:
