@@ -40,7 +40,8 @@ def compute(text: str, result: str, *sources: Array) -> Array:
     ]
     for i, (name, kind) in enumerate(zip(names, kinds, strict=True)):
         lines += [
-            f"ld.param.u64 %x0, [{name}]; cvta.to.global.u64 %x0, %x0; mul.lo.u64 %x1, %i, {DTYPES[kind].itemsize}; add.u64 %x2, %x0, %x1;",
+            f"ld.param.u64 %x0, [{name}]; cvta.to.global.u64 %x0, %x0;",
+            f"mul.lo.u64 %x1, %i, {DTYPES[kind].itemsize}; add.u64 %x2, %x0, %x1;",
             f"ld.global.{kind} %a{i}, [%x2];",
         ]
     lines += [

@@ -23,6 +23,7 @@ Index = NDArray[np.intp]
 Dimensions = tuple[int, int, int]
 
 LOCAL_WINDOW = 1 << 56
+LOCAL_WINDOW_END = 1 << 57
 """Where local memory lies in the generic address space; each lane sees its own there."""
 
 _LOCAL_GAP = 256
@@ -59,11 +60,11 @@ class LocalMemory:
         inside = np.zeros(offset.shape, np.bool_)
         for start, end in self._areas:
             inside |= (offset >= start) & (offset + dtype.itemsize <= end)
-        wrong = ~inside | (offset % dtype.itemsize != 0)
-        if wrong.any():
-            lane = int(np.flatnonzero(wrong)[0])
-            why = "misaligned" if inside[lane] else "no local memory"
-            raise AccessFault(lane, f"{why} for {dtype.itemsize} bytes at local offset {int(offset[lane])}")
+        if not inside.all():
+            lane = int(np.flatnonzero(~inside)[0])
+            raise AccessFault(
+                lane, f"no private memory for {dtype.itemsize} bytes at {int(addresses[lane]):#x}"
+            )
         return offset // dtype.itemsize
 
 

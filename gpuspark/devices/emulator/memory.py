@@ -162,7 +162,7 @@ class AddressSpace:
         places = np.searchsorted(starts, addresses, side="right") - 1
         outside = places < 0
         if len(ends):
-            outside |= addresses + np.uint64(size) > ends[places]
+            outside |= addresses > ends[places] - np.uint64(size)
         if outside.any():
             lane = int(np.flatnonzero(outside)[0])
             address = int(addresses[lane])

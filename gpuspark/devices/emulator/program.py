@@ -43,6 +43,7 @@ from gpuspark.devices.emulator.syntax import (
     Module,
     Operand,
     Register,
+    Space,
     Special,
     Symbol,
     Variable,
@@ -284,13 +285,16 @@ class _Linker:
             name, offset = self.parameter(address, instruction)
             return lambda team: load_parameter(team, name, offset, dtype, writes)
         read = self.address(address, instruction)
-        memory = self.program.memory
+        memory, space = self.program.memory, _space(instruction)
 
         def load(team: Team) -> None:
             addresses = read(team)
             check_vector(addresses, dtype.itemsize * len(writes))
             for place, write in enumerate(writes):
-                write(team, load_values(memory, team, addresses + np.uint64(place * dtype.itemsize), dtype))
+                write(
+                    team,
+                    load_values(memory, team, space, addresses + np.uint64(place * dtype.itemsize), dtype),
+                )
 
         return load
 
@@ -305,13 +309,14 @@ class _Linker:
             name, offset = self.parameter(address, instruction)
             return lambda team: store_parameter(team, name, offset, dtype, reads)
         read = self.address(address, instruction)
-        memory = self.program.memory
+        memory, space = self.program.memory, _space(instruction)
 
         def store(team: Team) -> None:
             addresses = read(team)
             check_vector(addresses, dtype.itemsize * len(reads))
             for place, value in enumerate(reads):
-                store_values(memory, team, addresses + np.uint64(place * dtype.itemsize), value(team))
+                part = addresses + np.uint64(place * dtype.itemsize)
+                store_values(memory, team, space, part, value(team))
 
         return store
 
@@ -335,6 +340,13 @@ class _Linker:
             return base
         offset = np.array([address.offset % 2**64], np.uint64)
         return lambda team: base(team) + offset
+
+
+def _space(instruction: Instruction) -> Space:
+    """Where an access goes: generic, unless it says so."""
+    if "local" in instruction.modifiers:
+        return "local"
+    return "global" if _SPACES & set(instruction.modifiers) else "generic"
 
 
 def _do_nothing(_team: Team) -> None:

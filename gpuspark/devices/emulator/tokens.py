@@ -13,7 +13,7 @@ _TOKEN = re.compile(
       | (?P<number>0[dD][0-9a-fA-F]{16}\b|0[fF][0-9a-fA-F]{8}\b|0[xX][0-9a-fA-F]+U?\b|0[bB][01]+U?\b
                   |\d+\.\d*(?:[eE][-+]?\d+)?|\d+U?\b)
       | (?P<word>[.%]?[A-Za-z_$][\w$]*(?:(?:\.|::)[\w$]+)*)
-      | (?P<mark>[^\s\w])""",
+      | (?P<mark>[{}()\[\]<>,;:=+!@|-])""",
     re.VERBOSE | re.DOTALL,
 )
 
