@@ -50,8 +50,11 @@ settings.register_profile(
 )
 settings.load_profile("gpuspark")
 
-# Spark starts its workers with this interpreter, not with whatever `python3` is on the path.
+# Spark starts its workers with this interpreter, not with whatever `python3` is on the path, and they
+# import functions of the tests as this process does: `test_x`, or `tests.x`.
+TESTS = Path(__file__).parent
 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS.parent), str(TESTS)])
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,10 @@ CUDA = {"cuda", "cudf", "cupy", "cuml", "nvjitlink", "nvmath", "pylibcudf", "pyn
 CUDA_ROOMS = {"gpuspark.devices.cuda", "gpuspark.devices.rapids", "gpuspark.devices.nvjitlink"}
 COMPILERS = {"llvmlite", "numba", "numba_cuda", "numba_cuda_mlir"}
 COMPILER_ROOM = "gpuspark.compiler"
+# What users call; what a worker runs; and what that stands on. Imports go down or stay.
+SURFACE = {"cli", "columns", "frames", "functions", "testing", "udf"}
+WORK = {"ledger", "rowwise", "scalar", "verify", "worker"}
+FLOOR = {"batch", "compiler", "devices", "disk_cache", "plan"}
 HEAVY = CUDA | COMPILERS | {"pandas", "pyarrow", "pyspark", "scipy", "torch"}
 
 
@@ -128,6 +132,23 @@ def heavy_loads(imports: list[Import]) -> list[str]:
     return at_once + [f"import gpuspark loads {name}" for name in first]
 
 
+def upward(imports: list[Import]) -> list[Import]:
+    """Imports, lazy ones too, of a layer from one below it."""
+
+    def part(name: str) -> str:
+        return name.removeprefix("gpuspark.").partition(".")[0]
+
+    return [
+        found
+        for found in imports
+        if found.top == "gpuspark"
+        and (
+            (part(found.module) in WORK | FLOOR and part(found.target) in SURFACE)
+            or (part(found.module) in FLOOR and part(found.target) in WORK)
+        )
+    ]
+
+
 def bench_users(imports: list[Import]) -> list[Import]:
     """Imports of the benchmark from outside it; the command line may, lazily."""
     return [
@@ -174,6 +195,10 @@ def test_nothing_loads_cuda_or_rapids_by_being_imported(imports: list[Import]) -
     assert listed(heavy_loads(imports)) == ""
 
 
+def test_no_layer_imports_one_above_it(imports: list[Import]) -> None:
+    assert listed(upward(imports)) == ""
+
+
 def test_nothing_imports_the_benchmark(imports: list[Import]) -> None:
     assert listed(bench_users(imports)) == ""
 
@@ -200,7 +225,7 @@ print(*sorted({HEAVY!r} & (set(sys.modules) - before)))
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=PACKAGE.parent, capture_output=True, text=True, check=True
     )
-    print(done.stderr)  # noqa: T201  shown by `pytest -rP`
+    print(done.stderr)  # shown by `pytest -rP`
     assert done.stdout.split() == []
 
 
@@ -208,6 +233,7 @@ SEEDED = {
     "__init__.py": "from gpuspark import udf",
     "udf.py": "from gpuspark.worker import run\nif TYPE_CHECKING:\n    import cupy",
     "worker.py": "import gpuspark.late\ndef run():\n    import numba\n    from gpuspark.devices import cuda",
+    "plan.py": "def plan():\n    from gpuspark import worker\n    from gpuspark import config",
     "late.py": "from gpuspark.devices.cuda import Cuda\nimport importlib\nimportlib.import_module('rmm')",
     "cli.py": "from gpuspark.bench import cases\ndef main():\n    from gpuspark import bench",
     "config.py": "",
@@ -234,6 +260,7 @@ def test_each_law_finds_what_breaks_it(tmp_path: Path) -> None:
         ("gpuspark.worker", "numba"),
         ("gpuspark.late", "rmm"),
     }
+    assert [(entry.module, entry.target) for entry in upward(found)] == [("gpuspark.plan", "gpuspark.worker")]
     assert [(entry.module, entry.target) for entry in bench_users(found)] == [
         ("gpuspark.cli", "gpuspark.bench.cases")
     ]
