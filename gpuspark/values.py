@@ -7,7 +7,7 @@ declared type is one table, the same on every device and PySpark version; it is 
 =====================  =============================================================================
 declared               accepted (``None`` is null everywhere)
 =====================  =============================================================================
-``boolean``            ``bool``; a number (true unless zero)
+``boolean``            ``bool``; a number of 64 bits (true unless zero)
 ``tinyint`` … bigint   ``int`` in range; a finite ``float``, cut towards zero; no ``bool``
 ``float``, ``double``  ``float``; ``bool``; ``int`` that the type holds exactly (to 2**24, 2**53)
 ``date``               ``date``
@@ -139,7 +139,7 @@ def _expect(kind: type) -> Callable[[Any], Any]:
 def _boolean(value: Any) -> bool:
     if not isinstance(value, bool | int | float):
         raise TypeError
-    return bool(value)
+    return bool(_integer(64)(value)) if isinstance(value, int) and not isinstance(value, bool) else bool(value)
 
 
 def _integer(bits: int) -> Callable[[Any], int]:

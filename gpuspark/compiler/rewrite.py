@@ -146,7 +146,7 @@ class _Function(ast.NodeVisitor):
         prologue: list[ast.stmt] = [_assign(n, self.constant(self.fixed[n], self.source.node)) for n in start]
         self.is_entry = name == ENTRY
         body = prologue + self.block(self.statements)
-        if self.is_entry:
+        if self.is_entry and not _leaves(body):
             body += self.give(ast.Constant(None))
         arguments = [ast.arg(arg=n) for n in (*self.columns, *([OUT] if self.is_entry else []), ROW)]
         return ast.FunctionDef(
@@ -183,6 +183,8 @@ class _Function(ast.NodeVisitor):
             self.before = []
             new = self.statement(statement)
             rewritten += self.before + new
+            if _leaves(new):
+                break
         self.before = outer
         return rewritten
 
@@ -483,6 +485,16 @@ class _Function(ast.NodeVisitor):
 def _walk(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
     for node in nodes:
         yield from ast.walk(node)
+
+
+def _leaves(statements: list[ast.stmt]) -> bool:
+    """Whether control never reaches what follows."""
+    match statements:
+        case [*_, ast.Return() | ast.Break() | ast.Continue()]:
+            return True
+        case [*_, ast.If(body=body, orelse=orelse)]:
+            return _leaves(body) and _leaves(orelse)
+    return False
 
 
 def _guarded(node: ast.AST) -> list[ast.expr]:

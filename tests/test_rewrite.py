@@ -1,0 +1,201 @@
+"""What the front end refuses, and that it says where; what it captures; that sources are verified."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+from gpuspark.compiler import CannotCompile, rewrite
+from gpuspark.compiler.source import read
+
+LINES: list[float] = [1.0]
+HUGE = 2**70
+SINGLE = np.float32(1.5)
+
+
+def tries(a):
+    try:
+        return 1 / a
+    except ZeroDivisionError:
+        return None
+
+
+def comprehends(a):
+    return sum([x * a for x in (1, 2)])
+
+
+def prints(a):
+    print(a)
+    return a
+
+
+def uses_list(a):
+    return LINES[0] + a
+
+
+def uses_huge(a):
+    return a + HUGE
+
+
+def uses_single(a):
+    return a * SINGLE
+
+
+def uses_string(a):
+    return a + "x"
+
+
+def recurses(a):
+    return recurses(a - 1) if a > 0 else 0
+
+
+def maybe_unset(a):
+    if a > 0:
+        b = 1
+    return b
+
+
+def set_in_a_loop(a):
+    for i in range(a):
+        b = i
+    return b
+
+
+def starred(*a):
+    return a[0]
+
+
+def generates(a):
+    yield a
+
+
+def has_inner(a):
+    def inner(x):
+        return x
+
+    return inner(a)
+
+
+def deletes(a):
+    del a
+    return 1
+
+
+def unknown_name(a):
+    return a + not_defined_anywhere  # noqa: F821
+
+
+def conditional_walrus(a):
+    return a > 0 and (b := a) > 1 and b
+
+
+REFUSED = {
+    tries: "try",
+    comprehends: "a call of sum",
+    prints: "a call of print",
+    uses_list: "the name 'LINES'",
+    uses_huge: "more than 64 bits",
+    uses_single: "float32",
+    uses_string: "the string 'x'",
+    recurses: "recurses calls itself",
+    maybe_unset: "'b' may be read before it is set",
+    set_in_a_loop: "'b' may be read before it is set",
+    starred: r"\*args",
+    generates: "generator",
+    has_inner: "a function inside the body",
+    deletes: "del",
+    unknown_name: "the name 'not_defined_anywhere'",
+    conditional_walrus: ":=",
+}
+
+
+@pytest.mark.parametrize("body", REFUSED, ids=lambda f: f.__name__)
+def test_a_refusal_names_construct_file_and_line(body) -> None:
+    with pytest.raises(CannotCompile) as refusal:
+        rewrite(body)
+    first = body.__code__.co_firstlineno
+    last = max(line for *_, line in body.__code__.co_lines() if line)
+    said = str(refusal.value)
+    assert re.search(REFUSED[body], said)
+    lines = [int(n) for n in re.findall(r"test_rewrite\.py, line (\d+)", said)]
+    assert lines and all(first <= line <= last for line in lines)
+
+
+def test_every_construct_in_the_way_is_listed() -> None:
+    def several(a):
+        print(a)
+        return [a]
+
+    with pytest.raises(CannotCompile) as refusal:
+        rewrite(several)
+    assert "print" in str(refusal.value)
+    assert "a list" in str(refusal.value)
+
+
+@pytest.mark.parametrize("thing", [len, math.sqrt, "x", int], ids=repr)
+def test_only_plain_functions_have_a_source(thing) -> None:
+    with pytest.raises(CannotCompile, match="not a plain Python function"):
+        read(thing)
+
+
+def test_a_function_without_a_source_is_refused() -> None:
+    scope: dict = {}
+    exec("def f(a): return a", scope)
+    with pytest.raises(CannotCompile, match="source of f is not to be found"):
+        read(scope["f"])
+
+
+def test_a_source_edited_since_its_import_is_noticed(tmp_path, monkeypatch) -> None:
+    import importlib
+    import linecache
+
+    (tmp_path / "edited_module.py").write_text("def f(a):\n    return a + 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("edited_module")
+    assert read(module.f).function is module.f
+    (tmp_path / "edited_module.py").write_text("def f(a):\n    return a + 2\n")
+    linecache.clearcache()
+    with pytest.raises(CannotCompile, match="not what Python loaded"):
+        read(module.f)
+
+
+def test_lambdas_of_one_line_are_told_apart() -> None:
+    plus, minus = (lambda a: a + 1), (lambda a: a - 1)
+    assert "_gs_op_add" in rewrite(plus).text
+    assert "_gs_op_sub" in rewrite(minus).text
+
+
+def test_captured_values_are_those_of_the_moment() -> None:
+    bonus = 1.5
+
+    def body(a):
+        return a + bonus
+
+    before = rewrite(body).text
+    bonus = 2.5
+    assert before != rewrite(body).text
+
+
+def test_a_string_serves_as_a_flag() -> None:
+    def scaled(a, unit="km"):
+        if unit == "km":
+            return a
+        elif unit in ("mi", "mile"):
+            return a * 1.609
+        return unit
+
+    assert "_gs_op_mul" not in rewrite(scaled, ["a"]).text
+
+
+def test_defaults_become_constants_and_arrays_stay_arrays() -> None:
+    table = np.array([1.0, 2.0])
+
+    def body(a, b=-3):
+        return table[a] + b
+
+    constants = rewrite(body, ["a"]).constants
+    assert any(v is table for v in constants.values())
+    assert -3 in [v for v in constants.values() if isinstance(v, int)]

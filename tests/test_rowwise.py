@@ -1,0 +1,151 @@
+"""Devices that have no room, rows that Python must decide, and errors that say where."""
+
+from __future__ import annotations
+
+import math
+
+import pyarrow as pa
+import pytest
+
+import gpuspark as gs
+from gpuspark.config import Config
+from gpuspark.errors import FallbackError, GpusparkError
+from gpuspark.rowwise import FLOOR_ROWS, Work
+from gpuspark.testing import assert_same_on_all_devices, run_on
+from gpuspark.types import of_arrow
+from gpuspark.worker import Runner
+
+
+def _runner(f, columns, **flags) -> Runner:
+    config = Config(**{"device": "emulated", "fallback": "raise", **flags})
+    names = tuple(f.signature.parameters)[: len(columns)]
+    return Runner(f.scalar_function(names), [of_arrow(c.type) for c in columns], config)
+
+
+@gs.udf("double")
+def halve(a):
+    return a / 2
+
+
+def test_a_batch_larger_than_the_device_is_halved_and_nothing_is_lost() -> None:
+    column = pa.array([float(n) for n in range(20_000)])
+    runner = _runner(halve, [column], emulated_memory=300_000, memory_limit_fraction=1.0, max_concurrent_tasks=1)
+    work = Work()
+    assert runner.run([column], work).to_pylist() == [n / 2 for n in range(20_000)]
+    assert work.retries >= 1
+    assert work.on_cpu == 0
+
+
+def test_the_share_of_memory_that_is_allowed_counts_like_the_memory() -> None:
+    column = pa.array([float(n) for n in range(20_000)])
+    runner = _runner(halve, [column], emulated_memory=3_000_000, memory_limit_fraction=0.1, max_concurrent_tasks=1)
+    work = Work()
+    assert runner.run([column], work).to_pylist() == [n / 2 for n in range(20_000)]
+    assert work.retries >= 1
+
+
+def test_pieces_that_never_fit_run_on_the_cpu_and_the_reason_is_named() -> None:
+    column = pa.array([float(n) for n in range(3000)])
+    tiny = {"emulated_memory": 4096, "memory_limit_fraction": 1.0, "max_concurrent_tasks": 1}
+    work = Work()
+    result = _runner(halve, [column], fallback="silent", **tiny).run([column], work)
+    assert result.to_pylist() == [n / 2 for n in range(3000)]
+    assert work.on_cpu == 3000
+    assert any("no room for" in reason for reason in work.reasons)
+    with pytest.raises(GpusparkError, match=r"no room for \d+ rows.*memory\.limitFraction"):
+        _runner(halve, [column], **tiny).run([column], Work())
+
+
+def test_no_device_memory_is_kept_after_a_batch() -> None:
+    column = pa.array([1.0] * (FLOOR_ROWS * 2))
+    runner = _runner(halve, [column])
+    before = runner.device.memory().free
+    runner.run([column], Work())
+    assert runner.device.memory().free == before
+
+
+@pytest.mark.parametrize("device", ["python", "cpu", "emulated"])
+def test_an_error_of_the_body_keeps_its_type_and_names_function_row_and_values(device) -> None:
+    @gs.udf("double")
+    def inverse(a, b):
+        return a / b
+
+    table = pa.table({"a": [1.0] * 1000, "b": [1.0] * 777 + [0.0] + [1.0] * 222})
+    outcome = run_on(device, inverse, table)
+    assert outcome.error.startswith("ZeroDivisionError: float division by zero")
+    assert "function=inverse row=777 device=python a=1.0 b=0.0" in outcome.error
+
+
+def test_rows_that_overflow_get_pythons_answer_and_the_rest_stays_compiled() -> None:
+    @gs.udf("bigint")
+    def mixed(a):
+        return a * a % 1_000_003
+
+    values = [3, 2**62, None, -5, 2**40]
+    column = pa.array(values, pa.int64())
+    work = Work()
+    result = _runner(mixed, [column], device="cpu").run([column], work)
+    assert result.to_pylist() == [None if v is None else v * v % 1_000_003 for v in values]
+    assert any("computed again" in reason for reason in work.reasons)
+
+
+def test_native_arithmetic_wraps_and_gives_ieee_values() -> None:
+    column = pa.array([2**62, 3], pa.int64())
+    square = gs.udf("bigint")(lambda a: a * a)
+    result = _runner(square, [column], device="cpu", arithmetic="native").run([column], Work())
+    assert result.to_pylist() == [0, 9]
+    inverse = gs.udf("double")(lambda a: 1 / a)
+    zero = pa.array([0.0, -0.0, 2.0])
+    found = _runner(inverse, [zero], device="cpu", arithmetic="native").run([zero], Work()).to_pylist()
+    assert found == [math.inf, -math.inf, 0.5]
+
+
+def test_what_a_user_raises_is_raised_in_native_arithmetic_too() -> None:
+    @gs.udf("double")
+    def picky(a):
+        if a < 0:
+            raise ValueError("negative")
+        return a
+
+    with pytest.raises(ValueError, match="negative") as error:
+        column = pa.array([1.0, -1.0])
+        _runner(picky, [column], device="cpu", arithmetic="native").run([column], Work())
+    assert "row=1" in error.value.__notes__[0]
+
+
+def test_a_loop_ends_when_its_row_is_marked() -> None:
+    @gs.udf("bigint")
+    def collapses(n):
+        while n != 0:
+            n = n // (n - n)
+        return n
+
+    outcome = assert_same_on_all_devices(collapses, pa.table({"n": pa.array([5], pa.int64())}))
+    assert outcome.error.startswith("ZeroDivisionError")
+
+
+def test_fallback_raise_refuses_what_does_not_compile() -> None:
+    text = gs.udf("string")(lambda a: str(a))
+    with pytest.raises(FallbackError, match="the result is string"):
+        run_on("cpu", text, pa.table({"a": [1.0]}))
+    assert run_on("cpu", text, pa.table({"a": [1.0]}), fallback="silent").values == ["1.0"]
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 64, 1025])
+@pytest.mark.parametrize("offset", [0, 1, 5, 8])
+def test_sliced_columns_with_bitmaps_at_any_bit(length: int, offset: int) -> None:
+    @gs.udf("boolean", nulls="pass")
+    def known_and_true(flag, n):
+        return None if n is None else flag is not None and flag and n > 2
+
+    flags = pa.array([None if i % 5 == 0 else i % 3 == 0 for i in range(length + offset)], pa.bool_())
+    numbers = pa.array([None if i % 7 == 0 else i for i in range(length + offset)], pa.int32())
+    table = pa.table({"flag": flags, "n": numbers}).slice(offset)
+    assert_same_on_all_devices(known_and_true, table)
+
+
+def test_inputs_are_never_written_to() -> None:
+    column = pa.array([1.0, 2.0, 3.0])
+    before = column.buffers()[1].to_pybytes()
+    _runner(halve, [column], device="cpu").run([column], Work())
+    assert column.buffers()[1].to_pybytes() == before

@@ -1,0 +1,109 @@
+"""The table of what a body may return, held against PySpark's own conversion."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpuspark import types
+from gpuspark.errors import ResultError
+from gpuspark.values import from_python, same, to_python
+
+VALUES = (
+    True, False, 0, 1, -1, 127, 128, 300, 2**24, 2**24 + 1, 2**31, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**70,
+    0.0, -0.0, 1.0, 1.5, -1.9, 300.7, 9.3e18, 1e300, math.nan, math.inf, "3", "x", None,
+    datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3), np.float64(1.5), np.int64(3), np.bool_(True),
+)  # fmt: skip
+DECLARED = ("boolean", "tinyint", "smallint", "int", "bigint", "float", "double", "date", "string")
+
+
+def _ours(value, declared: str):
+    column = types.parse(declared)
+    arrow = pa.string() if declared == "string" else pa.type_for_alias(column.arrow)
+    try:
+        return to_python(from_python([value], column, arrow))[0]
+    except ResultError:
+        return ResultError
+
+
+def _comparable(declared: str) -> list:
+    """The values where PySpark is an oracle: it also turns numbers into dates and texts into numbers, and
+    writes floats and NumPy scalars as text in ways of its own."""
+    if declared == "string":
+        return [v for v in VALUES if type(v).__module__ != "numpy" and not isinstance(v, float)]
+    if declared == "date":
+        return [v for v in VALUES if isinstance(v, datetime.date | None)]
+    return [v for v in VALUES if not isinstance(v, str | datetime.date | np.bool_)]
+
+
+@pytest.mark.parametrize("declared", DECLARED)
+def test_what_the_table_accepts_is_what_pyspark_gives(spark, declared: str) -> None:
+    from pyspark.sql import functions
+
+    accepted = [v for v in _comparable(declared) if _ours(v, declared) is not ResultError]
+    for kind in {type(v) for v in accepted} - {type(None)}:  # in PySpark, values of a batch affect each other
+        values = [v for v in accepted if type(v) in (kind, type(None))]
+        plain = functions.udf(lambda n, values=values: values[n], declared, useArrow=True)
+        theirs = [row[0] for row in spark.range(len(values)).coalesce(1).select(plain("id")).collect()]
+        for value, expected in zip(values, theirs, strict=True):
+            assert same(_ours(value, declared), expected), f"{value!r} for {declared}: PySpark gives {expected!r}"
+
+
+@pytest.mark.parametrize("declared", DECLARED)
+def test_what_the_table_refuses_pyspark_refuses(spark, declared: str) -> None:
+    from pyspark.errors import PythonException
+    from pyspark.sql import functions
+
+    refused = [v for v in _comparable(declared) if _ours(v, declared) is ResultError]
+    for value in refused[:: max(1, len(refused) // 3)]:  # each is a Spark job of its own
+        plain = functions.udf(lambda _, v=value: v, declared, useArrow=True)
+        with pytest.raises(PythonException):
+            spark.range(1).select(plain("id")).collect()
+    assert refused or declared in ("boolean", "string", "date")
+
+
+def test_a_mismatch_names_value_type_and_row() -> None:
+    with pytest.raises(ResultError, match=r"'3' \(str\).*bigint.*Declare another type") as error:
+        from_python([1, "3"], types.parse("bigint"), pa.int64())
+    assert error.value.row == 1
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(), st.integers(-(2**53), 2**53), st.booleans())))
+def test_numbers_survive_as_doubles(values) -> None:
+    back = to_python(from_python(values, types.parse("double"), pa.float64()))
+    assert all(same(b, None if v is None else float(v)) for v, b in zip(values, back, strict=True))
+
+
+NESTED = {
+    "decimal(10,2)": (pa.decimal128(10, 2), decimal.Decimal("1.25")),
+    "array<int>": (pa.list_(pa.int32()), [1, None, 3]),
+    "map<string,int>": (pa.map_(pa.string(), pa.int32()), {"a": 1}),
+    "struct<a:int>": (pa.struct([("a", pa.int32())]), {"a": 1}),
+    "binary": (pa.binary(), b"ab"),
+}
+
+
+@pytest.mark.parametrize("declared", NESTED)
+def test_other_types_are_arrows(declared: str) -> None:
+    arrow, value = NESTED[declared]
+    back = to_python(from_python([value, None], types.parse(declared), arrow))
+    assert back[1] is None
+    found = back[0].asDict() if hasattr(back[0], "asDict") else back[0]
+    assert found == value
+
+
+def test_same_tells_signs_and_types_apart() -> None:
+    assert same(math.nan, math.nan)
+    assert not same(0.0, -0.0)
+    assert not same(1, 1.0)
+    assert not same(True, 1)
+    assert same(1.0, math.nextafter(1.0, 2), ulp=1)
+    assert not same(1.0, 1.0 + 4e-16, ulp=1)
+    assert not same(None, 0.0)
