@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 
@@ -166,6 +167,9 @@ def test_lambdas_of_one_line_are_told_apart() -> None:
     plus, minus = (lambda a: a + 1), (lambda a: a - 1)
     assert "_gs_op_add" in rewrite(plus).text
     assert "_gs_op_sub" in rewrite(minus).text
+    either, nested = (lambda a: 1.0 if a else a + 1), (lambda a: (lambda b: b)(a))
+    assert "_gs_op_truth" in rewrite(either).text
+    assert isinstance(read(nested).node.body, ast.Call)
 
 
 def test_captured_values_are_those_of_the_moment() -> None:

@@ -62,7 +62,7 @@ def test_what_the_table_refuses_pyspark_refuses(spark, declared: str) -> None:
     from pyspark.sql import functions
 
     refused = [v for v in _comparable(declared) if _ours(v, declared) is ResultError]
-    for value in refused[:: max(1, len(refused) // 3)]:  # each is a Spark job of its own
+    for value in refused[:1]:  # each is a Spark job of its own, and costs it a worker
         plain = functions.udf(lambda _, v=value: v, declared, useArrow=True)
         with pytest.raises(PythonException):
             spark.range(1).select(plain("id")).collect()

@@ -90,8 +90,12 @@ def _functions(text: str, filename: str) -> tuple[tuple[types.CodeType, ast.Func
         module = compile(tree, filename, "exec", dont_inherit=True)
     except (SyntaxError, ValueError):  # a notebook cell with magics, or null bytes
         return ()
-    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.Lambda)]
-    return tuple((code, node) for code in _codes(module) for node in nodes if _stands_at(code, node))
+    nodes: dict[int, list[ast.FunctionDef | ast.Lambda]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.Lambda):
+            nodes.setdefault(_first_line(node), []).append(node)
+    found = ((code, _node_of(code, nodes.get(code.co_firstlineno, []))) for code in _codes(module))
+    return tuple((code, node) for code, node in found if node is not None)
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -101,13 +105,34 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(constant)
 
 
-def _stands_at(code: types.CodeType, node: ast.FunctionDef | ast.Lambda) -> bool:
-    if isinstance(node, ast.Lambda):
-        body = node.body
-        span = (body.lineno, body.end_lineno, body.col_offset, body.end_col_offset)
-        return code.co_name == "<lambda>" and span in set(code.co_positions())
-    first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
-    return code.co_name == node.name and code.co_firstlineno == first
+def _first_line(node: ast.FunctionDef | ast.Lambda) -> int:
+    decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
+    return min([node.lineno, *(d.lineno for d in decorators)])
+
+
+def _node_of(
+    code: types.CodeType, candidates: list[ast.FunctionDef | ast.Lambda]
+) -> ast.FunctionDef | ast.Lambda | None:
+    """The tree of ``code`` among those that begin on its line: of several lambdas, the smallest around it."""
+    if code.co_name != "<lambda>":
+        return next((n for n in candidates if isinstance(n, ast.FunctionDef) and n.name == code.co_name), None)
+    spans = [p for p in code.co_positions() if None not in p and p[2:] != (0, 0)]
+    start = min(((line, column) for line, _, column, _ in spans), default=None)
+    end = max(((line, column) for _, line, _, column in spans), default=None)
+    around = [
+        n
+        for n in candidates
+        if isinstance(n, ast.Lambda) and start and end and _start(n.body) <= start and end <= _end(n.body)
+    ]
+    return min(around, key=lambda n: (_end(n)[0] - _start(n)[0], _end(n)[1] - _start(n)[1]), default=None)
+
+
+def _start(node: ast.expr) -> tuple[int, int]:
+    return node.lineno, node.col_offset
+
+
+def _end(node: ast.expr) -> tuple[int, int]:
+    return node.end_lineno or 0, node.end_col_offset or 0
 
 
 def _same_code(one: types.CodeType, other: types.CodeType) -> bool:

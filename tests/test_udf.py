@@ -1,0 +1,230 @@
+"""``gs.udf`` inside real Spark: the same answers as PySpark's own UDF, whichever device runs it."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+from pyspark.errors import PythonException
+from pyspark.sql import functions as F
+
+import gpuspark as gs
+from gpuspark.errors import CallError, ConfigError, DeclarationError
+from gpuspark.udf import ScalarUDF
+
+DEVICES = ("cpu", "emulated", "python")
+
+
+def score(a, b, c=1.0):
+    if a < 0.1:
+        return None
+    return math.log(a) * 2 + b / a + c
+
+
+@pytest.fixture(scope="module")
+def frame(spark):
+    return spark.range(0, 5000, 1, 3).selectExpr(
+        "id n",
+        "id / 5000D a",
+        "if(id % 7 = 0, null, id * 1.0D) b",
+        "cast(id % 100 as tinyint) t",
+        "id % 3 = 0 flag",
+        "date_add(date'2020-01-01', cast(id as int)) d",
+        "cast(id as float) / 3 x",
+    )
+
+
+def _plans(df) -> str:
+    return df._jdf.queryExecution().executedPlan().toString()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_answers_are_pysparks(spark, frame, device) -> None:
+    spark.conf.set("spark.gpuspark.device", device)
+    pairs = {
+        "double": (score, ["a", "a"]),
+        "bigint": (lambda n, t: n * t % 17, ["n", "t"]),
+        "boolean": (lambda flag, n: flag and n > 10, ["flag", "n"]),
+        "float": (lambda x: x * 2 + 1, ["x"]),
+        "int": (lambda d: (d - d).days, ["d"]),
+    }
+    ours = [gs.udf(f, declared)(*columns).alias(declared) for declared, (f, columns) in pairs.items()]
+    theirs = [F.udf(f, declared, useArrow=True)(*columns).alias(declared) for declared, (f, columns) in pairs.items()]
+    found, expected = frame.select(*ours), frame.select(*theirs)
+    assert found.schema == expected.schema
+    for one, other in zip(found.collect(), expected.collect(), strict=True):
+        assert one[1:] == other[1:]
+        assert one.double == pytest.approx(other.double, rel=1e-12 if device == "emulated" else 0)  # libdevice's log
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_nulls_propagate_or_pass(spark, frame, device) -> None:
+    spark.conf.set("spark.gpuspark.device", device)
+    propagate = gs.udf("double")(lambda b: b + 1)
+    passed = gs.udf("double", nulls="pass")(lambda b: -1.0 if b is None else b + 1)
+    rows = frame.select("b", propagate("b").alias("p"), passed("b").alias("q")).collect()
+    for row in rows:
+        assert row.p == (None if row.b is None else row.b + 1)
+        assert row.q == (-1.0 if row.b is None else row.b + 1)
+
+
+def test_named_and_default_arguments(frame) -> None:
+    f = gs.udf(score, "double")
+    df = frame.where("a > 0.2 and b is not null")
+    row = df.select("a", "b", f("a", "b").alias("x"), f(b="b", a="a", c="a").alias("y"), f("a", c="b", b="a").alias("z")).first()
+    assert row.x == score(row.a, row.b)
+    assert row.y == score(row.a, row.b, row.a)
+    assert row.z == score(row.a, row.a, row.b)
+
+
+@pytest.mark.parametrize("given", [(), ("a",), ("a", "a", "a", "a")])
+def test_a_wrong_number_of_columns_is_named_before_spark_runs(spark, given) -> None:
+    with pytest.raises(CallError, match=r"score\(a, b, c=1\.0\) was given \d columns.*Give one column per parameter"):
+        gs.udf(score, "double")(*given) if given else gs.udf(score, "double").bind((), {})
+    with pytest.raises(CallError, match="unexpected keyword argument 'z'"):
+        gs.udf(score, "double")("a", "a", z="a")
+
+
+def test_one_python_node_as_with_pysparks_own(frame) -> None:
+    f, g = gs.udf("double")(lambda a: a + 1), gs.udf("double")(lambda a: a * 2)
+    for df in (frame.select(f("a")), frame.select(f("a"), g("a"), f("x")), frame.select(f(g(f("a"))))):
+        assert len(re.findall(r"ArrowEvalPython", _plans(df))) == 1
+
+
+def test_the_flag_may_change_between_two_actions(spark, frame) -> None:
+    where = gs.udf("string", nulls="pass")(lambda a: str(a))
+    df = frame.limit(3).select(where("a").alias("s"))
+    spark.conf.set("spark.gpuspark.device", "cpu")
+    with pytest.raises(PythonException, match="FallbackError"):
+        df.collect()
+    spark.conf.set("spark.gpuspark.device", "python")
+    first = df.collect()
+    spark.conf.set("spark.gpuspark.device", "cpu")
+    spark.conf.set("spark.gpuspark.fallback", "silent")
+    assert df.collect() == first
+
+
+def test_switched_off_it_is_pysparks_own_udf(spark, frame) -> None:
+    spark.conf.set("spark.gpuspark.enabled", "false")
+    f = gs.udf(score, "double")
+    off = frame.select(f("a", "a").alias("v"))
+    assert "BatchEvalPython" in _plans(off) or "ArrowEvalPython" in _plans(off)
+    expected = frame.select(F.udf(score, "double")("a", "a").alias("v"))
+    assert off.collect() == expected.collect()
+    spark.conf.set("spark.gpuspark.enabled", "true")
+    on = frame.select(f("a", "a").alias("v"))
+    answers = on.collect()
+    spark.conf.set("spark.gpuspark.enabled", "false")
+    assert on.collect() == answers
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "hint"),
+    [
+        ("spark.gpuspark.devise", "cpu", "spark.gpuspark.device"),
+        ("spark.gpuspark.device", "gpu", "cpu"),
+        ("spark.gpuspark.batch.targetBytes", "much", "64m"),
+    ],
+)
+def test_unknown_keys_and_bad_values_are_named_when_a_column_is_built(spark, frame, key, value, hint) -> None:
+    spark.conf.set(key, value)
+    with pytest.raises(ConfigError, match=hint):
+        gs.udf(score, "double")("a", "a")
+
+
+def test_sql_with_positional_default_and_named_arguments(spark) -> None:
+    spark.udf.register("gs_score", gs.udf(score, "double").spark_udf())
+    row = spark.sql("select gs_score(0.5D, 1D) a, gs_score(0.5D, 1D, 2D) b, gs_score(b => 1D, a => 0.5D) c").first()
+    assert (row.a, row.b, row.c) == (score(0.5, 1), score(0.5, 1, 2), score(0.5, 1))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_an_error_of_the_body_names_function_row_and_partition(spark, device) -> None:
+    spark.conf.set("spark.gpuspark.device", device)
+
+    @gs.udf("double")
+    def picky(n):
+        if n == 123_456:
+            raise ValueError("no such flight")
+        return n * 1.0
+
+    with pytest.raises(PythonException) as error:
+        spark.range(0, 200_000, 1, 1).select(picky("id")).write.format("noop").mode("overwrite").save()
+    said = str(error.value)
+    assert 'raise ValueError("no such flight")' in said
+    assert "ValueError: no such flight" in said
+    assert re.search(r"gpuspark: function=picky row=123456 device=python n=123456", said)
+    assert "partition=0" in said
+
+
+def test_a_string_column_for_a_numeric_body_raises_pythons_own_error(spark) -> None:
+    spark.conf.set("spark.gpuspark.fallback", "silent")
+    halve = gs.udf("double")(lambda a: a / 2)
+    with pytest.raises(PythonException, match=r"(?s)TypeError: unsupported operand.*function=<lambda> row=0"):
+        spark.sql("select 'x' s").select(halve("s")).collect()
+
+
+@pytest.mark.parametrize("declared", ["doubel", "", "array"])
+def test_a_type_that_spark_does_not_have_is_named_at_decoration(declared) -> None:
+    with pytest.raises(DeclarationError, match="not a type of Spark SQL"):
+        gs.udf(declared)(score)
+
+
+def test_misuse_of_the_decorator_is_named() -> None:
+    with pytest.raises(DeclarationError, match="needs the type of the result"):
+        gs.udf()
+    with pytest.raises(DeclarationError, match="propagate"):
+        gs.udf("double", nulls="ignore")
+    with pytest.raises(DeclarationError, match="decorates a function"):
+        ScalarUDF(3, "double")  # type: ignore[arg-type]
+
+
+def test_explain_needs_no_spark_and_lists_every_reason() -> None:
+    f = gs.udf(score, "double")
+    assert f.explain(["double", "double"]).device == "cpu"
+    assert f.explain("a double, b float").device == "cpu"
+    assert f.explain({"a": "double", "b": "bigint"}).device == "cpu"
+
+    @gs.udf("string")
+    def text(a, b):
+        print(a)
+        return [a]
+
+    plan = text.explain({"a": "string", "b": "double"})
+    assert plan.device == "python"
+    said = "\n".join(r.text for r in plan.reasons if r.device == "cpu")
+    for expected in ("column a is string", "the result is string", "a call of print", "a list", "test_udf.py, line"):
+        assert expected in said
+
+
+def test_called_with_numbers_it_is_the_plain_function() -> None:
+    assert gs.udf(score, "double")(1.0, 2.0) == score(1.0, 2.0)
+
+
+def test_a_nondeterministic_function_is_marked_so(frame) -> None:
+    f = gs.udf("double")(lambda a: a).asNondeterministic()
+    with pytest.raises(Exception, match=r"(?i)nondeterministic|aggregate"):
+        frame.groupBy("flag").agg(F.sum(f("a"))).orderBy(f("a")).collect()
+
+
+def test_types_of_every_result_without_a_compiler(spark, frame) -> None:
+    """Results that only Python makes: text, decimals, arrays, maps, structs, binaries."""
+    import decimal
+
+    spark.conf.set("spark.gpuspark.fallback", "silent")
+    results = {
+        "string": lambda n: f"n{n}",
+        "decimal(10,2)": lambda n: decimal.Decimal(n) / 4,
+        "array<int>": lambda n: [n, None],
+        "map<string,bigint>": lambda n: {"n": n},
+        "struct<a:bigint,b:string>": lambda n: {"a": n, "b": str(n)},
+        "binary": lambda n: bytes([n % 256]),
+        "timestamp": lambda n: __import__("datetime").datetime(2020, 1, 1, n % 24),
+    }
+    df = frame.limit(20)
+    for declared, body in results.items():
+        ours = df.select(gs.udf(body, declared)("n").alias("v"))
+        theirs = df.select(F.udf(body, declared, useArrow=True)("n").alias("v"))
+        assert ours.schema == theirs.schema
+        assert ours.collect() == theirs.collect(), declared
