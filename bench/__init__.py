@@ -1,1 +1,1 @@
-"""The benchmark harness: it uses the public interface only, and nothing imports it."""
+"""The benchmark harness. It uses the public interface only, and nothing imports it."""

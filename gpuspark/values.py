@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import reprlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ def from_python(values: Sequence[Any], declared: ColumnType, arrow: pa.DataType)
 
 def _mismatch(value: Any, declared: ColumnType, row: int) -> ResultError:
     error = ResultError(
-        f"the body returned {value!r} ({type(value).__name__}), which a column of {declared} cannot hold. "
+        f"the body returned {reprlib.repr(value)} ({type(value).__name__}), which a column of {declared} cannot hold. "
         "Declare another type, or convert the value in the body."
     )
     error.row = row  # type: ignore[attr-defined]

@@ -1,0 +1,289 @@
+"""``make bench``: what gpuspark costs and buys on this machine's CPU, against what users write by hand.
+
+Every ratio comes from one run, its paths interleaved. Prints a table, appends a record to
+``artifacts/bench/vertical_slice.jsonl``, and with ``--readme`` writes the README's performance section.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gpuspark.bench.measure import Timing, interleave, machine, ratios, timings
+from gpuspark.bench.option_value import COLUMNS, value, value_numpy, write_parquet
+
+ARTIFACTS = Path("artifacts/bench")
+BATCH_ROWS = 10_000  # Spark's default
+UDF_ROWS = 20  # a plain udf is given one row in so many, and its seconds are multiplied
+
+
+def main(
+    rows: Annotated[int, typer.Option(help="rows of three doubles")] = 20_000_000,
+    rounds: Annotated[int, typer.Option(help="counted rounds of each path")] = 5,
+    readme: Annotated[bool, typer.Option(help="write the README's performance section")] = False,
+) -> None:
+    """Measures the vertical slice."""
+    data = write_parquet(ARTIFACTS / "data", rows)
+    spark = _session()
+    record: dict[str, Any] = {"rows": rows, "rounds": rounds, "machine": machine()}
+    frame = spark.read.parquet(str(data))
+    small = spark.read.parquet(str(write_parquet(ARTIFACTS / "data", rows // UDF_ROWS)))
+    _check(spark, small)
+    found = _measure(_paths(spark, frame, small), rounds)
+    record["seconds"] = {name: timing.seconds for name, timing in found.items()}
+    record["batches"] = _batch_sizes(spark, frame, rounds)
+    record["memory"] = _worker_memory(spark, rows)
+    record["start"] = _first_results(spark, rounds)
+    record["import_seconds"] = _import_seconds(rounds)
+    record["load_after"] = os.getloadavg()
+    spark.stop()
+    table = report(record)
+    print(table)
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    with (ARTIFACTS / "vertical_slice.jsonl").open("a") as kept:
+        kept.write(json.dumps(record) + "\n")
+    if readme:
+        _write_readme(table)
+
+
+def _session() -> Any:
+    from pyspark.sql import SparkSession
+
+    return (
+        SparkSession.builder.master(f"local[{os.cpu_count()}]")
+        .appName("gpuspark bench")
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.memory", "4g")
+        .config("spark.gpuspark.device", "cpu")
+        .config("spark.gpuspark.fallback", "raise")
+        .getOrCreate()
+    )
+
+
+def _drain(frame: Any) -> None:
+    frame.write.format("noop").mode("overwrite").save()
+
+
+def _gpuspark_map(frame: Any) -> Any:
+    import gpuspark as gs
+
+    f = gs.udf(value, "double")
+
+    def body(batches: Iterator[gs.Batch]) -> Iterator[gs.Batch]:
+        for batch in batches:
+            yield batch.with_column("v", f(*(batch[name] for name in COLUMNS))).select(["v"])
+
+    return gs.map_in_arrow(frame, body, "v double")
+
+
+def _paths(spark: Any, frame: Any, small: Any) -> dict[str, Callable[[], None]]:
+    import pandas as pd
+    import pyarrow as pa
+    from pyspark.sql import functions as F
+
+    import gpuspark as gs
+
+    @F.pandas_udf("double")
+    def with_numpy(s: pd.Series, k: pd.Series, t: pd.Series) -> pd.Series:
+        return value_numpy(s, k, t)
+
+    @F.arrow_udf("double")
+    def first(s: pa.Array, k: pa.Array, t: pa.Array) -> pa.Array:
+        return s
+
+    @F.arrow_udf("double")
+    def first_in_turn(batches: Iterator[tuple[pa.Array, pa.Array, pa.Array]]) -> Iterator[pa.Array]:
+        for s, _, _ in batches:
+            yield s
+
+    plain = F.udf(value, "double")
+
+    def arithmetic(mode: str, build: Callable[[], Any]) -> Callable[[], None]:
+        def run() -> None:
+            spark.conf.set("spark.gpuspark.arithmetic", mode)
+            _drain(build())
+
+        return run
+
+    def column() -> Any:
+        return frame.select(gs.udf(value, "double")(*COLUMNS))
+
+    return {
+        "scan": lambda: _drain(frame),
+        "identity mapInArrow": lambda: _drain(frame.mapInArrow(lambda batches: batches, frame.schema)),
+        "gs.map_in_arrow, python arithmetic": arithmetic("python", lambda: _gpuspark_map(frame)),
+        "gs.map_in_arrow, native arithmetic": arithmetic("native", lambda: _gpuspark_map(frame)),
+        "arrow_udf that returns a column": lambda: _drain(frame.select(first(*COLUMNS))),
+        "arrow_udf over iterators, likewise": lambda: _drain(frame.select(first_in_turn(*COLUMNS))),
+        "gs.udf, python arithmetic": arithmetic("python", column),
+        "gs.udf, native arithmetic": arithmetic("native", column),
+        "pandas_udf with NumPy": lambda: _drain(frame.select(with_numpy(*COLUMNS))),
+        f"udf, 1 row in {UDF_ROWS}": lambda: _drain(small.select(plain(*COLUMNS))),
+    }
+
+
+def _measure(paths: dict[str, Callable[[], None]], rounds: int) -> dict[str, Timing]:
+    def shown() -> Iterator[tuple[str, int, float]]:
+        for name, turn, seconds in interleave(paths, rounds):
+            print(f"{'warm-up' if turn < 0 else f'round {turn + 1}'}  {seconds:7.2f} s  {name}", flush=True)
+            yield name, turn, seconds
+
+    return timings(shown())
+
+
+def _check(spark: Any, frame: Any) -> None:
+    """Before anything is timed: both forms give what plain Python gives."""
+    import gpuspark as gs
+
+    some = frame.limit(2000)
+    expected = [value(row.s, row.k, row.t) for row in some.collect()]
+    for built in (some.select(gs.udf(value, "double")(*COLUMNS).alias("v")), _gpuspark_map(some)):
+        found = [row.v for row in built.collect()]
+        if any(abs(a - b) > 1e-12 * abs(b) for a, b in zip(found, expected, strict=True)):
+            raise SystemExit("the results differ from plain Python's: nothing was timed")
+
+
+def _batch_sizes(spark: Any, frame: Any, rounds: int) -> dict[str, Any]:
+    """What larger Arrow batches buy the column hook, for us and for the floor."""
+    from pyspark.sql import functions as F
+
+    import gpuspark as gs
+
+    key = "spark.sql.execution.arrow.maxRecordsPerBatch"
+
+    def sized(size: int, build: Callable[[], Any]) -> Callable[[], None]:
+        def run() -> None:
+            spark.conf.set(key, size)
+            _drain(build())
+
+        return run
+
+    floor = F.arrow_udf(lambda s, k, t: s, "double")
+    spark.conf.set("spark.gpuspark.arithmetic", "python")
+    paths: dict[str, Callable[[], None]] = {}
+    for size in (2_000, BATCH_ROWS, 50_000, 200_000):
+        paths[f"floor {size}"] = sized(size, lambda: frame.select(floor(*COLUMNS)))
+        paths[f"gs.udf {size}"] = sized(size, lambda: frame.select(gs.udf(value, "double")(*COLUMNS)))
+    found = _measure(paths, max(2, rounds // 2))
+    spark.conf.set(key, BATCH_ROWS)
+    return {name: timing.seconds for name, timing in found.items()}
+
+
+def _worker_memory(spark: Any, rows: int) -> dict[str, float]:
+    """Growth of a worker's resident memory from its second batch to its largest, in MiB, for a partition
+    of a tenth of the rows and for one of all rows."""
+    import gpuspark as gs
+
+    f = gs.udf(value, "double")
+
+    def body(batches: Iterator[gs.Batch]) -> Iterator[gs.Batch]:
+        import pyarrow as pa
+
+        base = peak = 0.0
+        for number, batch in enumerate(batches):
+            f(*(batch[name] for name in COLUMNS))
+            now = _resident()
+            base = now if number == 1 else base
+            peak = max(peak, now)
+        yield gs.Batch.from_arrow(pa.record_batch({"growth": [peak - base]}))
+
+    grown = {}
+    for part in (rows // 10, rows):
+        frame = spark.range(0, part, 1, 1).selectExpr("id + 10D s", "id % 190 + 10D k", "id % 3 + 0.1D t")
+        grown[str(part)] = gs.map_in_arrow(frame, body, "growth double").first().growth
+    return grown
+
+
+def _resident() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _first_results(spark: Any, rounds: int) -> dict[str, Any]:
+    """Seconds to the first result of a new worker, the compile cache being warm, beside an identity map's."""
+    small = spark.range(0, 1000, 1, 1).selectExpr("id + 10D s", "id + 20D k", "1D t")
+    spark.stop()
+    from pyspark.sql import SparkSession
+
+    fresh = SparkSession.builder.config("spark.python.worker.reuse", "false").getOrCreate()
+    small = fresh.range(0, 1000, 1, 1).selectExpr("id + 10D s", "id + 20D k", "1D t")
+    found = _measure(
+        {
+            "identity, new worker": lambda: _drain(small.mapInArrow(lambda batches: batches, small.schema)),
+            "gs.map_in_arrow, new worker": lambda: _drain(_gpuspark_map(small)),
+        },
+        rounds * 2,
+    )
+    fresh.stop()
+    return {name: timing.seconds for name, timing in found.items()}
+
+
+def _import_seconds(rounds: int) -> list[float]:
+    """``import gpuspark`` in a new interpreter, less the interpreter's own start."""
+    seconds = []
+    for _ in range(rounds):
+        spent = []
+        for code in ("pass", "import gpuspark"):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], check=True)
+            spent.append(time.perf_counter() - start)
+        seconds.append(spent[1] - spent[0])
+    return seconds
+
+
+def report(record: dict[str, Any]) -> str:
+    """The record as Markdown tables."""
+    found = {name: Timing(tuple(seconds)) for name, seconds in record["seconds"].items()}
+    identity, floor = found["identity mapInArrow"], found["arrow_udf that returns a column"]
+    floor = min(floor, found["arrow_udf over iterators, likewise"], key=lambda timing: timing.median)
+    numpy = found["pandas_udf with NumPy"]
+    lines = [
+        f"{record['rows']:,} rows of three doubles from parquet to a no-op sink; {record['machine']['cores']} cores; "
+        f"medians of {record['rounds']} interleaved rounds (fastest to slowest).",
+        "",
+        "| path | seconds | over identity mapInArrow | over the best arrow_udf | pandas_udf over it |",
+        "|---|---|---|---|---|",
+    ]
+    for name, timing in found.items():
+        scale = UDF_ROWS if name.startswith("udf,") else 1
+        timing = Timing(tuple(s * scale for s in timing.seconds))
+        low, high = timing.spread
+        cells = [f"{timing.median:.2f} ({low:.2f} to {high:.2f})"]
+        cells += [f"{ratios(timing, base).median:.2f}" for base in (identity, floor)]
+        cells += [f"{ratios(numpy, timing).median:.2f}"]
+        lines.append(f"| {name}{', times ' + str(scale) if scale > 1 else ''} | {' | '.join(cells)} |")
+    lines += ["", "| Arrow batch rows | floor, seconds | gs.udf, seconds | ratio |", "|---|---|---|---|"]
+    sizes = sorted({int(name.split()[-1]) for name in record["batches"]})
+    for size in sizes:
+        base, ours = (Timing(tuple(record["batches"][f"{name} {size}"])) for name in ("floor", "gs.udf"))
+        lines.append(f"| {size:,} | {base.median:.2f} | {ours.median:.2f} | {ratios(ours, base).median:.2f} |")
+    start = {name: Timing(tuple(seconds)) for name, seconds in record["start"].items()}
+    later = start["gs.map_in_arrow, new worker"].median - start["identity, new worker"].median
+    growth = ", ".join(f"{mib:.0f} MiB at {int(part):,} rows" for part, mib in record["memory"].items())
+    lines += [
+        "",
+        f"- A new worker's first result, the compile cache being warm, comes {later:.2f} s after an identity map's.",
+        f"- A worker's memory grows after its second batch by {growth} in one partition.",
+        f"- `import gpuspark` takes {Timing(tuple(record['import_seconds'])).median * 1000:.0f} ms.",
+    ]
+    return "\n".join(lines)
+
+
+def _write_readme(table: str) -> None:
+    readme = Path("README.md")
+    text = readme.read_text()
+    start, end = "<!-- performance -->", "<!-- /performance -->"
+    before, after = text.split(start)[0], text.split(end)[1]
+    readme.write_text(f"{before}{start}\n`make bench` measured, on the CPU:\n\n{table}\n{end}{after}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
