@@ -29,6 +29,9 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "udf": "gpuspark.udf",
+    "map_in_arrow": "gpuspark.frames",
+    "Batch": "gpuspark.batch",
+    "Column": "gpuspark.batch",
     "Plan": "gpuspark.plan",
     "ledger": "gpuspark.ledger",
     "Ledger": "gpuspark.ledger",
@@ -42,6 +45,8 @@ def __getattr__(name: str) -> Any:
 
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
+    if name in ("functions", "kernels", "testing"):
+        return importlib.import_module(f"gpuspark.{name}")
     raise AttributeError(f"module 'gpuspark' has no attribute {name!r}")
 
 

@@ -94,6 +94,11 @@ class ScalarUDF:
             return apply_now(self, columns, named)
         return self.__gpuspark_body__(*columns, **named)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Bodies are rewritten before they travel: a worker may not have their source."""
+        kept = {name: value for name, value in self.__dict__.items() if name != "_runners"}
+        return {**kept, "_prepared": {variant.columns: variant for variant in self._variants()}}
+
     def __repr__(self) -> str:
         return f"<gpuspark udf {self.__name__}{self.signature} -> {self.result}>"
 
@@ -117,7 +122,8 @@ class ScalarUDF:
 
     def scalar_function(self, columns: Sequence[str]) -> ScalarFunction:
         """The function as it travels to workers, with columns for these parameters."""
-        return ScalarFunction.of(
+        prepared: dict[tuple[str, ...], ScalarFunction] = self.__dict__.get("_prepared", {})
+        return prepared.get(tuple(columns)) or ScalarFunction.of(
             self.__gpuspark_body__, columns, nulls=self.nulls, result=self.result, arrow=self._arrow_type()
         )
 

@@ -1,1 +1,15 @@
-"""Named columnar operations of gpuspark, one file each."""
+"""Named columnar operations, one file each. Every one is called on gpuspark columns, Arrow arrays, pandas or
+cuDF Series, Spark columns, or plain numbers.
+
+>>> round(haversine(52.52, 13.405, 48.8566, 2.3522))
+877
+"""
+
+from __future__ import annotations
+
+from gpuspark.kernels.haversine import haversine
+from gpuspark.kernels.spec import Kernel
+
+CATALOGUE: dict[str, Kernel] = {kernel.__name__: kernel for kernel in (haversine,)}
+
+__all__ = ["CATALOGUE", "haversine"]
