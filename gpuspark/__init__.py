@@ -29,6 +29,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "udf": "gpuspark.udf",
+    "pandas_udf": "gpuspark.series",
     "map_in_arrow": "gpuspark.frames",
     "Batch": "gpuspark.batch",
     "Column": "gpuspark.batch",
