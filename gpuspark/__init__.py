@@ -34,8 +34,8 @@ _PUBLIC = {
     "Batch": "gpuspark.batch",
     "Column": "gpuspark.batch",
     "Plan": "gpuspark.plan",
-    "ledger": "gpuspark.ledger",
-    "Ledger": "gpuspark.ledger",
+    "ledger": "gpuspark.account",
+    "Ledger": "gpuspark.account",
 }
 
 __all__ = [*_PUBLIC, "__version__"]

@@ -1,0 +1,117 @@
+"""The ledger read back on the driver: rows and batches are exact, devices and reasons are what happened."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import gpuspark as gs
+from gpuspark.account import Ledger
+from gpuspark.errors import ConfigError
+
+
+def triple(n):
+    return n * 3
+
+
+def negate(n):
+    return -n
+
+
+@pytest.fixture
+def clean(spark):
+    gs.ledger(spark).clear()
+    return spark
+
+
+def _summaries(spark):
+    return {s.function: s for s in gs.ledger(spark).summary()}
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated", "python"])
+def test_rows_batches_and_device_are_exact(clean, device) -> None:
+    clean.conf.set("spark.gpuspark.device", device)
+    frame = clean.range(0, 25_000, 1, 3)
+    f, g = gs.udf(triple, "bigint"), gs.udf(negate, "bigint")
+    frame.select(f("id"), g("id")).write.format("noop").mode("overwrite").save()
+    for summary in _summaries(clean).values():
+        assert summary.rows == 25_000
+        assert summary.batches == 3
+        assert summary.devices == {device: 25_000}
+        assert summary.tasks == 3
+        assert summary.bytes_in == 25_000 * 8
+
+
+def test_chains_filters_empty_partitions_and_two_actions(clean) -> None:
+    f, g = gs.udf(triple, "bigint"), gs.udf(negate, "bigint")
+    frame = clean.range(0, 1000, 1, 4).where("id < 250")
+    chained = frame.select(f(g("id")))
+    for _ in range(2):
+        chained.write.format("noop").mode("overwrite").save()
+    assert {name: s.rows for name, s in _summaries(clean).items()} == {"triple": 500, "negate": 500}
+
+
+def test_a_limit_counts_what_spark_handed_over(clean) -> None:
+    f = gs.udf(triple, "bigint")
+    assert clean.range(0, 100_000, 1, 1).limit(2).select(f("id").alias("v")).collect()[1].v == 3
+    (summary,) = gs.ledger(clean).summary()
+    assert summary.rows == 2
+
+
+def test_batch_and_series_functions_count_too(clean) -> None:
+    def body(batches):
+        for batch in batches:
+            yield batch.select(["id"])
+
+    gs.map_in_arrow(clean.range(0, 5000, 1, 2), body, "id bigint").write.format("noop").mode("overwrite").save()
+    series = gs.pandas_udf(lambda v: v, "bigint")
+    clean.range(0, 3000, 1, 2).select(series("id")).write.format("noop").mode("overwrite").save()
+    assert {name: s.rows for name, s in _summaries(clean).items()} == {"body": 5000, "<lambda>": 3000}
+
+
+def test_reasons_of_a_fallback_are_kept(clean) -> None:
+    clean.conf.set("spark.gpuspark.fallback", "silent")
+    text = gs.udf("string")(lambda n: str(n))
+    clean.range(10).select(text("id")).collect()
+    (summary,) = gs.ledger(clean).summary()
+    assert summary.devices == {"python": 10}
+    assert any("the result is string" in reason for reason in summary.reasons)
+    assert "not on cpu: the result is string" in str(gs.ledger(clean))
+
+
+def test_the_ledger_can_be_switched_off(clean) -> None:
+    clean.conf.set("spark.gpuspark.ledger", "false")
+    clean.range(10).select(gs.udf(triple, "bigint")("id")).collect()
+    assert gs.ledger(clean).records == []
+
+
+def test_a_bad_key_is_named(clean) -> None:
+    clean.conf.set("spark.gpuspark.fallbak", "raise")
+    with pytest.raises(ConfigError, match="fallback"):
+        gs.ledger(clean)
+
+
+def _line(number, attempt=0, task=1, rows=10):
+    return {
+        "function": "f", "device": "cpu", "reasons": [], "rows": rows, "batches": 1, "bytes_in": 80, "bytes_out": 80,
+        "seconds": {"run": 0.5}, "retries": 0, "stage": 0, "partition": 0, "attempt": attempt, "call": "c",
+        "task": task, "execution": 3, "sender": "s", "number": number,
+    }  # fmt: skip
+
+
+def test_the_last_attempt_counts_and_gaps_are_missing() -> None:
+    book = Ledger([_line(0, attempt=0, task=1), _line(1, attempt=1, task=2), _line(4, attempt=1, task=2, rows=5)])
+    assert [r.rows for r in book.records] == [15]
+    assert [r.rows for r in book.superseded] == [10]
+    assert book.missing == 2
+    assert "2 records are missing" in str(book)
+    assert "1 records of attempts" in str(book)
+
+
+def test_pandas_and_html_hold_the_same_numbers() -> None:
+    book = Ledger([_line(0)])
+    frame = book.to_pandas()
+    assert (frame.rows.sum(), frame.seconds_run.sum()) == (10, 0.5)
+    assert "<td>10</td>" in book._repr_html_()
+    assert json.dumps(book.summary()[0].devices) == '{"cpu": 10}'
