@@ -77,7 +77,10 @@ class Column:
         return found
 
     def __dlpack__(self, **options: Any) -> Any:
-        return self._without_nulls("DLPack").__dlpack__(**options)
+        values = self._without_nulls("DLPack")
+        if self.device != "cuda" and options.get("max_version") is None:
+            values = values.copy()  # before version 1, DLPack could not say that memory is read-only
+        return values.__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
         return self.values.__dlpack_device__()
@@ -212,7 +215,9 @@ def _host_values(array: pa.Array) -> Any:
         width = kind.to_pandas_dtype()
     if width is None:
         raise TypeError(f"a column of {kind} is no array: use .to_arrow(), .to_pylist() or batch.to_frame()")
-    return np.frombuffer(buffer or b"", width)[array.offset : array.offset + len(array)]
+    view = np.frombuffer(buffer or b"", width)[array.offset : array.offset + len(array)]
+    view.flags.writeable = False  # other readers may share Arrow's buffers
+    return view
 
 
 def _column_of(value: Any, device: DeviceName) -> Column:

@@ -1,0 +1,162 @@
+"""``gs.map_in_arrow`` beside PySpark's mapInArrow, and what it says of bodies that do not fit."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyspark.errors import PythonException
+
+import gpuspark as gs
+from gpuspark import functions, kernels
+
+SCHEMA = (
+    "n bigint, x double, s string, b boolean, d date, t timestamp, c decimal(10,2), a array<int>, "
+    "m map<string,int>, r struct<p:bigint,q:string>, y binary, z timestamp_ntz"
+)
+
+
+@pytest.fixture(scope="module")
+def frame(spark):
+    return spark.range(0, 300, 1, 3).selectExpr(
+        "id n", "if(id % 5 = 0, null, id / 7D) x", "if(id % 4 = 0, null, concat('s', id)) s", "id % 2 = 0 b",
+        "date_add(date'2020-01-01', cast(id as int)) d", "timestamp_seconds(id * 3600) t",
+        "cast(id as decimal(10,2)) c", "array(cast(id as int), null) a", "map('k', cast(id as int)) m",
+        "named_struct('p', id, 'q', string(id)) r", "cast(string(id) as binary) y",
+        "cast(timestamp_seconds(id) as timestamp_ntz) z",
+    )  # fmt: skip
+
+
+def unchanged(batches):
+    yield from batches
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated", "python"])
+def test_every_type_passes_as_in_pyspark(spark, frame, device) -> None:
+    spark.conf.set("spark.gpuspark.device", device)
+    ours = gs.map_in_arrow(frame, unchanged, frame.schema)
+    theirs = frame.mapInArrow(lambda batches: batches, frame.schema)
+    assert ours.schema == theirs.schema
+    assert sorted(map(repr, ours.collect())) == sorted(map(repr, theirs.collect()))
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated", "python"])
+def test_compiled_functions_kernels_and_arrays_inside_a_body(spark, frame, device) -> None:
+    spark.conf.set("spark.gpuspark.device", device)
+    scale = 3.0
+
+    @gs.udf("double")
+    def scaled(x, n):
+        return x * scale + n
+
+    def body(batches):
+        for batch in batches:
+            km = kernels.haversine(batch["n"], 0.0, 0.0, batch["n"])
+            squares = batch.xp.square(batch["n"].values)
+            yield batch.with_column("f", scaled(batch["x"], batch["n"])).with_column("k", km).with_column(
+                "q", squares
+            ).select(["n", "x", "f", "k", "q"])
+
+    rows = gs.map_in_arrow(frame, body, "n bigint, x double, f double, k double, q bigint").collect()
+    assert len(rows) == 300
+    for row in rows:
+        assert row.f == (None if row.x is None else row.x * 3.0 + row.n)
+        assert row.k == pytest.approx(_distance(row.n, 0.0, 0.0, row.n), rel=1e-9, abs=1e-6)
+        assert row.q == row.n**2
+
+
+def _distance(lat1, lon1, lat2, lon2):
+    """The angle between two vectors in space: no haversine in it."""
+
+    def vector(lat, lon):
+        phi, lam = np.radians(lat), np.radians(lon)
+        return np.array([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)])
+
+    one, other = vector(lat1, lon1), vector(lat2, lon2)
+    return 6371.0088 * math.atan2(np.linalg.norm(np.cross(one, other)), one @ other)
+
+
+def test_haversine_as_column_function_on_series_and_on_numbers(spark) -> None:
+    import pandas as pd
+
+    random = np.random.default_rng(1)
+    points = [[float(v) for v in random.uniform(-90, 90, 4) * [1, 2, 1, 2]] for _ in range(200)]
+    names = ["lat1", "lon1", "lat2", "lon2"]
+    frame = spark.createDataFrame(points, ", ".join(f"{n} double" for n in names))
+    found = [r.km for r in frame.select(functions.haversine(*names).alias("km")).collect()]
+    expected = [_distance(*point) for point in points]
+    assert found == pytest.approx(expected, rel=1e-9)
+    pandas = pd.DataFrame(points, columns=names, index=range(100, 300))
+    series = kernels.haversine(*(pandas[n] for n in names))
+    assert list(series.index) == list(pandas.index)
+    assert list(series) == found
+    assert kernels.haversine(*points[0]) == found[0]
+    assert kernels.CATALOGUE["haversine"].cost.operations > 0
+
+
+def test_empty_partitions_limits_and_no_output(spark) -> None:
+    nothing = gs.map_in_arrow(spark.range(0), unchanged, "id bigint")
+    assert nothing.collect() == []
+    assert len(gs.map_in_arrow(spark.range(0, 1000, 1, 1), unchanged, "id bigint").limit(3).collect()) == 3
+    silent = gs.map_in_arrow(spark.range(10), lambda batches: (b for b in batches if False), "id bigint")
+    assert silent.collect() == []
+
+
+def _returns_none(batches):
+    return None
+
+
+def _yields_arrow(batches):
+    for batch in batches:
+        yield batch.to_arrow()
+
+
+def _yields_other_names(batches):
+    for batch in batches:
+        yield batch.with_column("v", batch["id"])
+
+
+def _yields_other_types(batches):
+    for batch in batches:
+        yield gs.Batch.from_arrow(pa.record_batch({"id": batch.to_arrow()["id"].cast(pa.string())}))
+
+
+def _wrong_length(batches):
+    for batch in batches:
+        yield batch.with_column("id", np.zeros(3))
+
+
+def _misspells(batches):
+    for batch in batches:
+        yield batch.select(["ids"])
+
+
+def _raises(batches):
+    for batch in batches:
+        raise LookupError("no such airport")
+        yield batch
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (_returns_none, r"_returns_none returned NoneType, not an iterator.*generator"),
+        (_yields_arrow, r"yielded a RecordBatch, not a gs\.Batch.*from_arrow"),
+        (_yields_other_names, r"yielded the columns \['id', 'v'\], declared are \['id'\].*select"),
+        (_yields_other_types, r"column 'id' as string, declared is int64.*Cast"),
+        (_wrong_length, r"column 'id' has 3 rows and the batch 10"),
+        (_misspells, r"there is no column 'ids'. Did you mean 'id'"),
+        (_raises, r"LookupError: no such airport"),
+    ],
+    ids=lambda v: getattr(v, "__name__", ""),
+)
+def test_what_a_body_does_wrong_is_named(spark, body, said) -> None:
+    with pytest.raises(PythonException, match=f"(?s){said}.*gpuspark: function={body.__name__}"):
+        gs.map_in_arrow(spark.range(0, 10, 1, 1), body, "id bigint").collect()
+
+
+def test_a_declared_schema_must_be_columns(spark) -> None:
+    with pytest.raises(ValueError, match="not a list of columns"):
+        gs.map_in_arrow(spark.range(1), unchanged, "bigint")
