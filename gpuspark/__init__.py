@@ -33,6 +33,7 @@ _PUBLIC = {
     "map_in_arrow": "gpuspark.frames",
     "Batch": "gpuspark.batch",
     "Column": "gpuspark.batch",
+    "info": "gpuspark.info",
     "Plan": "gpuspark.plan",
     "ledger": "gpuspark.account",
     "Ledger": "gpuspark.account",

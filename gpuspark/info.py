@@ -1,0 +1,83 @@
+"""``gs.info()``: what is on this machine, and why a GPU is or is not used."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from gpuspark.session import active_session, driver_config
+
+_PACKAGES = (
+    "gpuspark", "pyspark", "pyarrow", "pandas", "numpy", "numba", "llvmlite", "numba-cuda", "cuda-core",
+    "cuda-bindings", "cudf", "cudf-cu12", "cudf-cu13",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Info:
+    """The facts; prints readably."""
+
+    devices: dict[str, str]
+    """Each device with what is known of it, or the reason why it is not used."""
+    packages: dict[str, str]
+    """Versions of the installed packages that matter here."""
+    java: str
+    cache: str
+    """Where compiled programs are kept, or why nowhere."""
+    flags: dict[str, Any]
+    """The session flag: the active session's, else the defaults."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = ["devices"]
+        lines += [f"  {name:9} {text}" for name, text in self.devices.items()]
+        lines += ["packages", "  " + ", ".join(f"{name} {found}" for name, found in self.packages.items())]
+        lines += [f"java       {self.java}", f"cache      {self.cache}", "session flag (spark.gpuspark.*)"]
+        return "\n".join(lines + [f"  {key:38} {value}" for key, value in self.flags.items()])
+
+    __repr__ = __str__
+
+
+def info() -> Info:
+    """What is on this machine. Asks the CUDA driver, and starts neither Spark nor a GPU context.
+
+    Raises :class:`~gpuspark.errors.ConfigError` for an unknown ``spark.gpuspark.*`` key or a bad value of
+    the active session.
+    """
+    from dataclasses import fields
+
+    from gpuspark.devices.discover import discover
+    from gpuspark.disk_cache import describe
+
+    config = driver_config(active_session())
+    found = discover()
+    devices = {}
+    for name in ("cuda", "emulated", "cpu", "python"):
+        presence = getattr(found, name)
+        known = ", ".join(f"{key} {value}" for key, value in presence.facts.items())
+        devices[name] = f"not used: {presence.reason}" if presence.reason else f"here: {known}"
+    flags = {f.metadata["key"]: getattr(config, f.name) for f in fields(config)}
+    return Info(devices, {"python": platform.python_version(), **_versions()}, _java(), describe(), flags)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _java() -> str:
+    home = os.environ.get("JAVA_HOME")
+    if home:
+        return f"JAVA_HOME={home}"
+    return shutil.which("java") or "none found: install OpenJDK 17 or newer, or set JAVA_HOME"
