@@ -54,7 +54,7 @@ def ratios(one: Timing, other: Timing) -> Timing:
 
 def machine() -> dict[str, Any]:
     """What the record says of the machine and its load."""
-    import pyarrow
+    import pyarrow as pa
     import pyspark
 
     return {
@@ -63,5 +63,5 @@ def machine() -> dict[str, Any]:
         "load": os.getloadavg(),
         "python": platform.python_version(),
         "pyspark": pyspark.__version__,
-        "pyarrow": pyarrow.__version__,
+        "pyarrow": pa.__version__,
     }

@@ -10,7 +10,7 @@ COLUMNS = ("s", "k", "t")
 RATE, VOLATILITY = 0.02, 0.2
 
 
-def value(s, k, t):  # type: ignore[no-untyped-def]
+def value(s, k, t):
     """A logistic approximation of the Black-Scholes price; the body that users would write."""
     spread = VOLATILITY * math.sqrt(t)
     d1 = (math.log((s + 1) / (k + 1)) + 0.04 * t) / spread
@@ -45,6 +45,7 @@ def write_parquet(folder: Path, rows: int, files: int = 8) -> Path:
         count = rows // files + (part < rows % files)
         s, k = (pa.array(random.uniform(10, 200, count)) for _ in range(2))
         columns = [s, k, pa.array(random.uniform(0.1, 3, count))]
-        pq.write_table(pa.table(columns, names=list(COLUMNS)), target / f"part-{part:02}.parquet", row_group_size=1 << 19)
+        table = pa.table(columns, names=list(COLUMNS))
+        pq.write_table(table, target / f"part-{part:02}.parquet", row_group_size=1 << 19)
     (target / "_SUCCESS").touch()
     return target

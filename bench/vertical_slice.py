@@ -36,7 +36,7 @@ def main(
     record: dict[str, Any] = {"rows": rows, "rounds": rounds, "machine": machine()}
     frame = spark.read.parquet(str(data))
     small = spark.read.parquet(str(write_parquet(ARTIFACTS / "data", rows // UDF_ROWS)))
-    _check(spark, small)
+    _check(small)
     found = _measure(_paths(spark, frame, small), rounds)
     record["seconds"] = {name: timing.seconds for name, timing in found.items()}
     record["batches"] = _batch_sizes(spark, frame, rounds)
@@ -87,24 +87,26 @@ def _gpuspark_map(frame: Any) -> Any:
 def _paths(spark: Any, frame: Any, small: Any) -> dict[str, Callable[[], None]]:
     import pandas as pd
     import pyarrow as pa
-    from pyspark.sql import functions as F
+    from pyspark.sql import functions
 
     import gpuspark as gs
 
-    @F.pandas_udf("double")
+    pyspark_functions: Any = functions  # PySpark's stubs lack its newer functions
+
+    @pyspark_functions.pandas_udf("double")
     def with_numpy(s: pd.Series, k: pd.Series, t: pd.Series) -> pd.Series:
         return value_numpy(s, k, t)
 
-    @F.arrow_udf("double")
+    @pyspark_functions.arrow_udf("double")
     def first(s: pa.Array, k: pa.Array, t: pa.Array) -> pa.Array:
         return s
 
-    @F.arrow_udf("double")
+    @pyspark_functions.arrow_udf("double")
     def first_in_turn(batches: Iterator[tuple[pa.Array, pa.Array, pa.Array]]) -> Iterator[pa.Array]:
         for s, _, _ in batches:
             yield s
 
-    plain = F.udf(value, "double")
+    plain = pyspark_functions.udf(value, "double")
 
     def arithmetic(mode: str, build: Callable[[], Any]) -> Callable[[], None]:
         def run() -> None:
@@ -139,7 +141,7 @@ def _measure(paths: dict[str, Callable[[], None]], rounds: int) -> dict[str, Tim
     return timings(shown())
 
 
-def _check(spark: Any, frame: Any) -> None:
+def _check(frame: Any) -> None:
     """Before anything is timed: both forms give what plain Python gives."""
     import gpuspark as gs
 
@@ -153,10 +155,11 @@ def _check(spark: Any, frame: Any) -> None:
 
 def _batch_sizes(spark: Any, frame: Any, rounds: int) -> dict[str, Any]:
     """What larger Arrow batches buy the column hook, for us and for the floor."""
-    from pyspark.sql import functions as F
+    from pyspark.sql import functions
 
     import gpuspark as gs
 
+    pyspark_functions: Any = functions
     key = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
     def sized(size: int, build: Callable[[], Any]) -> Callable[[], None]:
@@ -166,7 +169,7 @@ def _batch_sizes(spark: Any, frame: Any, rounds: int) -> dict[str, Any]:
 
         return run
 
-    floor = F.arrow_udf(lambda s, k, t: s, "double")
+    floor = pyspark_functions.arrow_udf(lambda s, k, t: s, "double")
     spark.conf.set("spark.gpuspark.arithmetic", "python")
     paths: dict[str, Callable[[], None]] = {}
     for size in (2_000, BATCH_ROWS, 50_000, 200_000):
@@ -198,7 +201,7 @@ def _worker_memory(spark: Any, rows: int) -> dict[str, float]:
     grown = {}
     for part in (rows // 10, rows):
         frame = spark.range(0, part, 1, 1).selectExpr("id + 10D s", "id % 190 + 10D k", "id % 3 + 0.1D t")
-        grown[str(part)] = gs.map_in_arrow(frame, body, "growth double").first().growth
+        grown[str(part)] = gs.map_in_arrow(frame, body, "growth double").collect()[0].growth
     return grown
 
 
@@ -209,7 +212,6 @@ def _resident() -> float:
 
 def _first_results(spark: Any, rounds: int) -> dict[str, Any]:
     """Seconds to the first result of a new worker, the compile cache being warm, beside an identity map's."""
-    small = spark.range(0, 1000, 1, 1).selectExpr("id + 10D s", "id + 20D k", "1D t")
     spark.stop()
     from pyspark.sql import SparkSession
 
@@ -246,8 +248,8 @@ def report(record: dict[str, Any]) -> str:
     floor = min(floor, found["arrow_udf over iterators, likewise"], key=lambda timing: timing.median)
     numpy = found["pandas_udf with NumPy"]
     lines = [
-        f"{record['rows']:,} rows of three doubles from parquet to a no-op sink; {record['machine']['cores']} cores; "
-        f"medians of {record['rounds']} interleaved rounds (fastest to slowest).",
+        f"{record['rows']:,} rows of three doubles from parquet to a no-op sink, {record['machine']['cores']} cores.",
+        f"Medians of {record['rounds']} interleaved rounds (fastest to slowest).",
         "",
         "| path | seconds | over identity mapInArrow | over the best arrow_udf | pandas_udf over it |",
         "|---|---|---|---|---|",

@@ -21,43 +21,54 @@ Importing this package loads neither Spark nor a compiler.
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gpuspark import functions, kernels, testing
+    from gpuspark.account import Ledger, ledger
+    from gpuspark.batch import Batch, Column
+    from gpuspark.frames import map_in_arrow
+    from gpuspark.machine import info
+    from gpuspark.plan import Plan
+    from gpuspark.scalar_udf import udf
+    from gpuspark.series import pandas_udf
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "udf": "gpuspark.udf",
+    "udf": "gpuspark.scalar_udf",
     "pandas_udf": "gpuspark.series",
     "map_in_arrow": "gpuspark.frames",
     "Batch": "gpuspark.batch",
     "Column": "gpuspark.batch",
-    "info": "gpuspark.info",
     "Plan": "gpuspark.plan",
     "ledger": "gpuspark.account",
     "Ledger": "gpuspark.account",
+    "info": "gpuspark.machine",
 }
+_MODULES = ("functions", "kernels", "testing")
 
-__all__ = [*_PUBLIC, "__version__"]
+__all__ = [
+    "Batch",
+    "Column",
+    "Ledger",
+    "Plan",
+    "__version__",
+    "functions",
+    "info",
+    "kernels",
+    "ledger",
+    "map_in_arrow",
+    "pandas_udf",
+    "testing",
+    "udf",
+]
 
 
 def __getattr__(name: str) -> Any:
-    import importlib
-
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
-    if name in ("functions", "kernels", "testing"):
+    if name in _MODULES:
         return importlib.import_module(f"gpuspark.{name}")
     raise AttributeError(f"module 'gpuspark' has no attribute {name!r}")
-
-
-class _Package(ModuleType):
-    """Keeps ``gs.udf`` the function: importing the module ``gpuspark.udf`` would bind the name to that."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _PUBLIC and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from gpuspark.ledger import LOGGER, PHASES, Record
+from gpuspark.records import LOGGER, PHASES, Record
 from gpuspark.session import WORKER_LOGGING, active_session, driver_config
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _READINGS = 20
 _PAUSE = 0.1  # seconds; lines cross a pipe and arrive a little after their task has ended
+_COUNTS = ("rows", "batches", "bytes_in", "bytes_out", "retries")
 _Line = dict[str, Any]
 _cleared: WeakKeyDictionary[SparkSession, dict[str, int]] = WeakKeyDictionary()
 """For each session, the number of each worker's last line when the ledger was cleared."""
@@ -142,9 +143,9 @@ def _merge(lines: Iterable[_Line]) -> list[Record]:
     merged: dict[tuple[Any, ...], _Line] = {}
     for line in sorted(lines, key=lambda line: (line["sender"], line["number"])):
         key = (line["call"], line["device"], line["stage"], line["partition"], line["task"])
-        known = merged.setdefault(key, {**line, "rows": 0, "batches": 0, "bytes_in": 0, "bytes_out": 0,
-                                        "retries": 0, "seconds": dict.fromkeys(PHASES, 0.0), "reasons": []})  # fmt: skip
-        for name in ("rows", "batches", "bytes_in", "bytes_out", "retries"):
+        nothing = {**dict.fromkeys(_COUNTS, 0), "seconds": dict.fromkeys(PHASES, 0.0), "reasons": []}
+        known = merged.setdefault(key, {**line, **nothing})
+        for name in _COUNTS:
             known[name] += line[name]
         for phase, spent in line["seconds"].items():
             known["seconds"][phase] += spent

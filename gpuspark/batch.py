@@ -101,7 +101,9 @@ class Column:
 
     def _without_nulls(self, protocol: str) -> Any:
         if self._array.null_count:
-            raise ValueError(f"{protocol} has no nulls, and the column has {self._array.null_count}: use .values and .validity")
+            raise ValueError(
+                f"{protocol} has no nulls, and the column has {self._array.null_count}: use .values and .validity"
+            )
         return self.values
 
 
@@ -194,9 +196,9 @@ def _array_module(device: DeviceName) -> ModuleType:
         from gpuspark.devices.rapids import cupy_module
 
         return cupy_module()
-    import numpy
+    import numpy as np
 
-    return numpy
+    return np
 
 
 def _host_values(array: pa.Array) -> Any:
@@ -210,10 +212,11 @@ def _host_values(array: pa.Array) -> Any:
     if is_.is_date32(kind):
         days = np.frombuffer(buffer or b"", np.int32)[array.offset : array.offset + len(array)]
         return days.astype("datetime64[D]")
-    width = f"{'M8' if is_.is_timestamp(kind) else 'm8'}[us]" if is_.is_timestamp(kind) or is_.is_duration(kind) else None
-    if width is None and (is_.is_integer(kind) or is_.is_floating(kind)):
+    if is_.is_timestamp(kind) or is_.is_duration(kind):
+        width: Any = f"{'M8' if is_.is_timestamp(kind) else 'm8'}[us]"
+    elif is_.is_integer(kind) or is_.is_floating(kind):
         width = kind.to_pandas_dtype()
-    if width is None:
+    else:
         raise TypeError(f"a column of {kind} is no array: use .to_arrow(), .to_pylist() or batch.to_frame()")
     view = np.frombuffer(buffer or b"", width)[array.offset : array.offset + len(array)]
     view.flags.writeable = False  # other readers may share Arrow's buffers

@@ -23,7 +23,7 @@ def about() -> None:
 @app.command()
 def info(as_json: Json = False) -> None:
     """What is on this machine, and why a GPU is or is not used."""
-    from gpuspark.info import info as look
+    from gpuspark.machine import info as look
 
     found = look()
     typer.echo(json.dumps(found.to_dict(), default=str) if as_json else str(found))

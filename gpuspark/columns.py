@@ -16,7 +16,7 @@ from gpuspark.worker import Runner
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gpuspark.udf import ScalarUDF
+    from gpuspark.scalar_udf import ScalarUDF
 
 _Key = tuple[tuple[str, ...], tuple[Any, ...], Config]
 

@@ -87,14 +87,23 @@ class Result:
 
 def run(*, quiet: bool = False) -> Result:
     """Runs the demo in a local Spark session. Raises :class:`NotSetUp`."""
-    say = (lambda _: None) if quiet else lambda text: print(text, file=sys.stderr, flush=True)
+    say = _silent if quiet else _say
     flights, airports = _load()
     say("starting Spark")
     spark = _session()
     try:
+        say(f"{len(flights):,} flights and {len(airports):,} airports")
         return _compare_all(spark, _trips(spark, flights, airports), say)
     finally:
         spark.stop()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _silent(_: str) -> None:
+    """Says nothing."""
 
 
 def _compare_all(spark: SparkSession, trips: DataFrame, say: Callable[[str], None]) -> Result:
@@ -136,11 +145,13 @@ def _functions(
     trips: DataFrame,
 ) -> Iterator[tuple[str, Callable[[], DataFrame], Callable[[], DataFrame], list[str]]]:
     """Each function: its name, its plain PySpark form, ours, and the devices to try."""
-    from pyspark.sql import functions as F
+    from pyspark.sql import functions as spark_functions
+
+    pyspark_functions: Any = spark_functions  # PySpark's stubs lack its newer functions
 
     compiled, series = _devices()
     places = ["lat1", "lon1", "lat2", "lon2"]
-    plain_distance = F.udf(kernels.haversine.__gpuspark_body__, "double")
+    plain_distance = pyspark_functions.udf(kernels.haversine.__gpuspark_body__, "double")
     yield (
         "distance (scalar)",
         lambda: trips.select(plain_distance(*places)),
@@ -149,7 +160,7 @@ def _functions(
     )
     yield (
         "delay score (series)",
-        lambda: trips.select(F.pandas_udf(_delay_score, "double")("dep_delay", "arr_delay")),
+        lambda: trips.select(pyspark_functions.pandas_udf(_delay_score, "double")("dep_delay", "arr_delay")),
         lambda: trips.select(gs.pandas_udf(_delay_score, "double")("dep_delay", "arr_delay")),
         series,
     )
@@ -227,8 +238,7 @@ def _trips(spark: SparkSession, flights: pd.DataFrame, airports: pd.DataFrame) -
     for end, number in (("origin", 1), ("dest", 2)):
         named = places.rename(columns={"faa": end, "lat": f"lat{number}", "lon": f"lon{number}"})
         joined = joined.merge(named, on=end)
-    trips = spark.createDataFrame(joined).repartition(spark.sparkContext.defaultParallelism).cache()
-    return trips
+    return spark.createDataFrame(joined).repartition(spark.sparkContext.defaultParallelism).cache()
 
 
 def _load() -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from gpuspark.batch import Batch
 from gpuspark.config import Config
 from gpuspark.errors import ResultError, locate
-from gpuspark.ledger import Entry, entry
 from gpuspark.plan import Plan, devices_of, enforce, plan
-from gpuspark.session import enable_ledger, driver_config, task_config
+from gpuspark.records import Entry, entry
+from gpuspark.session import driver_config, enable_ledger, task_config
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -109,9 +109,16 @@ def compute(
     half = rows // 2
     pieces = [
         compute(
-            function, program, device, part, work,
-            types=types, budget=budget, otherwise=otherwise, first_row=first_row + start,
-        )  # fmt: skip
+            function,
+            program,
+            device,
+            part,
+            work,
+            types=types,
+            budget=budget,
+            otherwise=otherwise,
+            first_row=first_row + start,
+        )
         for start, part in (
             (0, [c.slice(0, half) for c in columns]),
             (half, [c.slice(half) for c in columns]),

@@ -51,7 +51,8 @@ class ScalarFunction:
         arrow: pa.DataType,
     ) -> ScalarFunction:
         """Reads and rewrites the body as it is now; captured values are taken now too."""
-        body, refusals = None, ()
+        body: Body | None = None
+        refusals: tuple[str, ...] = ()
         try:
             body = rewrite(function, columns, nullable=nulls == "pass")
         except CannotCompile as refusal:

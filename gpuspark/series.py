@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from gpuspark import types
 from gpuspark.config import Config
 from gpuspark.errors import DeclarationError, FallbackError, locate, nearest
-from gpuspark.ledger import Entry, entry
 from gpuspark.plan import DeviceName, Plan, devices_of, enforce, plan
+from gpuspark.records import Entry, entry
 from gpuspark.session import active_session, driver_config, enable_ledger, task_config
 
 if TYPE_CHECKING:
@@ -37,7 +37,11 @@ _log = logging.getLogger("gpuspark")
 
 
 def pandas_udf(
-    f: Any = None, returnType: str | DataType | None = None, functionType: int | None = None, *, missing: Missing = "pandas"
+    f: Any = None,
+    returnType: str | DataType | None = None,
+    functionType: int | None = None,
+    *,
+    missing: Missing = "pandas",
 ) -> Any:
     """A drop-in for :func:`pyspark.sql.functions.pandas_udf`, in all its forms: Series to Series, iterators,
     Series to scalar (in windows too), struct and DataFrame results. No session need exist yet.
@@ -96,12 +100,13 @@ class SeriesUDF:
 
         spark = active_session()
         config = driver_config(spark)
-        plain = functions.pandas_udf(self.func, self.returnType, self.functionType)
+        make: Any = functions.pandas_udf  # type: ignore[attr-defined]  # not in PySpark's stubs
+        plain = make(self.func, self.returnType, self.functionType)
         if config.enabled:
             if spark is not None:
                 enable_ledger(spark, config)
             wrapper = _wrapper(self.func, plain.evalType, self.missing)
-            plain = functions.pandas_udf(wrapper, self.returnType, self.functionType)
+            plain = make(wrapper, self.returnType, self.functionType)
         return plain if self.deterministic else plain.asNondeterministic()
 
     def explain(self, types_: Sequence[str] = ()) -> Plan:
@@ -132,8 +137,8 @@ def _wrapper(body: Callable[..., Any], eval_type: int, missing: Missing) -> Call
 
     aggregates = eval_type == PythonEvalType.SQL_GROUPED_AGG_PANDAS_UDF
     worker = SeriesWorker(body, uuid.uuid4().hex[:12], missing, LEAST_ROWS if aggregates else 0)
-    iterates = (PythonEvalType.SQL_SCALAR_PANDAS_ITER_UDF, getattr(PythonEvalType, "SQL_GROUPED_AGG_PANDAS_ITER_UDF", None))
-    if eval_type not in iterates:
+    reduces = getattr(PythonEvalType, "SQL_GROUPED_AGG_PANDAS_ITER_UDF", None)  # since PySpark 4.2
+    if eval_type not in (PythonEvalType.SQL_SCALAR_PANDAS_ITER_UDF, reduces):
 
         @functools.wraps(body)
         def once(*columns: Any, **named: Any) -> Any:
@@ -178,7 +183,7 @@ class SeriesWorker:
         rows = len(given[0]) if given else 0
         reasons, device = [str(reason) for reason in decision.reasons], decision.device
         start = time.perf_counter()
-        with _located(self.name, lambda: f"{self._rows}-{self._rows + rows - 1}", device):
+        with _Located(self.name, lambda: f"{self._rows}-{self._rows + rows - 1}", device):
             if device == "cuda":
                 result, device, why = self._on_gpu(given, columns, named, rows)
                 reasons += why
@@ -194,7 +199,7 @@ class SeriesWorker:
     def reduce(self, batches: Iterator[Any], *more: Any) -> Any:
         """A body that makes one value of an iterator of batches."""
         start = time.perf_counter()
-        with _located(self.name, lambda: f"0-{self._rows - 1}", self._decide().device):
+        with _Located(self.name, lambda: f"0-{self._rows - 1}", self._decide().device):
             result = self.body(self._incoming(batches), *more)
         self._account(self._decide().device, 0, 0, 0, {"run": time.perf_counter() - start}, (), batches=0)
         return result
@@ -205,7 +210,7 @@ class SeriesWorker:
         iterator = iter(results)
         while True:
             start = time.perf_counter()
-            with _located(self.name, lambda: f"0-{self._rows - 1}", device):
+            with _Located(self.name, lambda: f"0-{self._rows - 1}", device):
                 try:
                     result = next(iterator)
                 except StopIteration:
@@ -324,7 +329,7 @@ def _nbytes(columns: Iterable[Any]) -> int:
     return total
 
 
-class _located:
+class _Located:
     """Names function, rows and device in an error of the body, which keeps its type and traceback."""
 
     def __init__(self, function: str, rows: Callable[[], str], device: str) -> None:

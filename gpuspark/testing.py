@@ -13,8 +13,8 @@ from gpuspark.config import Config
 from gpuspark.errors import DeviceError, GpusparkError
 from gpuspark.plan import DeviceName
 from gpuspark.rowwise import Work
+from gpuspark.scalar_udf import ScalarUDF
 from gpuspark.types import of_arrow
-from gpuspark.udf import ScalarUDF
 from gpuspark.values import same, to_python
 from gpuspark.verify import LIBM_ULP
 from gpuspark.worker import Runner

@@ -210,4 +210,4 @@ def same(one: Any, other: Any, ulp: int = 0) -> bool:
         return math.isnan(one) and math.isnan(other)
     if one == other:
         return math.copysign(1, one) == math.copysign(1, other)
-    return abs(one - other) <= ulp * max(math.ulp(one), math.ulp(other))
+    return bool(abs(one - other) <= ulp * max(math.ulp(one), math.ulp(other)))

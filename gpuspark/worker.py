@@ -13,8 +13,8 @@ from gpuspark.devices import open_device
 from gpuspark.devices.permits import permit
 from gpuspark.devices.protocol import Device, Program
 from gpuspark.errors import CallError, GpusparkError, locate
-from gpuspark.ledger import Entry, entry
 from gpuspark.plan import DeviceName, Plan, devices_of, enforce, plan
+from gpuspark.records import Entry, entry
 from gpuspark.rowwise import Work, compute, interpret
 from gpuspark.scalar import ScalarFunction
 from gpuspark.session import task_config, task_facts
@@ -162,7 +162,8 @@ class SqlWorker(ScalarWorker):
     def __call__(self, *columns, **named):  # type: ignore[no-untyped-def]
         if self._runner is None:
             self.function = self._variant(len(columns), named)
-        return super().__call__(*columns, *(named[n] for n in self.function.columns[len(columns) :]))
+        rest = (named[name] for name in self.function.columns[len(columns) :])
+        return super().__call__(*columns, *rest)  # type: ignore[no-untyped-call]
 
     def _variant(self, count: int, named: Mapping[str, Any]) -> ScalarFunction:
         for variant in self.variants:

@@ -15,7 +15,7 @@ EARTH_RADIUS_KM = 6371.0088
     reference="R. W. Sinnott, Virtues of the Haversine, Sky and Telescope 68 (2), 1984, p. 159",
     cost=Cost(bytes_in=32, bytes_out=8, operations=20),
 )
-def haversine(lat1, lon1, lat2, lon2):  # type: ignore[no-untyped-def]
+def haversine(lat1, lon1, lat2, lon2):
     """Kilometres along the sphere between two points given in degrees.
 
     Any null gives null, NaN gives NaN. Angles are not checked: 370 degrees is 10 degrees. Rounding keeps

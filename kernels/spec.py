@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gpuspark.udf import ScalarUDF
+from gpuspark.scalar_udf import ScalarUDF
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,18 @@ def values(column: types.ColumnType) -> st.SearchStrategy:
             return st.booleans()
         case "integer":
             low, high = -(2 ** (column.bits - 1)), 2 ** (column.bits - 1) - 1
-            edges = [v for v in (low, low + 1, -1, 0, 1, 2, 3, 13, high - 1, high, 2**53, 2**53 + 1) if low <= v <= high]
-            return st.one_of(st.sampled_from(edges), st.integers(max(low, -100), min(high, 100)), st.integers(low, high))
+            edges = [
+                v for v in (low, low + 1, -1, 0, 1, 2, 3, 13, high - 1, high, 2**53, 2**53 + 1) if low <= v <= high
+            ]
+            return st.one_of(
+                st.sampled_from(edges), st.integers(max(low, -100), min(high, 100)), st.integers(low, high)
+            )
         case "float":
-            edges = [v for v in _EXTREMES if column.bits == 64 or not (5e-324 <= abs(v) < 1e-300 or 1e300 < abs(v) < math.inf)]
+            edges = [
+                v
+                for v in _EXTREMES
+                if column.bits == 64 or not (5e-324 <= abs(v) < 1e-300 or 1e300 < abs(v) < math.inf)
+            ]
             return st.one_of(
                 st.sampled_from(edges), st.floats(-1000, 1000, width=column.bits), st.floats(width=column.bits)
             )

@@ -80,7 +80,11 @@ def test_two_columns_of_one_name_are_refused() -> None:
 
 def test_functions_on_columns_arrow_series_and_numbers_together() -> None:
     f = gs.udf("double")(lambda a, b: a * b)
-    column, arrow, series = gs.Column(pa.array([1.0, None])), pa.array([1.0, None]), pd.Series([1.0, np.nan], index=[7, 8])
+    column, arrow, series = (
+        gs.Column(pa.array([1.0, None])),
+        pa.array([1.0, None]),
+        pd.Series([1.0, np.nan], index=[7, 8]),
+    )
     assert f(column, 2.0).to_pylist() == [2.0, None]
     assert f(arrow, arrow).to_pylist() == [1.0, None]
     assert f(series, b=3).to_dict() == {7: 3.0, 8: pytest.approx(np.nan, nan_ok=True)}

@@ -14,10 +14,12 @@ DEVICES = ("cuda", "emulated", "cpu")
 
 
 @pytest.mark.parametrize("choice", ["auto", "cuda", "cpu", "emulated", "python"])
-@pytest.mark.parametrize("blocked", list(itertools.chain.from_iterable(itertools.combinations(DEVICES, n) for n in range(4))))
+@pytest.mark.parametrize(
+    "blocked", list(itertools.chain.from_iterable(itertools.combinations(DEVICES, n) for n in range(4)))
+)
 @pytest.mark.parametrize("gone", [(), ("cuda",), ("cuda", "emulated")])
 def test_the_first_device_that_nothing_speaks_against(choice, blocked, gone) -> None:
-    decision = plan("f", {d: ["no"] for d in blocked}, Config(device=choice), {d: "not here" for d in gone})
+    decision = plan("f", {d: ["no"] for d in blocked}, Config(device=choice), dict.fromkeys(gone, "not here"))
     order = {"auto": ["cuda", "cpu", "python"], "python": ["python"]}.get(choice, [choice, "cpu", "python"])
     order = list(dict.fromkeys(order))
     usable = [d for d in order if d == "python" or (d not in blocked and d not in gone)]

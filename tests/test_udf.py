@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 import gpuspark as gs
 from gpuspark.errors import CallError, ConfigError, DeclarationError
-from gpuspark.udf import ScalarUDF
+from gpuspark.scalar_udf import ScalarUDF
 
 DEVICES = ("cpu", "emulated", "python")
 
@@ -75,7 +75,9 @@ def test_nulls_propagate_or_pass(spark, frame, device) -> None:
 def test_named_and_default_arguments(frame) -> None:
     f = gs.udf(score, "double")
     df = frame.where("a > 0.2 and b is not null")
-    row = df.select("a", "b", f("a", "b").alias("x"), f(b="b", a="a", c="a").alias("y"), f("a", c="b", b="a").alias("z")).first()
+    row = df.select(
+        "a", "b", f("a", "b").alias("x"), f(b="b", a="a", c="a").alias("y"), f("a", c="b", b="a").alias("z")
+    ).first()
     assert row.x == score(row.a, row.b)
     assert row.y == score(row.a, row.b, row.a)
     assert row.z == score(row.a, row.a, row.b)

@@ -22,8 +22,16 @@ from numba.core import errors as numba_errors
 from numba.core import ir
 
 from gpuspark.compiler.operations import mathematics, moments, numbers, values  # noqa: F401  (they register)
-from gpuspark.compiler.operations.registry import REFUSED, enable_cuda, is_boolean, is_float, is_integer, is_optional, stubs
-from gpuspark.compiler.rewrite import ENTRY, OP, ROW, Body
+from gpuspark.compiler.operations.registry import (
+    REFUSED,
+    enable_cuda,
+    is_boolean,
+    is_float,
+    is_integer,
+    is_optional,
+    stubs,
+)
+from gpuspark.compiler.rewrite import ENTRY, OP, Body
 from gpuspark.compiler.source import CannotCompile
 from gpuspark.devices.protocol import Target
 from gpuspark.types import ColumnType
@@ -137,7 +145,7 @@ def _ptx(body: Body, text: str, signature: Any, checked: bool) -> tuple[str, byt
         )
         library = compiled.library
         entry = library.get_function(compiled.fndesc.llvm_func_name)
-        library._entry_name = entry.name
+        library._entry_name = entry.name  # noqa: SLF001  (numba-cuda has no public way to make PTX with its options)
         compiler.kernel_fixup(entry, False)
         (ptx,) = library.get_asm_strs(cc=baseline())
     _refuse_mixed(scope)

@@ -29,7 +29,7 @@ class _Flow:
 
     def block(self, statements: list[ast.stmt], known: Names | None) -> Names | None:
         for statement in statements:
-            if known is _NOWHERE:
+            if known is None:
                 break
             known = self.statement(statement, known)
         return known

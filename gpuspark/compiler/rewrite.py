@@ -17,7 +17,7 @@ import math
 import types
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from gpuspark.compiler.flow import unset_reads
 from gpuspark.compiler.nullness import maybe_null
@@ -118,14 +118,15 @@ class _Function(ast.NodeVisitor):
     ) -> None:
         self.unit, self.source, self.columns = unit, source, tuple(columns)
         node = source.node
-        self.statements = [ast.Return(node.body)] if isinstance(node, ast.Lambda) else node.body
-        if isinstance(node, ast.Lambda):
-            ast.copy_location(self.statements[0], node.body)
+        self.statements: list[ast.stmt] = (
+            [ast.copy_location(ast.Return(node.body), node.body)] if isinstance(node, ast.Lambda) else node.body
+        )
         self.local = set(columns) | {
             n.id for n in _walk(self.statements) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store | ast.Del)
         }
         self.fixed = {**fixed, **self._imports()}
-        self.sometimes = {id(w) for n in _walk(self.statements) for w in _walk(_guarded(n)) if isinstance(w, ast.NamedExpr)}
+        guarded = (w for n in _walk(self.statements) for w in _walk(_guarded(n)))
+        self.sometimes = {id(w) for w in guarded if isinstance(w, ast.NamedExpr)}
         self.before: list[ast.stmt] = []
         self.is_entry = False
         self.nullable = maybe_null(
@@ -149,13 +150,9 @@ class _Function(ast.NodeVisitor):
         if self.is_entry and not _leaves(body):
             body += self.give(ast.Constant(None))
         arguments = [ast.arg(arg=n) for n in (*self.columns, *([OUT] if self.is_entry else []), ROW)]
-        return ast.FunctionDef(
-            name=name,
-            args=ast.arguments(posonlyargs=[], args=arguments, kwonlyargs=[], kw_defaults=[], defaults=[]),
-            body=body or [ast.Pass()],
-            decorator_list=[],
-            type_params=[],
-        )
+        rewritten = cast(ast.FunctionDef, ast.parse(f"def {name}(): pass").body[0])
+        rewritten.args.args, rewritten.body = arguments, body or [ast.Pass()]
+        return rewritten
 
     def refuse(self, node: ast.AST, what: str) -> ast.expr:
         self.unit.refusals.append(f"{what} ({self.source.where(node)})")

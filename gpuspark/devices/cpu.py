@@ -18,7 +18,7 @@ from gpuspark.devices.protocol import Bytes, Handle, Memory, Pointer, Program, T
 class CpuDevice:
     """The device protocol over the host's memory. A handle is a NumPy array of bytes."""
 
-    name: Literal["cpu"] = "cpu"
+    name: Literal["cpu", "cuda", "emulated"] = "cpu"
     target: Target = "cpu"
 
     def __init__(self) -> None:

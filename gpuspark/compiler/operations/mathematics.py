@@ -58,9 +58,10 @@ def _binary(name: str, function: Any, *, raises: bool) -> None:
         def apply(a, b, row):
             x, y = np.float64(a), np.float64(b)
             z = function(x, y)
-            if checked and raises and not math.isfinite(z) and not math.isnan(x) and not math.isnan(y):
-                if math.isnan(z) or (math.isfinite(x) and math.isfinite(y)):
-                    row[0][row[1]] = FLAGGED
+            numbers = not math.isnan(x) and not math.isnan(y)
+            finite = math.isfinite(x) and math.isfinite(y)
+            if checked and raises and ((math.isnan(z) and numbers) or (math.isinf(z) and finite)):
+                row[0][row[1]] = FLAGGED
             return z
 
         return apply if is_number(a) and is_number(b) else None

@@ -10,7 +10,7 @@ import functools
 import inspect
 import types as python_types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from numba import extending, types
 from numba.core import errors
@@ -40,9 +40,13 @@ def operation(choose: Choose) -> Choose:
         stub = _stub(f"{choose.__name__.strip('_')}_{'checked' if checked else 'native'}")
         explained = _explained(stub, functools.partial(choose, checked))
         extending.overload(stub)(explained)
-        _FOR_CUDA.append(lambda cuda, _, stub=stub, explained=explained: cuda.overload(stub)(explained))
+        _FOR_CUDA.append(functools.partial(_overload, stub, explained))
         _STUBS[choose.__name__.strip("_"), checked] = stub
     return choose
+
+
+def _overload(stub: Callable[..., Any], choose: Callable[..., Any], compiler: Any, _libdevice: Any) -> None:
+    compiler.overload(stub)(choose)
 
 
 def primitive(name: str, cpu: Callable[..., Any]) -> Callable[..., Any]:
@@ -114,7 +118,7 @@ def _explained(stub: Callable[..., Any], choose: Callable[..., Any]) -> Callable
         if found is None:
             operands = " and ".join(_spoken(kind) for kind in kinds[:-1])
             raise errors.TypingError(f"{REFUSED}{stub.__name__.rsplit('_', 1)[0]} of {operands}{REFUSED}")
-        return found
+        return cast(Callable[..., Any], found)
 
     parameters = [p.replace(annotation=p.empty) for p in inspect.signature(choose).parameters.values()]
     explained.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -184,7 +184,8 @@ class ScalarUDF:
         else:
             if spark is not None:
                 enable_ledger(spark, config)
-            built = functions.arrow_udf(worker(uuid.uuid4().hex[:12]), self.declared)
+            make: Any = functions.arrow_udf  # type: ignore[attr-defined]  # not in PySpark's stubs
+            built = make(worker(uuid.uuid4().hex[:12]), self.declared)
         return built if self.deterministic else built.asNondeterministic()
 
     def _arrow_type(self) -> pa.DataType:
@@ -213,7 +214,7 @@ def _named_types(given: Any, parameters: tuple[str, ...]) -> tuple[tuple[str, ..
         given = ["double"] * len(parameters)
     if isinstance(given, str):
         given = dict(field.split(maxsplit=1) for field in _split(given.replace(":", " ")))
-    if hasattr(given, "fields") or hasattr(given, "names") and hasattr(given, "types"):
+    if hasattr(given, "fields") or (hasattr(given, "names") and hasattr(given, "types")):
         given = {field.name: getattr(field, "dataType", None) or field.type for field in given}
     if isinstance(given, Mapping):
         named = {n: given[n] for n in parameters if n in given} or dict(zip(parameters, given.values(), strict=False))
