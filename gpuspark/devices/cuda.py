@@ -294,6 +294,10 @@ class _Allocation:
 
 def _ask_driver() -> Detected:
     try:
+        ctypes.CDLL("libcuda.so.1")  # before the imports below: without a driver they are a third of a second lost
+    except OSError as missing:
+        raise CudaUnavailable(f"there is no NVIDIA driver on this machine ({missing})") from missing
+    try:
         from cuda import bindings
         from cuda.bindings import driver
         from cuda.core import Device
@@ -334,11 +338,7 @@ def _starting() -> Iterator[None]:
         yield
     except _cuda_error() as error:
         raise unavailable(_code_of(error), str(error)) from error
-    except RuntimeError as error:  # the bindings could not load the driver, or lack a function in it
-        try:
-            ctypes.CDLL("libcuda.so.1")
-        except OSError as missing:
-            raise CudaUnavailable(f"there is no NVIDIA driver on this machine ({missing})") from error
+    except RuntimeError as error:  # the driver lacks a function that the bindings call
         raise CudaUnavailable(
             f"the NVIDIA driver is too old for the installed packages. Update it ({error})", DRIVER_TOO_OLD
         ) from error
