@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
+import pyarrow as pa
 import typer
 
 from gpuspark.bench.measure import Timing, interleave, machine, ratios, timings
@@ -85,8 +87,6 @@ def _gpuspark_map(frame: Any) -> Any:
 
 
 def _paths(spark: Any, frame: Any, small: Any) -> dict[str, Callable[[], None]]:
-    import pandas as pd
-    import pyarrow as pa
     from pyspark.sql import functions
 
     import gpuspark as gs
@@ -188,8 +188,6 @@ def _worker_memory(spark: Any, rows: int) -> dict[str, float]:
     f = gs.udf(value, "double")
 
     def body(batches: Iterator[gs.Batch]) -> Iterator[gs.Batch]:
-        import pyarrow as pa
-
         base = peak = 0.0
         for number, batch in enumerate(batches):
             f(*(batch[name] for name in COLUMNS))
