@@ -1,0 +1,61 @@
+"""The three dialects, the session flag and the ledger in Spark Connect."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+import gpuspark as gs
+from gpuspark.errors import ConfigError
+
+
+def triple(n, plus=0):
+    return n * 3 + plus
+
+
+@gs.udf("bigint")
+def decorated_before_any_session(n):
+    return n + 1
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated", "python"])
+def test_scalar_functions(connect, device) -> None:
+    connect.conf.set("spark.gpuspark.device", device)
+    gs.ledger(connect).clear()
+    f = gs.udf(triple, "bigint")
+    frame = connect.range(0, 1000, 1, 2)
+    rows = frame.select(f("id"), f(n="id", plus="id"), decorated_before_any_session("id")).collect()
+    assert [tuple(row) for row in rows] == [(n * 3, n * 4, n + 1) for n in range(1000)]
+    found = {(s.function, s.rows, tuple(s.devices)) for s in gs.ledger(connect).summary()}
+    assert found == {("triple", 2000, (device,)), ("decorated_before_any_session", 1000, (device,))}
+
+
+def test_series_and_batches(connect) -> None:
+    @gs.pandas_udf("double")
+    def halve(v: pd.Series) -> pd.Series:
+        return v / 2
+
+    def body(batches):
+        for batch in batches:
+            yield batch.with_column("v", decorated_before_any_session(batch["id"])).select(["v"])
+
+    frame = connect.range(0, 100, 1, 2)
+    assert [r[0] for r in frame.select(halve("id")).collect()] == [n / 2 for n in range(100)]
+    assert [r.v for r in gs.map_in_arrow(frame, body, "v bigint").collect()] == list(range(1, 101))
+
+
+def test_the_flag_may_change_between_two_actions_and_sql_calls_work(connect) -> None:
+    text = gs.udf("string")(lambda n: str(n))
+    frame = connect.range(3).select(text("id").alias("s"))
+    with pytest.raises(Exception, match="FallbackError"):
+        frame.collect()
+    connect.conf.set("spark.gpuspark.fallback", "silent")
+    assert [r.s for r in frame.collect()] == ["0", "1", "2"]
+    connect.udf.register("gs_triple", gs.udf(triple, "bigint").spark_udf())
+    assert tuple(connect.sql("select gs_triple(2L), gs_triple(2L, 1L)").first()) == (6, 7)
+
+
+def test_bad_keys_are_named(connect) -> None:
+    connect.conf.set("spark.gpuspark.devise", "cpu")
+    with pytest.raises(ConfigError, match=r"spark\.gpuspark\.device"):
+        decorated_before_any_session("id")
