@@ -33,15 +33,16 @@ def map_in_arrow(
 
     Raises :class:`~gpuspark.errors.ResultError`, in the task, for a batch that does not fit ``schema``.
     """
-    from pyspark.sql.pandas.types import to_arrow_schema
     from pyspark.sql.types import DataType, StructType
+
+    from gpuspark.spark_types import arrow_schema
 
     spark = df.sparkSession
     enable_ledger(spark, driver_config(spark))
     declared = DataType.fromDDL(schema) if isinstance(schema, str) else schema
     if not isinstance(declared, StructType):
         raise ResultError(f"schema={schema!r} is not a list of columns: write it as 'name type, name type'")
-    worker = BatchWorker(func, to_arrow_schema(declared, timezone="UTC"), uuid.uuid4().hex[:12])
+    worker = BatchWorker(func, arrow_schema(declared), uuid.uuid4().hex[:12])
     return df.mapInArrow(worker, declared, barrier, profile)
 
 

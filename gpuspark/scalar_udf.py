@@ -197,11 +197,9 @@ class ScalarUDF:
             return pa.type_for_alias(self.result.arrow)
         if self.result.name == "string":
             return pa.string()
-        from pyspark.sql.pandas.types import to_arrow_type
-        from pyspark.sql.types import DataType
+        from gpuspark.spark_types import arrow_type
 
-        declared = DataType.fromDDL(self.declared) if isinstance(self.declared, str) else self.declared
-        return to_arrow_type(declared, timezone="UTC")
+        return arrow_type(self.declared)
 
 
 def _is_spark_column(value: Any) -> bool:

@@ -138,6 +138,7 @@ class CudaDevice:
         self._kernels: dict[str, Any] = {}
         self._loader: str | None = None
         self._lost: str | None = None
+        self._abandoned: list[Any] = []
 
     def make_current(self) -> None:
         """Makes the device's context the calling thread's."""
@@ -201,9 +202,11 @@ class CudaDevice:
         self._address(Pointer(handle))
         allocation = cast(_Allocation, handle)
         buffer, allocation.buffer = allocation.buffer, None
-        if not self._lost:
-            with self._doing("freeing memory"):
-                buffer.close(LEGACY_DEFAULT_STREAM)
+        if self._lost:
+            self._abandoned.append(buffer)  # its destructor would call the driver
+            return
+        with self._doing("freeing memory"):
+            buffer.close(LEGACY_DEFAULT_STREAM)
 
     def memory(self) -> Memory:
         """What is free, with what the allocator holds unused; and the capacity."""
