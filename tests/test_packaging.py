@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -166,8 +165,7 @@ def test_the_wheel_installs(wheel: Path, tmp_path: Path) -> None:
 def test_a_wheel_built_from_the_source_distribution_is_the_same(
     sdist: Path, wheel: Path, tmp_path: Path
 ) -> None:
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(sdist, tmp_path)
     source = tmp_path / sdist.name.removesuffix(".tar.gz")
     assert not (source / "gpuspark" / "kernels").is_symlink()
     assert not (source / "tests").exists()
