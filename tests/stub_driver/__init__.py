@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import functools
 import multiprocessing
 import os
@@ -18,6 +19,7 @@ import cuda.bindings
 import pytest
 
 HERE = Path(__file__).parent
+LONGEST_SECONDS = 240
 WATCHED = ("STUB_", "CUDA_", "GPUSPARK_")
 
 
@@ -58,13 +60,13 @@ class Stage:
         environment = {"GPUSPARK_CACHE_DIR": str(self._cache)} | settings
         environment.setdefault("STUB_VERSION", f"{cuda.bindings.__version__.partition('.')[0]}090")
         with ProcessPoolExecutor(1, mp_context=self._context) as process:
-            process.submit(_perform, scene, arguments, environment).result(timeout=300)
+            process.submit(_perform, scene, arguments, environment).result()
 
 
-def _perform(
-    scene: Callable[..., object], arguments: tuple[object, ...], environment: dict[str, str]
-) -> None:
+def _perform(scene: Callable[..., object], arguments: tuple[object, ...], environment: dict[str, str]) -> None:
     for name in [name for name in os.environ if name.startswith(WATCHED)]:
         del os.environ[name]
     os.environ.update(environment)
+    faulthandler.dump_traceback_later(LONGEST_SECONDS, exit=True)  # a scene that hangs is a broken process
     scene(*arguments)
+    faulthandler.cancel_dump_traceback_later()
