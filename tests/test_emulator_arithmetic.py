@@ -92,12 +92,8 @@ def test_fma_of_one_lane(a: float, b: float, c: float) -> None:
 def test_fma_shares_single_values_among_lanes() -> None:
     a = np.random.default_rng(6).standard_normal(1000)
     three, tiny = np.array([3.0]), np.array([1e-320])
-    _assert_same_bits(
-        arithmetic.fma(a, three, three), arithmetic.fma(a, np.full(1000, 3.0), np.full(1000, 3.0))
-    )
-    _assert_same_bits(
-        arithmetic.fma(a, tiny, three), arithmetic.fma(a, np.full(1000, 1e-320), np.full(1000, 3.0))
-    )
+    _assert_same_bits(arithmetic.fma(a, three, three), arithmetic.fma(a, np.full(1000, 3.0), np.full(1000, 3.0)))
+    _assert_same_bits(arithmetic.fma(a, tiny, three), arithmetic.fma(a, np.full(1000, 1e-320), np.full(1000, 3.0)))
 
 
 def test_fma_of_floats() -> None:

@@ -45,9 +45,7 @@ def compiled(body: Body, kinds: tuple[str, ...], result: str, optimise: int = 3)
 
     names = [f"a{i}" for i in range(len(kinds))]
     rows = ", ".join(f"{name}[i]" for name in names)
-    source = (
-        f"def kernel({', '.join(names)}, out, n):\n    i = cuda.grid(1)\n    if i < n: out[i] = body({rows})"
-    )
+    source = f"def kernel({', '.join(names)}, out, n):\n    i = cuda.grid(1)\n    if i < n: out[i] = body({rows})"
     scope: dict[str, Any] = {"cuda": cuda, "body": cuda.jit(device=True)(body)}
     exec(source, scope)
     pointers = [types.CPointer(getattr(types, kind)) for kind in (*kinds, result)]
@@ -126,9 +124,7 @@ def exact(name: str, values: Sequence[float], dtype: str) -> np.floating:
     kind: Callable[[Any], np.floating] = np.dtype(dtype).type
     finite = all(map(math.isfinite, values))
     far = name == "erfc" and abs(values[0]) > 40
-    special = (
-        not finite or far or (name in ("lgamma", "gamma") and values[0] <= 0 and values[0] == int(values[0]))
-    )
+    special = not finite or far or (name in ("lgamma", "gamma") and values[0] <= 0 and values[0] == int(values[0]))
     with np.errstate(all="ignore"):
         if special or all(v == 0 for v in values) or name in ("atan2", "pow"):
             return kind(_special(name, values))
@@ -234,17 +230,13 @@ def test_rounding_to_integers() -> None:
     values = spread("float64")
     values = values[np.abs(values) < 2.0**62]
     for name in ("ceil", "floor", "trunc"):
-        assert run(unary(name), [values], "int64").tolist() == [
-            getattr(math, name)(v) for v in values.tolist()
-        ]
+        assert run(unary(name), [values], "int64").tolist() == [getattr(math, name)(v) for v in values.tolist()]
 
 
 def test_questions_about_a_number() -> None:
     values = spread("float64")
     for name in ("isnan", "isinf", "isfinite"):
-        assert run(unary(name), [values], "uint8").tolist() == [
-            getattr(math, name)(v) for v in values.tolist()
-        ]
+        assert run(unary(name), [values], "uint8").tolist() == [getattr(math, name)(v) for v in values.tolist()]
 
 
 # ---- integers

@@ -141,9 +141,7 @@ def test_wide_products(dtype: str) -> None:
 def test_multiply_add(dtype: str) -> None:
     sources = [integers(dtype, seed=s) for s in range(3)]
     check(f"mad.lo.{dtype} %out, %a0, %a1, %a2;", dtype, sources, lambda a, b, c: a * b + c)
-    check(
-        f"mad.hi.{dtype} %out, %a0, %a1, %a2;", dtype, sources, lambda a, b, c: (a * b >> bits_of(dtype)) + c
-    )
+    check(f"mad.hi.{dtype} %out, %a0, %a1, %a2;", dtype, sources, lambda a, b, c: (a * b >> bits_of(dtype)) + c)
 
 
 @pytest.mark.parametrize("dtype", INTEGER_TYPES)
@@ -177,12 +175,7 @@ def test_addition_and_subtraction_with_carries() -> None:
     sources = [integers("u64"), integers("u64", seed=1)]
     halves = "mov.b64 {%r0, %r1}, %a0; mov.b64 {%r2, %r3}, %a1;"
     text = f"{halves} {{}}.cc.u32 %r4, %r0, %r2; {{}}c.u32 %r5, %r1, %r3; mov.b64 %out, {{{{%r4, %r5}}}};"
-    text = (
-        text.replace("{%r0", "{{%r0")
-        .replace("%r1}", "%r1}}")
-        .replace("{%r2", "{{%r2")
-        .replace("%r3}", "%r3}}")
-    )
+    text = text.replace("{%r0", "{{%r0").replace("%r1}", "%r1}}").replace("{%r2", "{{%r2").replace("%r3}", "%r3}}")
     check(text.format("add", "add"), "u64", sources, lambda a, b: a + b)
     check(text.format("sub", "sub"), "u64", sources, lambda a, b: a - b)
 
@@ -193,6 +186,13 @@ def test_carries_reach_beyond_the_sum() -> None:
     check("sub.cc.u64 %d0, %a0, %a1; subc.u64 %out, 0, 0;", "u64", sources, lambda a, b: a - b >> 64)
     check("add.cc.u64 %d0, %a0, %a1; addc.cc.u64 %d1, -1, %a0; addc.u64 %out, 0, 0;", "u64", sources,
           lambda a, b: (2**64 - 1 + a + (a + b >> 64)) >> 64)  # fmt: skip
+
+
+def test_a_carry_passes_through_a_sum_of_all_ones() -> None:
+    text = "add.cc.u64 %d0, -1, 1; not.b64 %d1, %a0; addc.cc.u64 %d2, %a0, %d1; addc.u64 %out, %d2, 0;"
+    check(text, "u64", [integers("u64")], lambda a: 1)
+    text = "sub.cc.u64 %d0, 0, 1; subc.cc.u64 %d2, %a0, %a0; subc.u64 %out, %d2, 0;"
+    check(text, "u64", [integers("u64")], lambda a: -2)
 
 
 def test_a_product_of_64_bits_from_halves() -> None:
@@ -509,9 +509,7 @@ def test_upper_half_of_a_double(name: str) -> None:
     got = compute(f"{name}.approx.ftz.f64 %out, %a0;", "f64", values)
     assert (got.view(np.uint64) & np.uint64(0xFFFFFFFF) == 0).all()
     assert (np.abs(got / exact - 1) < 2.0**-19).all()
-    edges = compute(
-        f"{name}.approx.ftz.f64 %out, %a0;", "f64", np.array([0.0, -0.0, math.inf, math.nan, 5e-324])
-    )
+    edges = compute(f"{name}.approx.ftz.f64 %out, %a0;", "f64", np.array([0.0, -0.0, math.inf, math.nan, 5e-324]))
     np.testing.assert_array_equal(edges, [math.inf, -math.inf, 0.0, math.nan, math.inf])
 
 
@@ -556,9 +554,7 @@ ROUND: dict[str, Callable[[float], int]] = {
 }
 FLOATS = np.concatenate(
     [
-        np.array(
-            [0.0, -0.0, 0.5, -0.5, 1.5, 2.5, -2.5, 1e10, -1e10, 2.0**31, 2.0**63, -(2.0**63), 2.0**64, 1e300]
-        ),
+        np.array([0.0, -0.0, 0.5, -0.5, 1.5, 2.5, -2.5, 1e10, -1e10, 2.0**31, 2.0**63, -(2.0**63), 2.0**64, 1e300]),
         np.array([math.inf, -math.inf, math.nan, 127.5, 255.5, -129.0, 65535.5, 2147483647.5, 4294967295.5]),
         np.random.default_rng(0).standard_normal(200) * 300,
     ]

@@ -316,9 +316,7 @@ def test_vector_accesses() -> None:
 
 
 def test_narrow_loads_extend() -> None:
-    body = (
-        "ld.global.s8 %r0, [%x]; cvt.s64.s32 %w0, %r0; ld.global.u8 %w1, [%x]; mad.lo.s64 %v, %w0, 1000, %w1;"
-    )
+    body = "ld.global.s8 %r0, [%x]; cvt.s64.s32 %w0, %r0; ld.global.u8 %w1, [%x]; mad.lo.s64 %v, %w0, 1000, %w1;"
     check(body, np.array([0, 1, 127, 128, 255]), lambda v: (v - 256 if v > 127 else v) * 1000 + v)
 
 
@@ -357,9 +355,7 @@ def fault(body: str, rows: int = 300, before: str = "") -> str:
 def test_an_access_beyond_a_buffer_names_everything() -> None:
     body = "add.u64 %w0, %x, 8;\n    ld.global.s64 %v, [%w0];"
     message = fault(body)
-    line = next(
-        n for n, t in enumerate((HEADER + KERNEL.replace("BODY", body)).splitlines(), 1) if "[%w0]" in t
-    )
+    line = next(n for n, t in enumerate((HEADER + KERNEL.replace("BODY", body)).splitlines(), 1) if "[%w0]" in t)
     assert message.startswith("k: no memory for 8 bytes at 0x")
     assert "0 bytes after the end of an input of 2,400 bytes" in message
     assert f"'ld.global.s64 %v, [%w0];' at PTX line {line}" in message
@@ -405,10 +401,21 @@ def test_a_fault_names_the_thread_that_failed(guarded: bool) -> None:
         body = "setp.gt.s64 %p1, %v, 200; setp.eq.s64 %p0, %v, 261; @%p0 add.u64 %x, %x, 99992;\n"
         body += "@%p1 ld.global.s64 %v, [%x];"
     else:
-        body = (
-            "setp.ne.s64 %p0, %v, 261; @%p0 bra SKIP; add.u64 %x, %x, 99992;\nSKIP: ld.global.s64 %v, [%x];"
-        )
+        body = "setp.ne.s64 %p0, %v, 261; @%p0 bra SKIP; add.u64 %x, %x, 99992;\nSKIP: ld.global.s64 %v, [%x];"
     assert "block (1, 0, 0), thread (5, 0, 0)" in fault(body)
+
+
+def test_a_fault_among_generic_addresses_of_both_kinds_names_its_thread() -> None:
+    """Even rows read their private memory; of the odd ones, row 261 goes astray."""
+    body = """
+    .local .align 8 .b8 depot[8];
+    mov.u64 %w0, depot; st.local.u64 [%w0], 5;
+    and.b64 %w1, %v, 1; setp.eq.s64 %p0, %w1, 0; setp.eq.s64 %p1, %v, 261; @%p1 add.u64 %x, %x, 99992;
+    selp.b64 %w2, %w0, %x, %p0; ld.u64 %v, [%w2];
+    """
+    message = fault(body)
+    assert "no memory for 8 bytes" in message
+    assert "block (1, 0, 0), thread (5, 0, 0)" in message
 
 
 def test_lanes_that_are_done_do_not_shift_the_names_of_others() -> None:

@@ -56,9 +56,7 @@ def _unknown(instruction: Instruction, problem: str) -> PtxError:
 
 _ROUNDINGS = "rn rz rm rp ftz sat"
 _ADDRESS_SPACES = "to global const local param"
-_COMPARISONS = " ".join(
-    (*choices.ORDERED, *choices.UNSIGNED, *choices.UNORDERED, *choices.JOIN, "num nan ftz")
-)
+_COMPARISONS = " ".join((*choices.ORDERED, *choices.UNSIGNED, *choices.UNORDERED, *choices.JOIN, "num nan ftz"))
 
 TABLE: dict[str, _Entry] = {
     # floating point, and what integers share with it

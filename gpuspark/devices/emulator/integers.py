@@ -216,9 +216,7 @@ def reverse_bits(a: Integers) -> Integers:
 def three_input_logic(a: Integers, b: Integers, c: Integers, table: int) -> Integers:
     """Bit by bit, ``table``'s bit number ``4a + 2b + c``."""
     terms = [
-        (a if row & 4 else ~a) & (b if row & 2 else ~b) & (c if row & 1 else ~c)
-        for row in range(8)
-        if table >> row & 1
+        (a if row & 4 else ~a) & (b if row & 2 else ~b) & (c if row & 1 else ~c) for row in range(8) if table >> row & 1
     ]
     return reduce(np.bitwise_or, terms, (a ^ a) | (b ^ b) | (c ^ c))
 

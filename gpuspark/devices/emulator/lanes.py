@@ -62,9 +62,7 @@ class LocalMemory:
             inside |= (offset >= start) & (offset + dtype.itemsize <= end)
         if not inside.all():
             lane = int(np.flatnonzero(~inside)[0])
-            raise AccessFault(
-                lane, f"no private memory for {dtype.itemsize} bytes at {int(addresses[lane]):#x}"
-            )
+            raise AccessFault(lane, f"no private memory for {dtype.itemsize} bytes at {int(addresses[lane]):#x}")
         return offset // dtype.itemsize
 
 

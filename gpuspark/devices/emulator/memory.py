@@ -181,8 +181,7 @@ class AddressSpace:
                 address = int(addresses[lane])
                 raise AccessFault(
                     lane if lanes is None else int(lanes[lane]),
-                    f"reads {dtype.itemsize} bytes at {address:#x} that nothing has written: "
-                    f"{self._near(address)}",
+                    f"reads {dtype.itemsize} bytes at {address:#x} that nothing has written: {self._near(address)}",
                 )
         return buffer.data.view(dtype)[index]
 

@@ -51,8 +51,8 @@ def write_register(register: Register, dtype: np.dtype) -> Write:
         return lambda team, values: team.write(register, values)
     if register.dtype.itemsize == dtype.itemsize:
         return lambda team, values: team.write(register, values.view(register.dtype))
-    wide = np.dtype(f"{'i' if dtype.kind == 'i' else 'u'}{register.dtype.itemsize}")
-    plain = np.dtype(f"{'i' if dtype.kind == 'i' else 'u'}{dtype.itemsize}")
+    wide = f"u{register.dtype.itemsize}"
+    plain = f"{'i' if dtype.kind == 'i' else 'u'}{dtype.itemsize}"
     return lambda team, values: team.write(register, values.view(plain).astype(wide).view(register.dtype))
 
 

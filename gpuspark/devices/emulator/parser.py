@@ -327,9 +327,7 @@ class _Body:
             operands.append(self.arguments() if parser.next == "(" else self.operand())
             if parser.next != ";":
                 parser.take(",")
-        shown = " ".join(
-            text.strip() for text in parser.lines[line - 1 : parser.tokens[parser.place - 1].line]
-        )
+        shown = " ".join(text.strip() for text in parser.lines[line - 1 : parser.tokens[parser.place - 1].line])
         return Instruction(tuple(opcode.split(".")), tuple(operands), guard, line, shown, self.source)
 
     def predicate(self) -> Register:
