@@ -68,12 +68,14 @@ class Runner:
         if self.device is None or self.program is None or not len(columns[0]):
             with work.phase("run"):
                 return interpret(self.function, columns, range(first_row, first_row + len(columns[0])))
-        with permit(self.device.name, self.config.max_concurrent_tasks) as waited:
+        with permit(self.device.identity, self.config.max_concurrent_tasks) as waited:
             work.seconds["wait"] = work.seconds.get("wait", 0.0) + waited
-            return compute(
+            result = compute(
                 self.function, self.program, self.device, columns, work,
                 types=self.types, budget=self._budget(), otherwise=self._on_cpu, first_row=first_row,
             )  # fmt: skip
+            self.device.trim()
+            return result
 
     def _budget(self) -> int | None:
         """Device memory that one batch may take: this worker's share of the part that we may use."""

@@ -24,6 +24,13 @@ class CpuDevice:
     def __init__(self) -> None:
         self._loaded: dict[str, Callable[..., int]] = {}
 
+    @property
+    def identity(self) -> str:
+        return self.name
+
+    def trim(self) -> None:
+        """Memory goes with the last reference to its handle."""
+
     def copy_in(self, host: Bytes) -> Handle:
         return Handle(host)
 

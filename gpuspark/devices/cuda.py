@@ -140,6 +140,11 @@ class CudaDevice:
         self._lost: str | None = None
         self._abandoned: list[Any] = []
 
+    @property
+    def identity(self) -> str:
+        """The GPU's UUID: each has permits of its own."""
+        return self.gpu.uuid
+
     def make_current(self) -> None:
         """Makes the device's context the calling thread's."""
         with self._doing("selecting the device"):

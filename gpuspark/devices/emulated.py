@@ -32,6 +32,13 @@ class EmulatedDevice:
         self._memory = AddressSpace(capacity, check_uninitialised=check_uninitialised)
         self._programs: dict[str, LoadedProgram] = {}
 
+    @property
+    def identity(self) -> str:
+        return self.name
+
+    def trim(self) -> None:
+        """Nothing is held that was freed."""
+
     def copy_in(self, host: Bytes) -> Handle:
         """Read-only device memory that holds a copy of ``host``."""
         return Handle(self._memory.put(host, "an input"))

@@ -57,6 +57,13 @@ class Device(Protocol):
     name: Literal["cpu", "cuda", "emulated"]
     target: Target
 
+    @property
+    def identity(self) -> str:
+        """Which one it is on this node: permits are counted by it."""
+
+    def trim(self) -> None:
+        """Gives back to the hardware what is held and unused; called when a permit is returned."""
+
     def copy_in(self, host: Bytes) -> Handle:
         """Device memory that holds ``host``. Read-only; the CPU views ``host`` itself."""
 

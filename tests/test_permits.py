@@ -1,0 +1,69 @@
+"""Permits are counted per device, by locks that processes share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from gpuspark.devices.permits import permit
+
+HOLDS = """
+import sys
+from gpuspark.devices.permits import permit
+with permit(sys.argv[1], 1):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path, monkeypatch):
+    """Another process that holds the only permit of a device until its input ends."""
+    monkeypatch.setenv("GPUSPARK_CACHE_DIR", str(tmp_path / "cache"))
+    started = []
+
+    def start(device: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLDS, device], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_the_permit_of_a_process_that_dies_comes_back(holder) -> None:
+    other = holder("gpu-1")
+    with permit("gpu-2", 1) as waited:  # another device has permits of its own
+        assert waited < 60
+    with permit("gpu-1", 2):  # and a second permit is free
+        pass
+    other.kill()
+    other.wait()
+    with permit("gpu-1", 1):
+        pass
+
+
+def test_who_has_no_permit_waits_for_it(holder) -> None:
+    other = holder("gpu-1")
+    waiting = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, "gpu-1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiting.wait(timeout=1)
+    other.communicate("")
+    assert waiting.stdout
+    assert waiting.stdout.readline() == "held\n"
+    waiting.communicate("")
+
+
+def test_the_cpu_needs_none() -> None:
+    with permit("cpu", 1) as one, permit("cpu", 1) as other:
+        assert (one, other) == (0.0, 0.0)
