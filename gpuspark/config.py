@@ -41,7 +41,7 @@ def _bytes(text: str) -> int:
     number = text.lower().removesuffix("b")
     scale = units.get(number[-1:], 1)
     digits = number[:-1] if scale > 1 else number
-    if not digits.isdigit() or int(digits) == 0:
+    if not digits.isdecimal() or int(digits) == 0:
         raise ValueError("a positive number of bytes, such as 64m")
     return int(digits) * scale
 
@@ -57,7 +57,7 @@ def _fraction(text: str) -> float:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
+    if not text.isdecimal() or int(text) == 0:
         raise ValueError("a positive whole number")
     return int(text)
 

@@ -1,0 +1,148 @@
+"""The session flag as the driver reads it and as a task reads it, in classic Spark and in Connect."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gpuspark import session
+from gpuspark.config import Config
+from gpuspark.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def told_by_a_task(spark: SparkSession) -> list[dict[str, Any]]:
+    """What each of two tasks reads: its configuration, its facts, and what PySpark says of them."""
+    from pyspark.sql import functions as F
+
+    def tell(ids):  # type: ignore[no-untyped-def]
+        import pyarrow as pa
+        from pyspark import TaskContext
+
+        from gpuspark.session import task_config, task_facts
+
+        task, facts = TaskContext.get(), task_facts()
+        assert task is not None
+        assert facts is not None
+        told = {
+            "device": task_config().device,
+            "target_bytes": task_config().target_bytes,
+            "remembered": task_config() is task_config(),
+            "ours": [facts.stage, facts.partition, facts.attempt, facts.task],
+            "sparks": [task.stageId(), task.partitionId(), task.attemptNumber(), task.taskAttemptId()],
+            "execution": facts.execution,
+            "gpus": facts.gpus,
+            "time_zone": facts.time_zone,
+        }
+        return pa.array([json.dumps(told)] * len(ids))
+
+    rows = spark.range(0, 2, 1, 2).select(F.arrow_udf(tell, "string")("id").alias("told")).collect()
+    return [json.loads(row.told) for row in rows]
+
+
+def check_what_tasks_read(spark: SparkSession) -> None:
+    spark.conf.set("spark.gpuspark.device", "emulated")
+    first = told_by_a_task(spark)
+    spark.conf.set("spark.gpuspark.device", "cpu")
+    spark.conf.set("spark.gpuspark.batch.targetBytes", "1m")
+    second = told_by_a_task(spark)
+    assert [told["device"] for told in first + second] == ["emulated"] * 2 + ["cpu"] * 2
+    assert [told["target_bytes"] for told in first + second] == [Config().target_bytes] * 2 + [2**20] * 2
+    for told in first + second:
+        assert told["ours"] == told["sparks"]
+        assert told["remembered"]
+        assert told["gpus"] == []
+        assert told["time_zone"] == "UTC"
+    assert [told["ours"][1] for told in first] == [0, 1]
+    assert second[0]["execution"] > first[0]["execution"]
+
+
+def check_what_the_driver_reads(spark: SparkSession) -> None:
+    spark.conf.set("spark.gpuspark.arithmetic", "native")
+    assert session.active_session() is spark
+    assert session.driver_config().arithmetic == "native"
+    assert session.driver_config(spark) == Config(arithmetic="native", fallback="raise")
+    spark.conf.set("spark.gpuspark.devise", "cpu")
+    with pytest.raises(ConfigError, match=r"Did you mean 'spark\.gpuspark\.device'"):
+        session.driver_config(spark)
+
+
+def check_a_misspelt_key_in_a_task(spark: SparkSession) -> None:
+    from pyspark.errors import PythonException
+
+    spark.conf.set("spark.gpuspark.devise", "cpu")
+    with pytest.raises(PythonException, match=r"Did you mean 'spark\.gpuspark\.device'"):
+        told_by_a_task(spark)
+
+
+def check_the_ledger_switch(spark: SparkSession) -> None:
+    before = spark.conf.getAll.get(session.WORKER_LOGGING)
+    spark.conf.set(session.WORKER_LOGGING, "false")
+    session.enable_ledger(spark, Config(ledger=False))
+    assert spark.conf.getAll[session.WORKER_LOGGING] == "false"
+    session.enable_ledger(spark, Config())
+    assert spark.conf.getAll[session.WORKER_LOGGING] == "true"
+    if before is None:
+        spark.conf.unset(session.WORKER_LOGGING)
+    else:
+        spark.conf.set(session.WORKER_LOGGING, before)
+
+
+CHECKS = [
+    check_what_tasks_read,
+    check_what_the_driver_reads,
+    check_a_misspelt_key_in_a_task,
+    check_the_ledger_switch,
+]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_classic(spark: SparkSession, check: Any) -> None:
+    assert not session.is_connect()
+    check(spark)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_connect(connect: SparkSession, check: Any) -> None:
+    assert session.is_connect()
+    check(connect)
+
+
+def test_without_spark_there_are_defaults_and_spark_is_not_loaded() -> None:
+    script = """
+import sys
+from gpuspark import session
+from gpuspark.config import Config
+assert session.active_session() is None
+assert session.driver_config() == session.task_config() == Config()
+assert session.running_task() is None
+assert session.task_facts() is None
+assert "pyspark" not in sys.modules
+import pyspark.sql
+assert session.active_session() is None
+assert session.driver_config() == session.task_config() == Config()
+assert session.task_facts() is None
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+class _Task:
+    """A task whose local properties can be asked for by name only."""
+
+    def __init__(self, **properties: str) -> None:
+        self._asked = properties
+
+    def getLocalProperty(self, key: str) -> str | None:  # noqa: N802
+        return self._asked.get(key)
+
+
+def test_known_keys_are_read_where_the_properties_cannot_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = _Task(**{"spark.gpuspark.device": "python", "spark.gpuspark.devise": "unseen"})
+    monkeypatch.setattr(session, "running_task", lambda: task)
+    assert session.task_config() == Config(device="python")
