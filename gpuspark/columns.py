@@ -1,81 +1,164 @@
-"""A compiled function, or a kernel, called on columns: it computes them now, where the task runs."""
+"""A compiled function, or a kernel, called on columns: it computes them now, where the task runs.
+
+In a task the plan, the program and what the body captured are settled at the first call for each set of
+column types. Elsewhere (a notebook, a test) each call takes what the body captures as it is then.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from gpuspark.batch import Column
-from gpuspark.config import Config
+from gpuspark.batch import Column, series_to_arrow
 from gpuspark.errors import CallError
+from gpuspark.records import Entry
 from gpuspark.rowwise import Work
-from gpuspark.session import task_config
+from gpuspark.session import running_task, task_config
 from gpuspark.types import of_arrow
+from gpuspark.verify import verify
 from gpuspark.worker import Runner
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyspark import TaskContext
 
     from gpuspark.scalar_udf import ScalarUDF
 
-_Key = tuple[tuple[str, ...], tuple[Any, ...], Config]
+_Key = tuple["ScalarUDF", tuple[str, ...], tuple["pa.DataType", ...]]
+
+
+@dataclass
+class _Call:
+    """A function for columns of certain types, and the rows that it was given so far."""
+
+    runner: Runner
+    rows: int = 0
+
+
+class Inside:
+    """What the functions called inside a body do, for the ledger entry of that body: seconds by phase, the
+    device where another one than the body's was taken, and why."""
+
+    def __init__(self, account: Entry) -> None:
+        self._account = account
+        self._seconds = 0.0
+
+    def add(self, runner: Runner, work: Work) -> None:
+        self._seconds += sum(work.seconds.values())
+        reasons = [f"{reason} (in {runner.function.name})" for reason in [*runner.reasons, *work.reasons]]
+        self._account.add(
+            device=runner.plan.device, rows=0, batches=0, bytes_in=0, bytes_out=0,
+            seconds=work.seconds, reasons=reasons, retries=work.retries,
+        )  # fmt: skip
+
+    def take_seconds(self) -> float:
+        """The seconds that were added since the last call."""
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds
+
+
+@dataclass
+class _Task:
+    """What is remembered for as long as a task lasts: the next one may have other flags, or another GPU."""
+
+    calls: dict[_Key, _Call] = field(default_factory=dict)
+    inside: Inside | None = None
+
+
+_tasks: WeakKeyDictionary[TaskContext, _Task] = WeakKeyDictionary()
+
+
+def account_inside(account: Entry) -> Inside:
+    """From now on, functions that are called on columns in the running task are accounted to ``account``."""
+    inside = Inside(account)
+    _task().inside = inside
+    return inside
 
 
 def apply_now(function: ScalarUDF, columns: Sequence[Any], named: Mapping[str, Any]) -> Any:
-    """The results as a column of the kind that was given: gpuspark's, Arrow's, or a Series (whose index
-    is kept; NaN counts as null there, as in PySpark's pandas form). Numbers among them stand for every row.
+    """The results as a column of the kind that was given first: gpuspark's, Arrow's, or a Series.
 
-    Raises :class:`~gpuspark.errors.CallError` for columns of different lengths.
+    Numbers among the columns stand for every row. In a Series NaN counts as null, and null comes back as NaN,
+    as in PySpark's pandas form; in a column of gpuspark's or Arrow's NaN is a value. Series go by place, so
+    their indexes must be equal; the result has that index, and the name that all of them share.
+
+    Raises :class:`~gpuspark.errors.CallError` for columns of different lengths, or Series of different indexes.
     """
     bound = function.bind(columns, named)
-    first = next(value for value in bound.values() if _length(value) is not None)
-    lengths = {name: _length(value) for name, value in bound.items() if _length(value) is not None}
+    lengths = {name: len(value) for name, value in bound.items() if _is_column(value)}
     if len(set(lengths.values())) > 1:
         raise CallError(f"{function.__name__} was given columns of different lengths: {lengths}")
-    arrays = [_arrow(value, len(first)) for value in bound.values()]
-    runner = _runner(function, tuple(bound), arrays)
-    return _like(first, runner.run(arrays, Work()))
+    given = [bound[name] for name in lengths]
+    _check_indexes(function, given)
+    arrays = [_arrow(value, len(given[0])) for value in bound.values()]
+    return _like(given, _run(function, tuple(bound), arrays))
 
 
-def _runner(function: ScalarUDF, names: tuple[str, ...], arrays: Sequence[pa.Array]) -> Runner:
-    """Remembered with the function: the plan is made once for column types and flags."""
-    config = task_config()
-    key: _Key = (names, tuple(array.type for array in arrays), config)
-    known: dict[_Key, Runner] = function.__dict__.setdefault("_runners", {})
-    if key not in known:
-        known[key] = Runner(function.scalar_function(names), [of_arrow(a.type) for a in arrays], config)
-    return known[key]
+def _run(function: ScalarUDF, names: tuple[str, ...], arrays: Sequence[pa.Array]) -> pa.Array:
+    task = _task()
+    key = (function, names, tuple(array.type for array in arrays))
+    call, work = task.calls.get(key), Work()
+    if call is None:
+        types = [of_arrow(array.type) for array in arrays]
+        call = task.calls[key] = _Call(Runner(function.scalar_function(names), types, task_config()))
+        work.seconds["compile"] = call.runner.preparing
+    result = call.runner.run(arrays, work)
+    verify(call.runner.function, arrays, result, call.runner, call.rows)
+    call.rows += len(result)
+    if task.inside is not None:
+        task.inside.add(call.runner, work)
+    return result
 
 
-def _length(value: Any) -> int | None:
-    return len(value) if hasattr(value, "__arrow_c_array__") or hasattr(value, "iloc") else None
+def _task() -> _Task:
+    """What is remembered for the running task; nothing where there is none."""
+    running = running_task()
+    return _Task() if running is None else _tasks.setdefault(running, _Task())
+
+
+def _is_column(value: Any) -> bool:
+    return hasattr(value, "iloc") or hasattr(value, "__arrow_c_array__")
+
+
+def _check_indexes(function: ScalarUDF, given: Sequence[Any]) -> None:
+    indexes = [value.index for value in given if hasattr(value, "iloc")]
+    if any(not index.equals(indexes[0]) for index in indexes[1:]):
+        raise CallError(
+            f"{function.__name__} was given Series of different indexes, and takes rows by their place. "
+            "Align them first, or leave their indexes out: s.reset_index(drop=True)."
+        )
 
 
 def _arrow(value: Any, rows: int) -> pa.Array:
     import pyarrow as pa
 
-    if isinstance(value, Column):
-        return value.to_arrow()
     if isinstance(value, pa.Array):
         return value
-    if hasattr(value, "to_arrow"):
+    if isinstance(value, Column) or hasattr(value, "to_arrow"):
         return value.to_arrow()
     if hasattr(value, "iloc"):
-        return pa.Array.from_pandas(value)
+        return series_to_arrow(value)
     if hasattr(value, "__arrow_c_array__"):
         return pa.array(value)
     return pa.repeat(pa.scalar(value), rows)
 
 
-def _like(given: Any, result: pa.Array) -> Any:
-    if isinstance(given, Column):
-        return Column(result, given.device)
-    if type(given).__module__.startswith("cudf"):
+def _like(given: Sequence[Any], result: pa.Array) -> Any:
+    """``result`` as a column of the kind that was given first."""
+    first = given[0]
+    if isinstance(first, Column):
+        return Column(result, first.device)
+    if not hasattr(first, "iloc"):
+        return result
+    if type(first).__module__.startswith("cudf"):
         from gpuspark.devices.rapids import series_from_arrow
 
         series = series_from_arrow(result)
-        series.index = given.index
-        return series
-    if hasattr(given, "iloc"):
-        return result.to_pandas().set_axis(given.index)
-    return result
+    else:
+        series = result.to_pandas()
+    series.index = first.index
+    names = {value.name for value in given if hasattr(value, "iloc")}
+    series.name = names.pop() if len(names) == 1 else None
+    return series

@@ -7,12 +7,12 @@ computed again in Python where the program marked them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpuspark.devices.protocol import Bytes, Device, Handle, Pointer, Program
 from gpuspark.errors import OutOfMemory, ResultError, locate
@@ -35,17 +35,18 @@ class Work:
     seconds: dict[str, float] = field(default_factory=dict)
     retries: int = 0
     reasons: list[str] = field(default_factory=list)
-    on_cpu: int = 0
-    """Rows that were to run on a device and ran on the CPU, for want of memory."""
+    rows: dict[str, int] = field(default_factory=dict)
+    """Rows by the device that computed them."""
 
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Adds the time spent inside to the phase ``name``."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+    def lap(self, phase: str, start: float) -> float:
+        """Adds the time since ``start`` to ``phase``; gives the time now, when the next phase starts."""
+        now = time.perf_counter()
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - start
+        return now
+
+    def ran(self, device: str, rows: int) -> None:
+        """Counts ``rows`` rows that ``device`` has computed."""
+        self.rows[device] = self.rows.get(device, 0) + rows
 
 
 def interpret(function: ScalarFunction, columns: Sequence[pa.Array], numbers: Sequence[int] | None = None) -> pa.Array:
@@ -86,7 +87,7 @@ def compute(
     *,
     types: Sequence[ColumnType],
     budget: int | None,
-    otherwise: Callable[[Sequence[pa.Array]], pa.Array],
+    otherwise: Callable[[Sequence[pa.Array], Work, int], pa.Array],
     first_row: int = 0,
 ) -> pa.Array:
     """Runs ``program`` on ``device`` over ``columns``, halving the batch while the device has no room, or
@@ -95,17 +96,19 @@ def compute(
     import pyarrow as pa
 
     rows = len(columns[0])
+    start = time.perf_counter()
     try:
-        needed = sum(column.nbytes for column in columns) + rows * (_result_width(function.result) + 1)
-        if budget is not None and needed > budget:
-            raise OutOfMemory(f"{needed:,} bytes needed, {budget:,} allowed by spark.gpuspark.memory.limitFraction")
-        return _run(function, program, device, columns, work, types, first_row)
+        if budget is not None:
+            _keep_within(budget, sum(column.nbytes for column in columns) + rows * (_result_width(function.result) + 1))
+        result = _run(function, program, device, columns, work, types, first_row)
+        work.ran(device.name, rows)
+        return result
     except OutOfMemory as full:
+        work.lap("copy_in", start)
         work.retries += 1
         if rows <= FLOOR_ROWS:
             work.reasons.append(f"{device.name}: no room for {rows} rows ({full})")
-            work.on_cpu += rows
-            return otherwise(columns)
+            return otherwise(columns, work, first_row)
     half = rows // 2
     pieces = [
         compute(
@@ -117,14 +120,19 @@ def compute(
             types=types,
             budget=budget,
             otherwise=otherwise,
-            first_row=first_row + start,
+            first_row=first_row + skipped,
         )
-        for start, part in (
+        for skipped, part in (
             (0, [c.slice(0, half) for c in columns]),
             (half, [c.slice(half) for c in columns]),
         )
     ]
     return pa.concat_arrays(pieces)
+
+
+def _keep_within(budget: int, needed: int) -> None:
+    if needed > budget:
+        raise OutOfMemory(f"{needed:,} bytes needed, {budget:,} allowed by spark.gpuspark.memory.limitFraction")
 
 
 def _run(
@@ -136,27 +144,36 @@ def _run(
     types: Sequence[ColumnType],
     first_row: int,
 ) -> pa.Array:
+    import pyarrow as pa
+
     rows = len(columns[0])
-    width = _result_width(function.result)
     held: list[Handle] = []
+    start = time.perf_counter()
     try:
-        with work.phase("copy_in"):
-            arguments = _arguments(device, columns, types, held, nullable=function.nulls == "pass")
-            out = device.allocate(rows * width)
-            held.append(out)
-            status = device.allocate(rows)
-            held.append(status)
-        with work.phase("run"):
-            device.launch(program, [*arguments, Pointer(out), Pointer(status)], rows)
-            device.synchronize()
-        with work.phase("copy_out"):
-            values, states = device.copy_out(out), device.copy_out(status)
+        arguments = _arguments(device, columns, types, held, nullable=function.nulls == "pass")
+        out = device.allocate(rows * _result_width(function.result))
+        held.append(out)
+        status = device.allocate(rows)
+        held.append(status)
+        start = work.lap("copy_in", start)
+        device.launch(program, [*arguments, Pointer(out), Pointer(status)], rows)
+        device.synchronize()
+        start = work.lap("run", start)
+        values, states = device.copy_out(out), device.copy_out(status)
     finally:
         for handle in held:
             device.free(handle)
     valid = _all_valid(columns) if function.nulls == "propagate" else None
-    result = _column(function, values, states, valid, rows)
-    return _recompute_marked(function, columns, result, states, valid, work, first_row)
+    if not states.any():
+        result = _column(function, values, valid, rows)
+        work.lap("copy_out", start)
+        return result
+    marked = (states & _MARKED) != 0
+    if valid is not None:
+        marked &= valid.to_numpy(zero_copy_only=False)
+    result = _column(function, values, _both(valid, pa.array((states & _NULL_RESULT) == 0)), rows)
+    work.lap("copy_out", start)
+    return _recompute(function, columns, result, np.flatnonzero(marked), work, first_row)
 
 
 def _arguments(
@@ -177,8 +194,9 @@ def _arguments(
             words += [give(bits), first]
         else:
             width = column_type.bits // 8
-            whole = np.frombuffer(data, np.uint8)
-            words.append(give(_aligned(whole[column.offset * width : (column.offset + len(column)) * width], width)))
+            start, end = column.offset * width, (column.offset + len(column)) * width
+            values = np.frombuffer(data, np.uint8)[start:end]
+            words.append(give(values if data.address % width == 0 else values.copy()))
         if nullable:
             if validity is None:
                 bits, first = np.full((len(column) + 7) // 8, 255, np.uint8), 0
@@ -194,10 +212,6 @@ def _bits(buffer: pa.Buffer, offset: int, rows: int) -> tuple[Bytes, int]:
     return whole[offset // 8 : (offset + rows + 7) // 8], offset % 8
 
 
-def _aligned(data: Bytes, width: int) -> Bytes:
-    return data if data.ctypes.data % width == 0 else data.copy()
-
-
 def _result_width(result: ColumnType) -> int:
     """Bytes per result in device memory: a boolean takes one, a date and an interval eight."""
     return result.bits // 8 if result.kind in ("integer", "float") else 1 if result.kind == "boolean" else 8
@@ -205,25 +219,23 @@ def _result_width(result: ColumnType) -> int:
 
 def _all_valid(columns: Sequence[pa.Array]) -> pa.Array | None:
     """Where no column is null; ``None`` if nowhere is one."""
-    import pyarrow.compute as pc
-
     valid = None
     for column in columns:
         if column.null_count:
-            valid = column.is_valid() if valid is None else pc.and_(valid, column.is_valid())
+            valid = _both(valid, column.is_valid())
     return valid
 
 
-def _column(
-    function: ScalarFunction, values: Bytes, states: Bytes, valid: pa.Array | None, rows: int
-) -> pa.Array:
-    """An Arrow column over the program's results."""
-    import pyarrow as pa
+def _both(one: pa.Array | None, other: pa.Array) -> pa.Array:
     import pyarrow.compute as pc
 
-    if states.any():
-        returned = pa.array((states & _NULL_RESULT) == 0)
-        valid = returned if valid is None else pc.and_(valid, returned)
+    return other if one is None else pc.and_(one, other)
+
+
+def _column(function: ScalarFunction, values: Bytes, valid: pa.Array | None, rows: int) -> pa.Array:
+    """An Arrow column over the program's results."""
+    import pyarrow as pa
+
     kind = function.result.kind
     if kind == "boolean":
         values = np.packbits(values, bitorder="little")
@@ -233,30 +245,27 @@ def _column(
     return pa.Array.from_buffers(function.arrow, rows, [mask, pa.py_buffer(values)])
 
 
-def _recompute_marked(
+def _recompute(
     function: ScalarFunction,
     columns: Sequence[pa.Array],
     result: pa.Array,
-    states: Bytes,
-    valid: pa.Array | None,
+    places: NDArray[np.intp],
     work: Work,
     first_row: int,
 ) -> pa.Array:
-    """Rows where Python may raise, or have another answer, are Python's."""
+    """``result`` with Python's answers at ``places``, where Python may raise, or have another answer."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    marked = (states & _MARKED) != 0
-    if not marked.any():
-        return result
-    if valid is not None:
-        marked &= valid.to_numpy(zero_copy_only=False)
-    places = np.flatnonzero(marked)
     if not len(places):
         return result
-    with work.phase("run"):
-        parts = [column.take(pa.array(places)) for column in columns]
-        answers = interpret(function, parts, [first_row + int(place) for place in places])
+    start = time.perf_counter()
+    parts = [column.take(pa.array(places)) for column in columns]
+    answers = interpret(function, parts, [first_row + int(place) for place in places])
+    mask = np.zeros(len(result), bool)
+    mask[places] = True
+    result = pc.replace_with_mask(result, pa.array(mask), answers)
     work.retries += 1
     work.reasons.append("python: rows with overflow, division by zero, a domain error or raise were computed again")
-    return pc.replace_with_mask(result, pa.array(marked), answers)
+    work.lap("run", start)
+    return result

@@ -210,4 +210,6 @@ def same(one: Any, other: Any, ulp: int = 0) -> bool:
         return math.isnan(one) and math.isnan(other)
     if one == other:
         return math.copysign(1, one) == math.copysign(1, other)
+    if math.isinf(one) or math.isinf(other):
+        return False
     return bool(abs(one - other) <= ulp * max(math.ulp(one), math.ulp(other)))

@@ -12,4 +12,4 @@ from gpuspark.kernels.spec import Kernel
 
 CATALOGUE: dict[str, Kernel] = {kernel.__name__: kernel for kernel in (haversine,)}
 
-__all__ = ["CATALOGUE", "haversine"]
+__all__ = ["CATALOGUE", "Kernel", "haversine"]

@@ -12,17 +12,28 @@ EARTH_RADIUS_KM = 6371.0088
 
 @kernel(
     "double",
+    parameters={
+        "lat1": "latitude of the first point, degrees north",
+        "lon1": "longitude of the first point, degrees east",
+        "lat2": "latitude of the second point, degrees north",
+        "lon2": "longitude of the second point, degrees east",
+    },
+    unit="kilometres",
     reference="R. W. Sinnott, Virtues of the Haversine, Sky and Telescope 68 (2), 1984, p. 159",
     cost=Cost(bytes_in=32, bytes_out=8, operations=20),
 )
 def haversine(lat1, lon1, lat2, lon2):
-    """Kilometres along the sphere between two points given in degrees.
+    """Kilometres along the sphere, of the Earth's mean radius, between two points given in degrees.
 
-    Any null gives null, NaN gives NaN. Angles are not checked: 370 degrees is 10 degrees. Rounding keeps
-    antipodal points, where the formula is ill-conditioned, at half the circumference.
+    Any null gives null, any NaN gives NaN, an infinite angle raises ``ValueError`` as ``math.sin`` does.
+    Angles are not checked: 370 degrees is 10 degrees. Exact to a few units in the last place, except near
+    antipodal points: there the formula is ill-conditioned, and the last metres are lost.
+
+    >>> round(haversine(52.52, 13.405, 48.8566, 2.3522))
+    877
     """
     phi1, phi2 = math.radians(lat1), math.radians(lat2)
     across = math.sin((phi2 - phi1) / 2)
     along = math.sin(math.radians(lon2 - lon1) / 2)
     h = across * across + math.cos(phi1) * math.cos(phi2) * along * along
-    return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(1.0, h)))
+    return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(h, 1.0)))  # min in this order keeps NaN

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import math
 import re
+import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+import gpuspark as gs
 from gpuspark.compiler import CannotCompile, rewrite
 from gpuspark.compiler.source import read
+from gpuspark.testing import run_on
 
 LINES: list[float] = [1.0]
 HUGE = 2**70
@@ -182,6 +187,19 @@ def test_captured_values_are_those_of_the_moment() -> None:
     before = rewrite(body).text
     bonus = 2.5
     assert before != rewrite(body).text
+
+
+@pytest.mark.parametrize("terms", [150, 300, 600])
+def test_a_very_long_expression_runs_somewhere(tmp_path, monkeypatch, terms: int) -> None:
+    """Syntax trees are walked by recursion, in Python's own library too: too deep is a reason, not an error."""
+    (tmp_path / "long_expression.py").write_text(f"def f(a):\n    return {' + '.join(['a'] * terms)}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "long_expression", raising=False)
+    f = gs.udf("double")(importlib.import_module("long_expression").f)
+    plan = f.explain(["double"])
+    assert plan.device == "cpu" or "nested too deeply" in str(plan)
+    table = pa.table({"a": [1.0, None]})
+    assert run_on("cpu", f, table, fallback="silent").values == [terms, None]
 
 
 def test_a_string_serves_as_a_flag() -> None:

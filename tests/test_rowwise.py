@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pyarrow as pa
 import pytest
 
 import gpuspark as gs
+from gpuspark import worker
 from gpuspark.config import Config
-from gpuspark.errors import FallbackError, GpusparkError
+from gpuspark.errors import DeviceError, DeviceLost, DeviceUnavailable, FallbackError, GpusparkError
 from gpuspark.rowwise import FLOOR_ROWS, Work
 from gpuspark.testing import assert_same_on_all_devices, run_on
 from gpuspark.types import of_arrow
@@ -33,7 +35,7 @@ def test_a_batch_larger_than_the_device_is_halved_and_nothing_is_lost() -> None:
     work = Work()
     assert runner.run([column], work).to_pylist() == [n / 2 for n in range(20_000)]
     assert work.retries >= 1
-    assert work.on_cpu == 0
+    assert work.rows == {"emulated": 20_000}
 
 
 def test_the_share_of_memory_that_is_allowed_counts_like_the_memory() -> None:
@@ -44,16 +46,115 @@ def test_the_share_of_memory_that_is_allowed_counts_like_the_memory() -> None:
     assert work.retries >= 1
 
 
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_a_long_batch_is_sliced_to_the_target(device, monkeypatch) -> None:
+    column = pa.array([None if n % 7 == 0 else float(n) for n in range(3 * FLOOR_ROWS + 5)]).slice(2)
+    runner = _runner(halve, [column], device=device, target_bytes=8 * FLOOR_ROWS)
+    assert runner.device is not None
+    launched, launch = [], runner.device.launch
+
+    def counted(program, arguments, count):
+        launched.append(count)
+        launch(program, arguments, count)
+
+    monkeypatch.setattr(runner.device, "launch", counted)
+    found = runner.run([column], Work())
+    assert found.to_pylist() == [None if v is None else v / 2 for v in column.to_pylist()]
+    assert launched == [FLOOR_ROWS, FLOOR_ROWS, FLOOR_ROWS, 3]
+
+
+def test_an_error_in_a_later_slice_names_the_row_of_the_batch() -> None:
+    @gs.udf("double")
+    def inverse(a):
+        return 1 / a
+
+    column = pa.array([float(n != 2500) for n in range(3000)])
+    with pytest.raises(ZeroDivisionError) as raised:
+        _runner(inverse, [column], device="cpu", target_bytes=1).run([column], Work(), 10_000)
+    assert "row=12500" in "".join(raised.value.__notes__)
+
+
 def test_pieces_that_never_fit_run_on_the_cpu_and_the_reason_is_named() -> None:
     column = pa.array([float(n) for n in range(3000)])
     tiny = {"emulated_memory": 4096, "memory_limit_fraction": 1.0, "max_concurrent_tasks": 1}
     work = Work()
     result = _runner(halve, [column], fallback="silent", **tiny).run([column], work)
     assert result.to_pylist() == [n / 2 for n in range(3000)]
-    assert work.on_cpu == 3000
+    assert work.rows == {"cpu": 3000}
     assert any("no room for" in reason for reason in work.reasons)
     with pytest.raises(GpusparkError, match=r"no room for \d+ rows.*memory\.limitFraction"):
         _runner(halve, [column], **tiny).run([column], Work())
+
+
+def test_an_error_in_a_piece_that_did_not_fit_names_the_row_of_the_batch() -> None:
+    @gs.udf("double")
+    def inverse(a):
+        return 1 / a
+
+    column = pa.array([float(n != 2500) for n in range(3000)])
+    tiny = {"emulated_memory": 4096, "memory_limit_fraction": 1.0, "max_concurrent_tasks": 1}
+    with pytest.raises(ZeroDivisionError) as raised:
+        _runner(inverse, [column], fallback="silent", **tiny).run([column], Work(), 10_000)
+    assert "row=12500" in "".join(raised.value.__notes__)
+
+
+@pytest.mark.parametrize("lost_at", [1, 3])
+@pytest.mark.parametrize("kind", [DeviceLost, DeviceUnavailable])
+def test_a_device_that_is_lost_is_left_for_good_and_no_row_is_lost_or_doubled(lost_at, kind, monkeypatch) -> None:
+    column = pa.array([float(n) for n in range(4 * FLOOR_ROWS)])
+    runner = _runner(halve, [column], fallback="silent", target_bytes=8 * FLOOR_ROWS)
+    _lose(runner, lost_at, monkeypatch, kind)
+    work = Work()
+    assert runner.run([column], work).to_pylist() == [n / 2 for n in range(4 * FLOOR_ROWS)]
+    before = (lost_at - 1) * FLOOR_ROWS
+    assert {name: rows for name, rows in work.rows.items() if rows} == ({"emulated": before} if before else {}) | {
+        "cpu": 4 * FLOOR_ROWS - before
+    }
+    assert runner.plan.device == "cpu"
+    assert runner.reasons == ["emulated: it fell off the bus"]
+    assert runner.plan.fell_back
+    later = Work()
+    runner.run([column], later)
+    assert later.rows == {"cpu": 4 * FLOOR_ROWS}
+
+
+def test_a_device_that_is_lost_is_an_error_where_fallback_is_forbidden(monkeypatch) -> None:
+    column = pa.array([1.0])
+    runner = _runner(halve, [column])
+    _lose(runner, 1, monkeypatch)
+    with pytest.raises(FallbackError, match="it fell off the bus"):
+        runner.run([column], Work())
+
+
+@pytest.mark.parametrize("refusal", [DeviceUnavailable("it is busy"), DeviceLost("it is busy")])
+def test_a_device_that_cannot_be_opened_is_passed_over(refusal, monkeypatch) -> None:
+    opened = worker.open_device
+
+    def refuse(name, *more):
+        if name == "emulated":
+            raise refusal
+        return opened(name, *more)
+
+    monkeypatch.setattr(worker, "open_device", refuse)
+    column = pa.array([1.0, None])
+    runner = _runner(halve, [column], fallback="silent")
+    assert (runner.plan.device, runner.reasons) == ("cpu", ["emulated: it is busy"])
+    assert runner.run([column], Work()).to_pylist() == [0.5, None]
+    with pytest.raises(FallbackError, match="it is busy"):
+        _runner(halve, [column])
+
+
+def _lose(runner: Runner, call: int, monkeypatch, kind: type[DeviceError] = DeviceLost) -> None:
+    """The runner's device is lost in its ``call``-th launch."""
+    assert runner.device is not None
+    calls, launch = itertools.count(1), runner.device.launch
+
+    def fail(*arguments):
+        if next(calls) == call:
+            raise kind("it fell off the bus")
+        launch(*arguments)
+
+    monkeypatch.setattr(runner.device, "launch", fail)
 
 
 def test_no_device_memory_is_kept_after_a_batch() -> None:
@@ -87,6 +188,42 @@ def test_rows_that_overflow_get_pythons_answer_and_the_rest_stays_compiled() -> 
     result = _runner(mixed, [column], device="cpu").run([column], work)
     assert result.to_pylist() == [None if v is None else v * v % 1_000_003 for v in values]
     assert any("computed again" in reason for reason in work.reasons)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_whole_numbers_beyond_doubles_are_not_rounded_twice(sign) -> None:
+    """2**53 + 1 has no double of its own; Python divides the whole numbers, and refuses to store them as doubles."""
+    near = [sign * (2**53 + n) for n in range(-2, 3)] + [sign * (2**62 + 2**9 * 3), sign * (2**60 - 1)]
+    pairs = [(a, b) for a in (*near, 1, 3, 10**18 + 1) for b in (*near, 3, 7)]
+    columns = {"a": [a for a, _ in pairs], "b": [b for _, b in pairs]}
+    assert_same_on_all_devices(gs.udf("double")(lambda a, b: a / b), pa.table(columns))
+    for whole in near:
+        assert_same_on_all_devices(gs.udf("double")(lambda a: a), pa.table({"a": [whole]}))
+        assert_same_on_all_devices(gs.udf("float")(lambda a: a), pa.table({"a": [sign * 2**24 + whole % 3]}))
+
+
+def test_a_product_is_rounded_before_it_is_added_to() -> None:
+    """A fused multiply-add would give -2**-60."""
+    table = pa.table({"a": [1 + 2.0**-30], "b": [1 - 2.0**-30], "c": [-1.0]})
+    outcome = assert_same_on_all_devices(gs.udf("double")(lambda a, b, c: a * b + c), table)
+    assert outcome.values == [0.0]
+
+
+def test_whole_and_real_on_two_paths_keep_their_types() -> None:
+    """Python's answer for a = 0 is a whole number, which one type for both paths would round."""
+
+    @gs.udf("bigint")
+    def either(a):
+        value = 2**53 + 1
+        if a > 0:
+            value = 0.5  # type: ignore[assignment]
+        return value
+
+    found = run_on("python", either, pa.table({"a": [0.0, 1.0]}))
+    assert found.values == [2**53 + 1, 0]
+    assert run_on("cpu", either, pa.table({"a": [0.0, 1.0]}), fallback="silent").values == found.values
+    with pytest.raises(FallbackError, match="'value' is an integer on one path and float64 on another"):
+        run_on("cpu", either, pa.table({"a": [0.0, 1.0]}))
 
 
 def test_native_arithmetic_wraps_and_gives_ieee_values() -> None:

@@ -107,3 +107,10 @@ def test_same_tells_signs_and_types_apart() -> None:
     assert same(1.0, math.nextafter(1.0, 2), ulp=1)
     assert not same(1.0, 1.0 + 4e-16, ulp=1)
     assert not same(None, 0.0)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 1.7976931348623157e308, -math.inf, math.nan])
+def test_infinity_is_near_nothing(value: float) -> None:
+    assert same(math.inf, math.inf, ulp=8)
+    assert not same(math.inf, value, ulp=8)
+    assert not same(value, math.inf, ulp=8)

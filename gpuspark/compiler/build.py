@@ -29,6 +29,7 @@ from gpuspark.compiler.operations.registry import (
     is_float,
     is_integer,
     is_optional,
+    slot,
     stubs,
 )
 from gpuspark.compiler.rewrite import ENTRY, OP, Body
@@ -59,6 +60,8 @@ def build(request: Request, target: Target) -> tuple[str, bytes]:
         return compile_text(request.body, text, signature, request.checked)
     except numba_errors.NumbaError as error:
         raise CannotCompile(_refusal(error)) from error
+    except RecursionError:
+        raise CannotCompile("an expression is nested too deeply for the compiler") from None
 
 
 def program_text(columns: Sequence[ColumnType], target: Target, *, nullable: bool) -> str:
@@ -74,15 +77,14 @@ def program_text(columns: Sequence[ColumnType], target: Target, *, nullable: boo
             load = f"{OP}nullable({load}, {OP}bit(valid{n}, valid{n}_bit + i, row), row)"
         loads.append(load)
     work = [
-        "row = (status, i)",
-        "status[i] = 0",
+        "byte[0] = 0",
+        "row = (byte, i)",
         f"{ENTRY}({', '.join([*loads, 'out', 'row'])})",
+        "status[i] = byte[0]",
     ]
     head = f"def program({', '.join([*arguments, 'out', 'status', 'count'])}):"
-    if target == "cpu":
-        lines = [head, "    for i in range(count):", *(f"        {line}" for line in work)]
-    else:
-        lines = [head, "    i = cuda.grid(1)", "    if i < count:", *(f"        {line}" for line in work)]
+    loop = ["for i in range(count):"] if target == "cpu" else ["i = cuda.grid(1)", "if i < count:"]
+    lines = [head, *(f"    {line}" for line in ["byte = slot()", *loop, *(f"    {line}" for line in work)])]
     return "\n".join(lines)
 
 
@@ -102,7 +104,7 @@ def _parameters(columns: Sequence[ColumnType], result: ColumnType, *, nullable: 
 def _namespace(body: Body, text: str, checked: bool, jit: Callable[..., Any]) -> dict[str, Any]:
     """Executes the text of a program. Its functions see each other compiled by ``jit``."""
     operations = (*body.operations, "store", "bit", "nullable", "date", "timestamp", "duration")
-    scope: dict[str, Any] = {"np": np, **body.constants}
+    scope: dict[str, Any] = {"np": np, "slot": slot, **body.constants}
     scope |= {OP + name: stub for name, stub in stubs(operations, checked).items()}
     exec(compile(body.text, "<gpuspark body>", "exec"), scope)
     for name in [n for n in scope if re.fullmatch(r"_gs_f\d+", n)]:
@@ -113,7 +115,7 @@ def _namespace(body: Body, text: str, checked: bool, jit: Callable[..., Any]) ->
 
 def _machine_code(body: Body, text: str, signature: Any, checked: bool) -> tuple[str, bytes]:
     """An object file for this machine's processor, with one plain function and no call into Python."""
-    scope = _namespace(body, text, checked, numba.njit(error_model="numpy"))
+    scope = _namespace(body, text, checked, numba.njit(error_model="numpy", forceinline=True))
     options: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     dispatcher = numba.njit(signature, **options)(scope["program"])
     compiled = dispatcher.overloads[dispatcher.signatures[0]]
@@ -126,8 +128,15 @@ def _machine_code(body: Body, text: str, signature: Any, checked: bool) -> tuple
 
 
 def _ptx(body: Body, text: str, signature: Any, checked: bool) -> tuple[str, bytes]:
-    """PTX for the oldest architecture of the installed tool kit, which newer ones load too. Contraction
-    to fused multiply-add is off: ``x * y + z`` must give what Python gives."""
+    """PTX for the oldest architecture of the installed tool kit, which newer ones load too."""
+    entry, library = cuda_library(body, text, signature, checked)
+    (ptx,) = library.get_asm_strs(cc=baseline())
+    return entry, ptx.encode()
+
+
+def cuda_library(body: Body, text: str, signature: Any, checked: bool) -> tuple[str, Any]:
+    """The entry's name, and numba-cuda's library of LLVM code for it. Contraction to fused multiply-add is
+    off: ``x * y + z`` must give what Python gives."""
     try:
         enable_cuda()
         from numba import cuda
@@ -147,9 +156,8 @@ def _ptx(body: Body, text: str, signature: Any, checked: bool) -> tuple[str, byt
         entry = library.get_function(compiled.fndesc.llvm_func_name)
         library._entry_name = entry.name  # noqa: SLF001  (numba-cuda has no public way to make PTX with its options)
         compiler.kernel_fixup(entry, False)
-        (ptx,) = library.get_asm_strs(cc=baseline())
     _refuse_mixed(scope)
-    return entry.name, ptx.encode()
+    return entry.name, library
 
 
 def baseline() -> tuple[int, int]:

@@ -15,40 +15,29 @@ import ast
 import inspect
 import math
 import types
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from gpuspark.compiler.constants import constant_problem, decide, is_constant
 from gpuspark.compiler.flow import unset_reads
 from gpuspark.compiler.nullness import maybe_null
 from gpuspark.compiler.source import CannotCompile, Source, Unresolved, read
+from gpuspark.compiler.trees import guarded, is_test, leaves, walk
+from gpuspark.compiler.vocabulary import (
+    BINARY,
+    COMPARE,
+    TIMEDELTA_PARTS,
+    UNARY,
+    describe,
+    operation_of,
+    plain_function,
+)
 
 ROW = "_gs_row"
 OUT = "_gs_out"
 ENTRY = "_gs_f0"
 OP = "_gs_op_"
-_MOST_ARRAY_BYTES = 16384
-
-_BINARY = {
-    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv", ast.FloorDiv: "floordiv",
-    ast.Mod: "mod", ast.Pow: "pow", ast.LShift: "lshift", ast.RShift: "rshift",
-    ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor",
-}  # fmt: skip
-_UNARY = {ast.USub: "neg", ast.UAdd: "pos", ast.Invert: "invert"}
-_COMPARE = {ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge"}
-_BUILTINS = {abs: "abs", int: "int", float: "float", bool: "truth", pow: "pow", len: "len"}
-_MATH = (
-    "sqrt exp expm1 log log10 log2 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh "
-    "erf erfc gamma lgamma fabs floor ceil trunc degrees radians isnan isinf isfinite "
-    "atan2 hypot copysign fmod pow"
-).split()
-_MATH_NAMES = {getattr(math, name): name for name in _MATH}
-_NUMPY = (
-    "sqrt exp expm1 log log10 log2 log1p sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh "
-    "arctanh absolute fabs floor ceil trunc sign isnan isinf isfinite degrees radians deg2rad rad2deg "
-    "arctan2 hypot copysign maximum minimum fmax fmin"
-).split()
-_TIMEDELTA_PARTS = ("days", "seconds", "microseconds")
 
 
 @dataclass(frozen=True)
@@ -98,7 +87,11 @@ def rewrite(function: Any, columns: Sequence[str] | None = None, *, nullable: bo
     source = read(function)
     given = tuple(inspect.signature(function).parameters) if columns is None else tuple(columns)
     unit = _Unit()
-    unit.add(source, given, nullable, defaults_of(function, given))
+    try:
+        unit.add(source, given, nullable, defaults_of(function, given))
+        compile("\n\n".join(unit.texts), "<gpuspark body>", "exec")
+    except (RecursionError, SyntaxError):  # Python reads no more than 200 brackets inside each other
+        raise CannotCompile(f"an expression is nested too deeply ({source.where()})") from None
     if unit.refusals:
         raise CannotCompile("\n".join(dict.fromkeys(unit.refusals)))
     return Body("\n\n".join(unit.texts), unit.constants, given, tuple(sorted(unit.operations)))
@@ -122,16 +115,14 @@ class _Function(ast.NodeVisitor):
             [ast.copy_location(ast.Return(node.body), node.body)] if isinstance(node, ast.Lambda) else node.body
         )
         self.local = set(columns) | {
-            n.id for n in _walk(self.statements) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store | ast.Del)
+            n.id for n in walk(self.statements) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store | ast.Del)
         }
         self.fixed = {**fixed, **self._imports()}
-        guarded = (w for n in _walk(self.statements) for w in _walk(_guarded(n)))
-        self.sometimes = {id(w) for w in guarded if isinstance(w, ast.NamedExpr)}
+        unsure = (w for n in walk(self.statements) for w in walk(guarded(n)))
+        self.sometimes = {id(w) for w in unsure if isinstance(w, ast.NamedExpr)}
         self.before: list[ast.stmt] = []
         self.is_entry = False
-        self.nullable = maybe_null(
-            self.statements, columns if nullable else (), self._call_may_be_null
-        )
+        self.nullable = maybe_null(self.statements, columns if nullable else (), self._call_may_be_null)
 
     # --- the function
 
@@ -147,7 +138,7 @@ class _Function(ast.NodeVisitor):
         prologue: list[ast.stmt] = [_assign(n, self.constant(self.fixed[n], self.source.node)) for n in start]
         self.is_entry = name == ENTRY
         body = prologue + self.block(self.statements)
-        if self.is_entry and not _leaves(body):
+        if self.is_entry and not leaves(body):
             body += self.give(ast.Constant(None))
         arguments = [ast.arg(arg=n) for n in (*self.columns, *([OUT] if self.is_entry else []), ROW)]
         rewritten = cast(ast.FunctionDef, ast.parse(f"def {name}(): pass").body[0])
@@ -161,7 +152,7 @@ class _Function(ast.NodeVisitor):
     def _imports(self) -> dict[str, Any]:
         """Modules imported inside the body, which are as good as global ones."""
         found: dict[str, Any] = {}
-        for node in _walk(self.statements):
+        for node in walk(self.statements):
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     if alias.name in ("math", "numpy"):
@@ -180,7 +171,7 @@ class _Function(ast.NodeVisitor):
             self.before = []
             new = self.statement(statement)
             rewritten += self.before + new
-            if _leaves(new):
+            if leaves(new):
                 break
         self.before = outer
         return rewritten
@@ -216,11 +207,9 @@ class _Function(ast.NodeVisitor):
                 return [ast.Pass()]
             case ast.Expr():
                 return [_assign("_gs_unused", self.raw(node.value))]
-            case ast.Import() | ast.ImportFrom() if all(
-                (a.asname or a.name) in self.fixed for a in node.names
-            ):
+            case ast.Import() | ast.ImportFrom() if all((a.asname or a.name) in self.fixed for a in node.names):
                 return [ast.Pass()]
-        self.refuse(node, f"{_describe(node)}")
+        self.refuse(node, f"{describe(node)}")
         return []
 
     def give(self, node: ast.expr) -> list[ast.stmt]:
@@ -290,12 +279,12 @@ class _Function(ast.NodeVisitor):
         match node:
             case ast.Name(id=name) if name in self.local:
                 return node
-            case ast.BinOp() if type(node.op) in _BINARY:
-                return self.operation(_BINARY[type(node.op)], self.value(node.left), self.value(node.right))
+            case ast.BinOp() if type(node.op) in BINARY:
+                return self.operation(BINARY[type(node.op)], self.value(node.left), self.value(node.right))
             case ast.UnaryOp(op=ast.Not()):
                 return self.test(node)
             case ast.UnaryOp():
-                return self.operation(_UNARY[type(node.op)], self.value(node.operand))
+                return self.operation(UNARY[type(node.op)], self.value(node.operand))
             case ast.BoolOp():
                 return self.either(node)
             case ast.Compare():
@@ -304,7 +293,7 @@ class _Function(ast.NodeVisitor):
                 return ast.IfExp(self.test(node.test), self.raw(node.body), self.raw(node.orelse))
             case ast.Call():
                 return self.call(node)
-            case ast.Attribute() if node.attr in _TIMEDELTA_PARTS:
+            case ast.Attribute() if node.attr in TIMEDELTA_PARTS:
                 return self.operation(node.attr, self.value(node.value))
             case ast.Subscript():
                 return self.operation("item", self.value(node.value), self.value(node.slice))
@@ -312,7 +301,7 @@ class _Function(ast.NodeVisitor):
                 return ast.Tuple([self.value(e) for e in node.elts], ast.Load())
             case ast.NamedExpr():
                 return self.walrus(node)
-        return self.refuse(node, _describe(node))
+        return self.refuse(node, describe(node))
 
     def walrus(self, node: ast.NamedExpr) -> ast.expr:
         """An assignment of its own, before the statement: the compilers mistake ``:=`` for something else."""
@@ -323,7 +312,7 @@ class _Function(ast.NodeVisitor):
 
     def either(self, node: ast.BoolOp) -> ast.expr:
         """``a or b`` and ``a and b`` give one of their operands. ``a`` is spelled out twice: it has no effects."""
-        if all(_is_test(operand) for operand in node.values):
+        if all(is_test(operand) for operand in node.values):
             return self.test(node)
         result = self.raw(node.values[-1])
         for operand in reversed(node.values[:-1]):
@@ -344,7 +333,7 @@ class _Function(ast.NodeVisitor):
             elif isinstance(op, ast.In | ast.NotIn):
                 tests.append(self.contains(self.value(left), op, right))
             else:
-                tests.append(self.operation(_COMPARE[type(op)], self.value(left), self.value(right)))
+                tests.append(self.operation(COMPARE[type(op)], self.value(left), self.value(right)))
             left = right
         return tests[0] if len(tests) == 1 else ast.BoolOp(ast.And(), tests)
 
@@ -369,13 +358,13 @@ class _Function(ast.NodeVisitor):
         callee = self._callee(node)
         if callee is None:
             return self.refuse(node, f"a call of {ast.unparse(node.func)}")
-        plain = _plain_function(callee)
+        plain = plain_function(callee)
         if plain is not None:
             return self.call_function(node, plain)
         if node.keywords or any(isinstance(a, ast.Starred) for a in node.args):
             return self.refuse(node, f"{ast.unparse(node.func)} with keywords or *")
         arguments = [self.value(a) for a in node.args]
-        name = _operation_of(callee, len(arguments))
+        name = operation_of(callee, len(arguments))
         if name is None:
             return self.refuse(node, f"a call of {ast.unparse(node.func)} with {len(arguments)} arguments")
         if name in ("min", "max"):
@@ -420,7 +409,7 @@ class _Function(ast.NodeVisitor):
 
     def _call_may_be_null(self, node: ast.Call) -> bool:
         callee = self._callee(node)
-        return callee is not None and _plain_function(callee) is not None
+        return callee is not None and plain_function(callee) is not None
 
     # --- what is known before any row is seen
 
@@ -448,7 +437,7 @@ class _Function(ast.NodeVisitor):
                 return (value,)
             case ast.Name() | ast.Attribute():
                 found = self._object(node)
-                return found if found and _is_constant(found[0]) else None
+                return found if found and is_constant(found[0]) else None
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 known = self.static(operand)
                 return (not known[0],) if known else None
@@ -457,7 +446,7 @@ class _Function(ast.NodeVisitor):
             case ast.Compare(left=left, ops=[op], comparators=[right]):
                 one, other = self.static(left), self.static(right)
                 if one and other and any(isinstance(v[0], str | type(None)) for v in (one, other)):
-                    return _decide(op, one[0], other[0])
+                    return decide(op, one[0], other[0])
             case ast.Tuple(elts=elements) if elements:
                 known_elements = [self.static(e) for e in elements]
                 if all(k is not None for k in known_elements):
@@ -467,7 +456,7 @@ class _Function(ast.NodeVisitor):
     def constant(self, value: Any, node: ast.AST) -> ast.expr:
         if value is None or isinstance(value, bool):
             return ast.Constant(value)
-        problem = _constant_problem(value)
+        problem = constant_problem(value)
         if problem:
             return self.refuse(node, problem)
         if isinstance(value, int) and value >= 0:
@@ -479,120 +468,5 @@ class _Function(ast.NodeVisitor):
         return ast.Name(name, ast.Load())
 
 
-def _walk(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    for node in nodes:
-        yield from ast.walk(node)
-
-
-def _leaves(statements: list[ast.stmt]) -> bool:
-    """Whether control never reaches what follows."""
-    match statements:
-        case [*_, ast.Return() | ast.Break() | ast.Continue()]:
-            return True
-        case [*_, ast.If(body=body, orelse=orelse)]:
-            return _leaves(body) and _leaves(orelse)
-    return False
-
-
-def _guarded(node: ast.AST) -> list[ast.expr]:
-    """The parts of an expression that Python may not reach, or reaches more than once."""
-    match node:
-        case ast.BoolOp(values=[_, *later]) | ast.Compare(comparators=[_, *later]):
-            return later
-        case ast.IfExp():
-            return [node.body, node.orelse]
-        case ast.While():
-            return [node.test]
-    return []
-
-
-def _is_test(node: ast.expr) -> bool:
-    """Whether an expression is a boolean, whatever the columns hold."""
-    if isinstance(node, ast.BoolOp):
-        return all(_is_test(operand) for operand in node.values)
-    return isinstance(node, ast.Compare) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not))
-
-
 def _assign(name: str, value: ast.expr) -> ast.stmt:
     return ast.Assign(targets=[ast.Name(name, ast.Store())], value=value)
-
-
-def _describe(node: ast.AST) -> str:
-    """What a reader would call the construct."""
-    words = {
-        ast.Try: "try", ast.With: "with", ast.FunctionDef: "a function inside the body", ast.Lambda: "a lambda",
-        ast.ListComp: "a list comprehension", ast.GeneratorExp: "a generator expression", ast.List: "a list",
-        ast.Dict: "a dictionary", ast.Set: "a set", ast.JoinedStr: "an f-string", ast.DictComp: "a comprehension",
-        ast.Import: "import", ast.ImportFrom: "import", ast.Match: "match", ast.Delete: "del",
-    }  # fmt: skip
-    if isinstance(node, ast.Attribute):
-        return f"attribute .{node.attr}"
-    if isinstance(node, ast.Name):
-        return f"the name {node.id!r}, which is no number, tuple or small array"
-    return words.get(type(node), type(node).__name__)
-
-
-def _plain_function(callee: Any) -> types.FunctionType | None:
-    """The Python function behind a callable: itself, or the one that a decorator of ours holds."""
-    inner = getattr(callee, "__gpuspark_body__", callee)
-    return inner if isinstance(inner, types.FunctionType) else None
-
-
-def _operation_of(callee: Any, count: int) -> str | None:
-    """The operation that stands for a built-in, ``math`` or NumPy function of ``count`` arguments."""
-    if callee in (min, max):
-        return str(callee.__name__) if count >= 2 else None
-    if callee is round:
-        return {1: "round", 2: "round_to"}.get(count)
-    if callee is math.log and count == 2:
-        return "math_log_base"
-    two = ("atan2", "hypot", "copysign", "fmod", "pow", "arctan2", "maximum", "minimum", "fmax", "fmin")
-    if isinstance(callee, type | types.BuiltinFunctionType) and callee in _BUILTINS:
-        name = _BUILTINS[callee]
-        return name if count == (2 if name == "pow" else 1) else None
-    if isinstance(callee, types.BuiltinFunctionType) and callee in _MATH_NAMES:
-        name = _MATH_NAMES[callee]
-        return f"math_{name}" if count == (2 if name in two else 1) else None
-    if type(callee).__module__ == "numpy" and type(callee).__name__ == "ufunc" and callee.__name__ in _NUMPY:
-        return f"np_{callee.__name__}" if count == (2 if callee.__name__ in two else 1) else None
-    return None
-
-
-def _is_constant(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float | str | tuple) or hasattr(value, "dtype")
-
-
-def _constant_problem(value: Any) -> str | None:
-    """Why a captured value cannot be part of a program, if so."""
-    if isinstance(value, tuple):
-        return next((p for p in map(_constant_problem, value) if p), None if value else "an empty tuple")
-    if hasattr(value, "dtype"):
-        if str(value.dtype) not in ("float64", "int64"):
-            return f"a captured NumPy value of {value.dtype} (float64 and int64 compile)"
-        if value.nbytes > _MOST_ARRAY_BYTES or value.size == 0:
-            return f"a captured array of {value.nbytes} bytes (1 to {_MOST_ARRAY_BYTES} compile)"
-        return None
-    if isinstance(value, str):
-        return f"the string {value!r} (strings compile only as flags, compared with ==)"
-    if isinstance(value, bool | float):
-        return None
-    if isinstance(value, int):
-        return None if -(2**63) <= value < 2**63 else f"the number {value}, which needs more than 64 bits"
-    return f"a captured {type(value).__name__}"
-
-
-def _decide(op: ast.cmpop, one: Any, other: Any) -> tuple[bool] | None:
-    match op:
-        case ast.Eq():
-            return (one == other,)
-        case ast.NotEq():
-            return (one != other,)
-        case ast.Is():
-            return (one is other,)
-        case ast.IsNot():
-            return (one is not other,)
-        case ast.In() if isinstance(other, str | tuple):
-            return (one in other,)
-        case ast.NotIn() if isinstance(other, str | tuple):
-            return (one not in other,)
-    return None

@@ -69,7 +69,9 @@ class CpuDevice:
 
 
 def _address(pointer: Pointer) -> int:
-    return cast(Bytes, pointer.handle).ctypes.data + pointer.offset
+    # Several times as quick as .ctypes.data, which counts for small batches.
+    start: int = cast(Bytes, pointer.handle).__array_interface__["data"][0]
+    return start + pointer.offset
 
 
 def load(program: Program, words: int) -> Callable[..., int]:

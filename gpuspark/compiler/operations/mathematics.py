@@ -2,7 +2,8 @@
 
 ``math`` raises where NumPy gives NaN or infinity: a ``ValueError`` when a number goes in and NaN comes
 out, an ``OverflowError`` when infinity does. Such a row is marked. The functions are each platform's own
-(glibc's on the CPU, NVIDIA's libdevice on CUDA) and differ within a few units in the last place.
+(the C library's on the CPU, ``exp`` and ``log`` aside, which are ours; NVIDIA's libdevice on CUDA) and differ
+within a few units in the last place.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gpuspark.compiler.operations.elementary import exp, log
 from gpuspark.compiler.operations.numbers import floor, fmod
 from gpuspark.compiler.operations.registry import (
     FLAGGED,
@@ -21,6 +23,7 @@ from gpuspark.compiler.operations.registry import (
     is_number,
     operation,
     primitive,
+    wrap_sub,
 )
 
 _LIMIT = 2.0**63
@@ -41,10 +44,8 @@ def _unary(name: str, function: Any, *, raises: bool) -> None:
         def apply(a, row):
             x = np.float64(a)
             y = function(x)
-            if checked and raises and not math.isfinite(y) and math.isfinite(x):
-                row[0][row[1]] = FLAGGED
-            if checked and raises and math.isnan(y) and math.isinf(x):
-                row[0][row[1]] = FLAGGED
+            if checked and raises and not math.isfinite(y) and not math.isnan(x):
+                row[0][0] |= FLAGGED if math.isnan(y) or math.isfinite(x) else 0
             return y
 
         return apply if is_number(a) and (raises or not is_boolean(a)) else None
@@ -61,7 +62,7 @@ def _binary(name: str, function: Any, *, raises: bool) -> None:
             numbers = not math.isnan(x) and not math.isnan(y)
             finite = math.isfinite(x) and math.isfinite(y)
             if checked and raises and ((math.isnan(z) and numbers) or (math.isinf(z) and finite)):
-                row[0][row[1]] = FLAGGED
+                row[0][0] = FLAGGED
             return z
 
         return apply if is_number(a) and is_number(b) else None
@@ -70,10 +71,11 @@ def _binary(name: str, function: Any, *, raises: bool) -> None:
     operation(choose)
 
 
+_OURS = {"exp": exp, "log": log}
 for _name in _FUNCTIONS:
-    _unary(f"math_{_name}", getattr(math, _name), raises=True)
+    _unary(f"math_{_name}", _OURS.get(_name, getattr(math, _name)), raises=True)
 for _name, _function in _NUMPY.items():
-    _unary(f"np_{_name}", getattr(math, _function), raises=False)
+    _unary(f"np_{_name}", _OURS.get(_function, getattr(math, _function)), raises=False)
 for _name in ("atan2", "hypot", "copysign", "pow"):
     _binary(f"math_{_name}", getattr(math, _name), raises=_name in ("hypot", "pow"))
 for _name, _function in {"arctan2": "atan2", "hypot": "hypot", "copysign": "copysign"}.items():
@@ -92,7 +94,7 @@ def _to_whole(checked: bool, a: Any, toward: Any) -> Any:
         x = toward(np.float64(a))
         if not (-_LIMIT <= x < _LIMIT):
             if checked:
-                row[0][row[1]] = FLAGGED
+                row[0][0] = FLAGGED
             return np.int64(0)
         return np.int64(x)
 
@@ -145,7 +147,7 @@ def round_to(checked: bool, a: Any, b: Any, row: Any) -> Any:
 
         def whole(a, b, row):
             if b < 0:
-                row[0][row[1]] = FLAGGED
+                row[0][0] = FLAGGED
             return np.int64(a)
 
         return whole
@@ -153,7 +155,7 @@ def round_to(checked: bool, a: Any, b: Any, row: Any) -> Any:
     def real(a, b, row):
         x = np.float64(a)
         if b < 0 or b > 15:
-            row[0][row[1]] = FLAGGED
+            row[0][0] = FLAGGED
             return x
         scale = 1.0
         for _ in range(b):
@@ -162,10 +164,10 @@ def round_to(checked: bool, a: Any, b: Any, row: Any) -> Any:
         size = math.fabs(scaled)
         if not size < 2.0**50:
             if math.isfinite(x) and size < math.inf and math.fabs(x) < 2.0**52:
-                row[0][row[1]] = FLAGGED
+                row[0][0] = FLAGGED
             return x
         if math.fabs(size - floor(size) - 0.5) < 1e-3 + size * 1e-15:
-            row[0][row[1]] = FLAGGED
+            row[0][0] = FLAGGED
             return x
         return math.copysign(_rint(scaled) / scale, x)
 
@@ -193,7 +195,7 @@ def math_fmod(checked: bool, a: Any, b: Any, row: Any) -> Any:
         x, y = np.float64(a), np.float64(b)
         if y == 0.0 or math.isinf(x):
             if checked and not math.isnan(x) and not math.isnan(y):
-                row[0][row[1]] = FLAGGED
+                row[0][0] = FLAGGED
             return math.nan
         return fmod(x, y)
 
@@ -205,9 +207,9 @@ def math_log_base(checked: bool, a: Any, b: Any, row: Any) -> Any:
     def quotient(a, b, row):
         x, base = np.float64(a), np.float64(b)
         if checked and (x <= 0.0 or base <= 0.0 or base == 1.0):
-            row[0][row[1]] = FLAGGED
+            row[0][0] = FLAGGED
             return math.nan
-        return math.log(x) / math.log(base)
+        return log(x) / log(base)
 
     return quotient if is_number(a) and is_number(b) else None
 
@@ -229,9 +231,10 @@ def np_absolute(checked: bool, a: Any, row: Any) -> Any:
     if is_integer(a) and not is_boolean(a):
 
         def whole(a, row):
-            if a == -(2**63):
-                row[0][row[1]] = FLAGGED
-            return np.int64(abs(a))
+            x = np.int64(a)
+            if x == -(2**63):
+                row[0][0] = FLAGGED
+            return wrap_sub(np.int64(0), x) if x < 0 else x
 
         return whole
     return (lambda a, row: math.fabs(a)) if is_float(a) else None
@@ -259,7 +262,7 @@ def _extreme(name: str, larger: bool, skip_nan: bool) -> None:
             if math.isnan(b):
                 return a if skip_nan else b
             if a == b:  # 0.0 and -0.0 among them: NumPy's choice depends on the machine
-                row[0][row[1]] |= FLAGGED if a == 0.0 and math.copysign(1.0, a) != math.copysign(1.0, b) else 0
+                row[0][0] |= FLAGGED if a == 0.0 and math.copysign(1.0, a) != math.copysign(1.0, b) else 0
                 return a
             return (a if a > b else b) if larger else (a if a < b else b)
 

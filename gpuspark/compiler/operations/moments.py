@@ -16,6 +16,9 @@ from gpuspark.compiler.operations.registry import (
     is_moment,
     operation,
     reinterpret,
+    wrap_add,
+    wrap_mul,
+    wrap_sub,
 )
 
 DATE = types.NPDatetime("D")
@@ -52,9 +55,9 @@ def add(a: Any, b: Any) -> Any:
 
     def total(a, b, row):
         x, y = as_int(a), as_int(b)
-        total = x + y
+        total = wrap_add(x, y)
         if ((x ^ total) & (y ^ total)) < 0:
-            row[0][row[1]] = FLAGGED
+            row[0][0] = FLAGGED
         return as_duration(total)
 
     return total
@@ -65,7 +68,7 @@ def sub(a: Any, b: Any) -> Any:
         scale = _DAY if a == DATE else 1
 
         def between(a, b, row):
-            return as_duration((as_int(a) - as_int(b)) * scale)
+            return as_duration(wrap_mul(wrap_sub(as_int(a), as_int(b)), np.int64(scale)))
 
         return between
     if not (is_duration(a) and is_duration(b)):
@@ -73,16 +76,16 @@ def sub(a: Any, b: Any) -> Any:
 
     def difference(a, b, row):
         x, y = as_int(a), as_int(b)
-        left = x - y
+        left = wrap_sub(x, y)
         if ((x ^ y) & (x ^ left)) < 0:
-            row[0][row[1]] = FLAGGED
+            row[0][0] = FLAGGED
         return as_duration(left)
 
     return difference
 
 
 def neg(a: Any) -> Any:
-    return (lambda a, row: as_duration(-as_int(a))) if is_duration(a) else None
+    return (lambda a, row: as_duration(wrap_sub(np.int64(0), as_int(a)))) if is_duration(a) else None
 
 
 def compare(relation: Any, a: Any, b: Any) -> Any:
@@ -117,8 +120,8 @@ def total_seconds(_checked: bool, a: Any, row: Any) -> Any:
 
     def quotient(a, row):
         whole = as_int(a)
-        if abs(np.float64(whole)) > _EXACT:
-            row[0][row[1]] = FLAGGED
+        if abs(np.float64(whole)) >= _EXACT:
+            row[0][0] = FLAGGED
         return np.float64(whole) / 1e6
 
     return quotient

@@ -20,11 +20,14 @@ from gpuspark.compiler.operations.registry import (
     is_number,
     operation,
     primitive,
+    wrap_add,
+    wrap_mul,
+    wrap_sub,
 )
 
 _MIN = -(2**63)
 _EXACT = 2**53
-"""Up to here a whole number and its float are equal."""
+"""Below this a whole number and its float are equal. At it, the float may be that of the next number."""
 _WIDE = 9.2e18
 """A float product below this leaves room for rounding under 2**63."""
 
@@ -39,9 +42,9 @@ def add(checked: bool, a: Any, b: Any, row: Any) -> Any:
 
         def whole(a, b, row):
             x, y = np.int64(a), np.int64(b)
-            total = x + y
+            total = wrap_add(x, y)
             if checked and ((x ^ total) & (y ^ total)) < 0:
-                row[0][row[1]] = FLAGGED
+                row[0][0] = FLAGGED
             return total
 
         return whole
@@ -56,9 +59,9 @@ def sub(checked: bool, a: Any, b: Any, row: Any) -> Any:
 
         def whole(a, b, row):
             x, y = np.int64(a), np.int64(b)
-            difference = x - y
+            difference = wrap_sub(x, y)
             if checked and ((x ^ y) & (x ^ difference)) < 0:
-                row[0][row[1]] = FLAGGED
+                row[0][0] = FLAGGED
             return difference
 
         return whole
@@ -74,8 +77,8 @@ def mul(checked: bool, a: Any, b: Any, row: Any) -> Any:
         def whole(a, b, row):
             x, y = np.int64(a), np.int64(b)
             if checked and abs(np.float64(x) * np.float64(y)) > _WIDE:
-                row[0][row[1]] = FLAGGED
-            return x * y
+                row[0][0] = FLAGGED
+            return wrap_mul(x, y)
 
         return whole
     if is_number(a) and is_number(b):
@@ -91,8 +94,8 @@ def truediv(checked: bool, a: Any, b: Any, row: Any) -> Any:
 
     def divide(a, b, row):
         x, y = np.float64(a), np.float64(b)
-        if checked and (y == 0.0 or (both_whole and (abs(x) > _EXACT or abs(y) > _EXACT))):
-            row[0][row[1]] = FLAGGED
+        if checked and (y == 0.0 or (both_whole and (abs(x) >= _EXACT or abs(y) >= _EXACT))):
+            row[0][0] = FLAGGED
             return 1.0
         return x / y
 
@@ -107,12 +110,12 @@ def floordiv(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.int64(a), np.int64(b)
             if y == 0:
                 if checked:
-                    row[0][row[1]] = FLAGGED
+                    row[0][0] = FLAGGED
                 return np.int64(0)
             if y == -1:
                 if checked and x == _MIN:
-                    row[0][row[1]] = FLAGGED
-                return np.int64(0) - x
+                    row[0][0] = FLAGGED
+                return wrap_sub(np.int64(0), x)
             return x // y
 
         return whole
@@ -122,7 +125,7 @@ def floordiv(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.float64(a), np.float64(b)
             if y == 0.0:
                 if checked:
-                    row[0][row[1]] = FLAGGED
+                    row[0][0] = FLAGGED
                     return 1.0
                 return x / y
             rest = fmod(x, y)
@@ -148,7 +151,7 @@ def mod(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.int64(a), np.int64(b)
             if y == 0:
                 if checked:
-                    row[0][row[1]] = FLAGGED
+                    row[0][0] = FLAGGED
                 return np.int64(0)
             if y == -1:
                 return np.int64(0)
@@ -161,7 +164,7 @@ def mod(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.float64(a), np.float64(b)
             if y == 0.0:
                 if checked:
-                    row[0][row[1]] = FLAGGED
+                    row[0][0] = FLAGGED
                 return math.nan
             rest = fmod(x, y)
             if rest == 0.0:
@@ -184,14 +187,14 @@ def pow(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.float64(a), np.float64(b)
             if checked:
                 if x < 0.0 and y != floor(y) and abs(y) < _WIDE:
-                    row[0][row[1]] = FLAGGED  # a complex number in Python
+                    row[0][0] = FLAGGED  # a complex number in Python
                     return 1.0
                 if x == 0.0 and y < 0.0:
-                    row[0][row[1]] = FLAGGED
+                    row[0][0] = FLAGGED
                     return 1.0
             power = math.pow(x, y)
             if checked and math.isinf(power) and math.isfinite(x) and math.isfinite(y):
-                row[0][row[1]] = FLAGGED
+                row[0][0] = FLAGGED
             return power
 
         return real
@@ -205,21 +208,21 @@ def _whole_power(checked: bool) -> Any:
         base, exponent = np.int64(a), np.int64(b)
         if exponent < 0:
             if checked:
-                row[0][row[1]] = FLAGGED
+                row[0][0] = FLAGGED
             return np.int64(0)
         power = np.int64(1)
         size = 1.0  # |power|, as a float
         span = abs(np.float64(base))
         while exponent > 0:
             if exponent & 1:
-                power *= base
+                power = wrap_mul(power, base)
                 size *= span
             exponent >>= 1
             if exponent > 0:
-                base *= base
+                base = wrap_mul(base, base)
                 span *= span
         if checked and not size < _WIDE:
-            row[0][row[1]] = FLAGGED
+            row[0][0] = FLAGGED
         return power
 
     return whole
@@ -232,8 +235,8 @@ def neg(checked: bool, a: Any, row: Any) -> Any:
         def whole(a, row):
             x = np.int64(a)
             if checked and x == _MIN:
-                row[0][row[1]] = FLAGGED
-            return np.int64(0) - x
+                row[0][0] = FLAGGED
+            return wrap_sub(np.int64(0), x)
 
         return whole
     if is_float(a):
@@ -248,8 +251,8 @@ def abs_(checked: bool, a: Any, row: Any) -> Any:
         def whole(a, row):
             x = np.int64(a)
             if checked and x == _MIN:
-                row[0][row[1]] = FLAGGED
-            return np.int64(0) - x if x < 0 else x
+                row[0][0] = FLAGGED
+            return wrap_sub(np.int64(0), x) if x < 0 else x
 
         return whole
     return (lambda a, row: math.fabs(np.float64(a))) if is_float(a) else None
@@ -297,11 +300,11 @@ def lshift(checked: bool, a: Any, b: Any, row: Any) -> Any:
         x, places = np.int64(a), np.int64(b)
         if places < 0 or places > 63:
             if checked and (places < 0 or x != 0):
-                row[0][row[1]] = FLAGGED
+                row[0][0] = FLAGGED
             return np.int64(0)
         shifted = x << places
         if checked and (shifted >> places) != x:
-            row[0][row[1]] = FLAGGED
+            row[0][0] = FLAGGED
         return shifted
 
     return shift
@@ -316,7 +319,7 @@ def rshift(checked: bool, a: Any, b: Any, row: Any) -> Any:
         x, places = np.int64(a), np.int64(b)
         if places < 0:
             if checked:
-                row[0][row[1]] = FLAGGED
+                row[0][0] = FLAGGED
             return np.int64(0)
         return x >> min(places, np.int64(63))
 
@@ -355,7 +358,7 @@ def _comparison(name: str, relation: Any) -> None:
 
             def mixed(a, b, row):
                 if checked and abs(np.float64(a if first_is_whole else b)) >= _EXACT:
-                    row[0][row[1]] = FLAGGED
+                    row[0][0] = FLAGGED
                 return relation(np.float64(a), np.float64(b))
 
             return mixed

@@ -1,7 +1,8 @@
 """The table of operations, and how one of them reaches Numba's compilers.
 
-An implementation's last parameter is ``row``: the pair (status bytes, row number). Writing
-``FLAGGED`` to a row's status byte asks for the row to be computed again by Python.
+An implementation's last parameter is ``row``: the pair (status byte, row number). Writing ``FLAGGED`` to
+the byte asks for the row to be computed again by Python. The byte is a variable of the loop's, whose
+address goes through every call: once all is inlined it lives in a register, and costs next to nothing.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import types as python_types
 from collections.abc import Callable
 from typing import Any, cast
 
+from llvmlite import ir
 from numba import extending, types
-from numba.core import errors
+from numba.core import cgutils, errors
 
+_INLINE = {"forceinline": True}
 NULL_RESULT = 1
 FLAGGED = 2
 REFUSED = "\u00a6"
@@ -39,7 +42,7 @@ def operation(choose: Choose) -> Choose:
     for checked in (True, False):
         stub = _stub(f"{choose.__name__.strip('_')}_{'checked' if checked else 'native'}")
         explained = _explained(stub, functools.partial(choose, checked))
-        extending.overload(stub)(explained)
+        extending.overload(stub, jit_options=_INLINE)(explained)
         _FOR_CUDA.append(functools.partial(_overload, stub, explained))
         _STUBS[choose.__name__.strip("_"), checked] = stub
     return choose
@@ -52,7 +55,7 @@ def _overload(stub: Callable[..., Any], choose: Callable[..., Any], compiler: An
 def primitive(name: str, cpu: Callable[..., Any]) -> Callable[..., Any]:
     """A function of floats that NVIDIA's libdevice has under ``name``, and the CPU as ``cpu``."""
     stub = _stub(name)
-    extending.overload(stub)(cpu)
+    extending.overload(stub, jit_options=_INLINE)(cpu)
 
     def for_cuda(cuda: Any, libdevice: Any) -> None:
         device = getattr(libdevice, name)
@@ -72,13 +75,42 @@ def reinterpret(name: str, to: Any) -> Callable[..., Any]:
     return _intrinsic(name, typed)
 
 
+def convert_bits(name: str, of: Any, to: Any, llvm: ir.Type) -> Callable[..., Any]:
+    """A function that reads the bits of an ``of`` as a ``to``, which is ``llvm`` to LLVM."""
+
+    def typed(_context: Any, a: Any) -> Any:
+        return to(of), lambda _context, builder, _signature, arguments: builder.bitcast(arguments[0], llvm)
+
+    return _intrinsic(name, typed)
+
+
+def _wrapping(name: str) -> Callable[..., Any]:
+    """``add``, ``sub`` or ``mul`` of 64-bit whole numbers, of which the low 64 bits count. Numba's own tell LLVM
+    that they never overflow, and LLVM may then drop a check of whether they did."""
+
+    def typed(_context: Any, a: Any, b: Any) -> Any:
+        found = types.int64(types.int64, types.int64)
+        return found, lambda _context, builder, _signature, arguments: getattr(builder, name)(*arguments)
+
+    return _intrinsic(f"wrapping_{name}", typed)
+
+
+def _slot(_context: Any) -> Any:
+    def code(_context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        return cgutils.alloca_once(builder, ir.IntType(8))
+
+    return types.CPointer(types.uint8)(), code
+
+
 def _intrinsic(name: str, typed: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of one argument that is a few instructions of LLVM's, with either compiler."""
+    """A function of up to two arguments that is a few instructions of LLVM's, with either compiler."""
     stub = _stub(name)
+    count = len(inspect.signature(typed).parameters) - 1
 
     def register(compiler: Any) -> None:
         inserted = compiler.intrinsic(typed)
-        compiler.overload(stub)(lambda a: lambda a: inserted(a))
+        forms = (lambda: lambda: inserted(), lambda a: lambda a: inserted(a), lambda a, b: lambda a, b: inserted(a, b))
+        compiler.overload(stub)(forms[count])
 
     register(extending)
     _FOR_CUDA.append(lambda cuda, _: register(cuda))
@@ -94,6 +126,12 @@ def _present(_context: Any, a: Any) -> Any:
 
 present = _intrinsic("present", _present)
 """The value of an optional, which the caller knows not to be ``None``, or does not use if it is."""
+
+
+wrap_add, wrap_sub, wrap_mul = (_wrapping(name) for name in ("add", "sub", "mul"))
+
+slot = _intrinsic("slot", _slot)
+"""The address of a byte of the program's own."""
 
 
 def enable_cuda() -> None:

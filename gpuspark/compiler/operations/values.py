@@ -33,7 +33,7 @@ def some(checked: bool, a: Any, row: Any) -> Any:
 
     def unwrap(a, row):
         if a is None:
-            row[0][row[1]] = FLAGGED
+            row[0][0] = FLAGGED
         return present(a)
 
     return unwrap
@@ -55,7 +55,7 @@ def fail(checked: bool, row: Any) -> Any:
     """``raise``: Python raises it."""
 
     def mark(row):
-        row[0][row[1]] = FLAGGED
+        row[0][0] = FLAGGED
 
     return mark
 
@@ -63,7 +63,7 @@ def fail(checked: bool, row: Any) -> Any:
 @operation
 def stopped(checked: bool, row: Any) -> Any:
     """Whether the row is marked: a marked row leaves its loops, which might not end otherwise."""
-    return lambda row: row[0][row[1]] != 0
+    return lambda row: row[0][0] != 0
 
 
 @operation
@@ -77,7 +77,7 @@ def step(checked: bool, a: Any, row: Any) -> Any:
 
     def nonzero(a, row):
         if a == 0:
-            row[0][row[1]] = FLAGGED
+            row[0][0] = FLAGGED
             return np.int64(1)
         return np.int64(a)
 
@@ -98,7 +98,7 @@ def item(checked: bool, a: Any, b: Any, row: Any) -> Any:
         if i < 0:
             i += len(a)
         if i < 0 or i >= len(a):
-            row[0][row[1]] = FLAGGED
+            row[0][0] = FLAGGED
             return a[0]
         return a[i]
 
@@ -109,7 +109,7 @@ def item(checked: bool, a: Any, b: Any, row: Any) -> Any:
         if j < 0:
             j += a.shape[1]
         if i < 0 or i >= a.shape[0] or j < 0 or j >= a.shape[1]:
-            row[0][row[1]] = FLAGGED
+            row[0][0] = FLAGGED
             return a[0, 0]
         return a[i, j]
 
@@ -147,11 +147,11 @@ def store(checked: bool, a: Any, b: Any, row: Any) -> Any:
     write_value = stubs(("write",), checked)["write"]
 
     def null(a, b, row):
-        row[0][row[1]] |= NULL_RESULT
+        row[0][0] |= NULL_RESULT
 
     def optional(a, b, row):
         if b is None:
-            row[0][row[1]] |= NULL_RESULT
+            row[0][0] |= NULL_RESULT
         else:
             write_value(a, present(b), row)
 
@@ -190,25 +190,26 @@ def _write_float(to: Any, kind: Any) -> Any:
     whole = is_integer(kind)
 
     def real(a, b, row):
-        if whole and abs(np.float64(b)) > exact:
-            row[0][row[1]] = FLAGGED
+        if whole and abs(np.float64(b)) >= exact:  # 2**53 + 1 is 2**53 as a float
+            row[0][0] = FLAGGED
         a[row[1]] = b
 
     return real
 
 
 def _write_integer(to: Any, kind: Any) -> Any:
-    low, high = -(2 ** (to.bitwidth - 1)), 2 ** (to.bitwidth - 1)
+    low, high = -(2 ** (to.bitwidth - 1)), 2 ** (to.bitwidth - 1) - 1
+    under, over = float(low) - 1.0, float(high + 1)
 
     def whole(a, b, row):
-        if b < low or b > high - 1:
-            row[0][row[1]] = FLAGGED
+        if b < low or b > high:
+            row[0][0] = FLAGGED
         else:
             a[row[1]] = b
 
     def truncated(a, b, row):
-        if not (b > low - 1.0 and b < high) or math.isnan(b):
-            row[0][row[1]] = FLAGGED
+        if not (b > under and b < over) or math.isnan(b):
+            row[0][0] = FLAGGED
         else:
             a[row[1]] = np.int64(b)
 

@@ -1,0 +1,71 @@
+"""What of Python compiles: its operators, built-ins, ``math`` and NumPy functions, each with the operation
+of ours that stands for it (:mod:`gpuspark.compiler.operations`)."""
+
+from __future__ import annotations
+
+import ast
+import math
+import types
+from typing import Any
+
+BINARY = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv", ast.FloorDiv: "floordiv",
+    ast.Mod: "mod", ast.Pow: "pow", ast.LShift: "lshift", ast.RShift: "rshift",
+    ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor",
+}  # fmt: skip
+UNARY = {ast.USub: "neg", ast.UAdd: "pos", ast.Invert: "invert"}
+COMPARE = {ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge"}
+_BUILTINS = {abs: "abs", int: "int", float: "float", bool: "truth", pow: "pow", len: "len"}
+_MATH = (
+    "sqrt exp expm1 log log10 log2 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh "
+    "erf erfc gamma lgamma fabs floor ceil trunc degrees radians isnan isinf isfinite "
+    "atan2 hypot copysign fmod pow"
+).split()
+_MATH_NAMES = {getattr(math, name): name for name in _MATH}
+_NUMPY = (
+    "sqrt exp expm1 log log10 log2 log1p sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh "
+    "arctanh absolute fabs floor ceil trunc sign isnan isinf isfinite degrees radians deg2rad rad2deg "
+    "arctan2 hypot copysign maximum minimum fmax fmin"
+).split()
+TIMEDELTA_PARTS = ("days", "seconds", "microseconds")
+
+
+def operation_of(callee: Any, count: int) -> str | None:
+    """The operation that stands for a built-in, ``math`` or NumPy function of ``count`` arguments."""
+    if callee in (min, max):
+        return str(callee.__name__) if count >= 2 else None
+    if callee is round:
+        return {1: "round", 2: "round_to"}.get(count)
+    if callee is math.log and count == 2:
+        return "math_log_base"
+    two = ("atan2", "hypot", "copysign", "fmod", "pow", "arctan2", "maximum", "minimum", "fmax", "fmin")
+    if isinstance(callee, type | types.BuiltinFunctionType) and callee in _BUILTINS:
+        name = _BUILTINS[callee]
+        return name if count == (2 if name == "pow" else 1) else None
+    if isinstance(callee, types.BuiltinFunctionType) and callee in _MATH_NAMES:
+        name = _MATH_NAMES[callee]
+        return f"math_{name}" if count == (2 if name in two else 1) else None
+    if type(callee).__module__ == "numpy" and type(callee).__name__ == "ufunc" and callee.__name__ in _NUMPY:
+        return f"np_{callee.__name__}" if count == (2 if callee.__name__ in two else 1) else None
+    return None
+
+
+def plain_function(callee: Any) -> types.FunctionType | None:
+    """The Python function behind a callable: itself, or the one that a decorator of ours holds."""
+    inner = getattr(callee, "__gpuspark_body__", callee)
+    return inner if isinstance(inner, types.FunctionType) else None
+
+
+def describe(node: ast.AST) -> str:
+    """What a reader would call the construct."""
+    words = {
+        ast.Try: "try", ast.With: "with", ast.FunctionDef: "a function inside the body", ast.Lambda: "a lambda",
+        ast.ListComp: "a list comprehension", ast.GeneratorExp: "a generator expression", ast.List: "a list",
+        ast.Dict: "a dictionary", ast.Set: "a set", ast.JoinedStr: "an f-string", ast.DictComp: "a comprehension",
+        ast.Import: "import", ast.ImportFrom: "import", ast.Match: "match", ast.Delete: "del",
+    }  # fmt: skip
+    if isinstance(node, ast.Attribute):
+        return f"attribute .{node.attr}"
+    if isinstance(node, ast.Name):
+        return f"the name {node.id!r}, which is no number, tuple or small array"
+    return words.get(type(node), type(node).__name__)

@@ -1,0 +1,155 @@
+"""Programs are compiled once: kept in the process and on disk, under everything that decided them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpuspark import compiler
+from gpuspark.compiler import CannotCompile, Request, compile_program, rewrite
+from gpuspark.types import parse
+
+SOURCE = """
+import sys
+from gpuspark.compiler import Request, compile_program, rewrite
+from gpuspark.types import parse
+from tests.test_compiler import twice
+
+body = rewrite(twice, ["a"])
+program = compile_program(Request(body, (parse("double"),), parse("double"), True, False), "cpu")
+print(program.key, "numba" in sys.modules)
+"""
+
+
+def twice(a):
+    return a * 2
+
+
+def request_for(function=twice, column="double", result="double", checked=True, nullable=False) -> Request:
+    return Request(rewrite(function, ["a"]), (parse(column),), parse(result), checked, nullable)
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """No program is known, and none on disk; the keys of those that are built from now on."""
+    from gpuspark.compiler import build
+
+    built: list[str] = []
+    make = build.build
+
+    def counted(request, target):
+        built.append(target)
+        return make(request, target)
+
+    monkeypatch.setattr(build, "build", counted)
+    monkeypatch.setattr(compiler, "_known", {})
+    monkeypatch.setenv("GPUSPARK_CACHE_DIR", str(tmp_path / "cache"))
+    return built
+
+
+def test_once_in_a_process(fresh) -> None:
+    first = compile_program(request_for(), "cpu")
+    assert compile_program(request_for(), "cpu") is first
+    assert fresh == ["cpu"]
+
+
+def test_once_on_a_disk_and_without_numba_the_second_time(tmp_path: Path) -> None:
+    told = []
+    for _ in range(2):
+        environment = {"GPUSPARK_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(Path(__file__).parent.parent)}
+        command = [sys.executable, "-c", SOURCE]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        told.append(done.stdout.split())
+    (first, compiled), (second, loaded) = told
+    assert first == second
+    assert (compiled, loaded) == ("True", "False")
+
+
+def test_a_disk_that_keeps_nothing_is_no_error(fresh, monkeypatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GPUSPARK_CACHE_DIR", str(tmp_path / "file"))
+    assert compile_program(request_for(), "cpu").code
+    monkeypatch.setattr(compiler, "_known", {})
+    assert compile_program(request_for(), "cpu").code
+    assert fresh == ["cpu", "cpu"]
+
+
+def test_everything_that_decides_the_code_decides_the_key(monkeypatch) -> None:
+    factor: int | float = 2
+    table = np.array([1.0, 2.0])
+
+    def captures(a):
+        return a * factor + table[0]
+
+    bound = request_for(captures).key("cpu")
+    keys = [
+        request_for().key("cpu"),
+        request_for().key("ptx"),
+        request_for(lambda a: a * 3).key("cpu"),
+        request_for(column="int").key("cpu"),
+        request_for(result="float").key("cpu"),
+        request_for(checked=False).key("cpu"),
+        request_for(nullable=True).key("cpu"),
+        bound,
+    ]
+    table = np.array([1.0, 3.0])
+    keys.append(request_for(captures).key("cpu"))
+    table, factor = np.array([1.0, 2.0]), 2.0
+    keys.append(request_for(captures).key("cpu"))
+    factor = 2
+    assert request_for(captures).key("cpu") == bound
+    monkeypatch.setattr(compiler, "_tools", lambda target: "numba 99")
+    keys.append(request_for().key("cpu"))
+    monkeypatch.setattr(compiler, "_own_code", lambda: "of tomorrow")
+    keys.append(request_for().key("cpu"))
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_tools_are_named_with_their_versions() -> None:
+    from importlib.metadata import version
+
+    compiler._tools.cache_clear()
+    assert f"numba {version('numba')} llvmlite {version('llvmlite')} " in compiler._tools("cpu")
+    assert f"numba-cuda {version('numba-cuda')} " in compiler._tools("ptx")
+
+
+def test_a_refusal_is_remembered_with_its_reason(fresh, monkeypatch) -> None:
+    text = request_for(lambda a: len(a))
+    for _ in range(2):
+        with pytest.raises(CannotCompile) as first:
+            compile_program(text, "cpu")
+        monkeypatch.setattr(compiler, "_known", {})
+    with pytest.raises(CannotCompile) as again:
+        compile_program(text, "cpu")
+    assert str(again.value) == str(first.value) != ""
+    assert fresh == ["cpu"]
+
+
+def test_a_refusal_for_want_of_a_package_is_not_kept_on_disk(fresh, monkeypatch) -> None:
+    from gpuspark.compiler import build
+
+    def missing():
+        raise ImportError("no numba-cuda")
+
+    with monkeypatch.context() as without:
+        without.setattr(build, "enable_cuda", missing)
+        with pytest.raises(CannotCompile, match=r"is not installed.*pip install 'gpuspark\[cuda12\]'"):
+            compile_program(request_for(), "ptx")
+    monkeypatch.setattr(compiler, "_known", {})
+    assert compile_program(request_for(), "ptx").code.startswith(b"//")
+
+
+def test_a_damaged_program_is_built_again(fresh, monkeypatch, tmp_path: Path) -> None:
+    first = compile_program(request_for(), "cpu")
+    entry = tmp_path / "cache" / "programs" / first.key
+    entry.write_bytes(entry.read_bytes()[:-1] + b"?")
+    monkeypatch.setattr(compiler, "_known", {})
+    assert compile_program(request_for(), "cpu").key == first.key
+    assert fresh == ["cpu", "cpu"]
+    monkeypatch.setattr(compiler, "_known", {})
+    compile_program(request_for(), "cpu")
+    assert fresh == ["cpu", "cpu"]

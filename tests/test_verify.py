@@ -1,0 +1,89 @@
+"""``spark.gpuspark.verify.fraction``: a device that is wrong is found, one that is right is left alone."""
+
+from __future__ import annotations
+
+import math
+
+import pyarrow as pa
+import pytest
+
+import gpuspark as gs
+from gpuspark.config import Config
+from gpuspark.errors import VerificationError
+from gpuspark.rowwise import Work
+from gpuspark.types import of_arrow
+from gpuspark.verify import verify
+from gpuspark.worker import Runner
+
+
+@gs.udf("double")
+def curve(a):
+    return math.exp(-a * a)
+
+
+def checked(column: pa.Array, wrong: dict[int, float | None], first_row: int = 0, **flags) -> None:
+    """Verifies the function's results, of which those at some rows are replaced."""
+    config = Config(**{"device": "cpu", "fallback": "raise", "verify_fraction": 1.0, **flags})
+    runner = Runner(curve.scalar_function(["a"]), [of_arrow(column.type)], config)
+    values = runner.run([column], Work()).to_pylist()
+    for row, value in wrong.items():
+        values[row] = value
+    verify(runner.function, [column], pa.array(values, pa.float64()), runner, first_row)
+
+
+COLUMN = pa.array([None if n % 10 == 0 else n / 100 for n in range(1000)])
+
+
+def test_right_results_pass() -> None:
+    checked(COLUMN, {})
+
+
+@pytest.mark.parametrize("value", [0.0, None, math.nan, math.inf])
+def test_one_wrong_row_is_found_and_named(value) -> None:
+    expected = r"curve gave .* on cpu and 0\.3\d* in Python for row 5104\..*spark\.gpuspark\.device=python"
+    with pytest.raises(VerificationError, match=expected):
+        checked(COLUMN, {104: value}, first_row=5000)
+
+
+def test_a_value_where_null_belongs_is_found() -> None:
+    with pytest.raises(VerificationError, match="None in Python for row 10"):
+        checked(COLUMN, {10: 1.0})
+
+
+def test_last_bits_of_libm_are_no_difference_and_more_is() -> None:
+    value = math.exp(-1.01 * 1.01)
+    checked(COLUMN, {101: value + 2 * math.ulp(value)})
+    with pytest.raises(VerificationError):
+        checked(COLUMN, {101: value + 100 * math.ulp(value)})
+
+
+@pytest.mark.parametrize(
+    "flags", [{"verify_fraction": 0.0}, {"device": "python"}, {"arithmetic": "native"}], ids=lambda flags: str(flags)
+)
+def test_where_there_is_nothing_to_compare(flags) -> None:
+    checked(COLUMN, {104: 0.0}, **flags)
+
+
+def test_the_fraction_is_a_share_of_the_batches() -> None:
+    found = 0
+    for batch in range(400):
+        try:
+            checked(pa.array([1.0]), {0: 0.0}, first_row=batch * 1000, verify_fraction=0.25)
+        except VerificationError:
+            found += 1
+    assert 60 <= found <= 140
+
+
+def test_in_spark_a_wrong_program_ends_the_job(spark, monkeypatch) -> None:
+    """Plain Python is made to answer otherwise than the program that was compiled of the body."""
+    wrong = gs.udf("double")(lambda a: a + 1.0)
+    plain = wrong.__gpuspark_body__
+
+    function = wrong.scalar_function(["a"])
+    lying = type(function)(**{**vars(function), "function": lambda a: plain(a) + 1e-3})
+    monkeypatch.setattr(wrong, "_prepared", {("a",): lying}, raising=False)
+    frame = spark.range(10).selectExpr("cast(id as double) a")
+    assert frame.select(wrong("a")).count() == 10
+    spark.conf.set("spark.gpuspark.verify.fraction", "1")
+    with pytest.raises(Exception, match=r"VerificationError.*for row"):
+        frame.select(wrong("a")).collect()
