@@ -1,6 +1,7 @@
 """What each PTX instruction computes: one line in a table for each.
 
-Instructions that touch memory or decide where a thread goes next are in :mod:`.program`.
+Instructions that touch memory or decide where a thread goes next are in :mod:`.program`, those by which
+threads work together in :mod:`.cooperation`.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def _unknown(instruction: Instruction, problem: str) -> PtxError:
 
 
 _ROUNDINGS = "rn rz rm rp ftz sat"
-_ADDRESS_SPACES = "to global const local param"
+_ADDRESS_SPACES = "to global const local param shared shared::cta"
 _COMPARISONS = " ".join((*choices.ORDERED, *choices.UNSIGNED, *choices.UNORDERED, *choices.JOIN, "num nan ftz"))
 
 TABLE: dict[str, _Entry] = {
@@ -112,7 +113,7 @@ TABLE: dict[str, _Entry] = {
     "slct": _entry(choices.select_by_sign, 4, "ftz"),
     "mov": _entry(moves.move, 2),
     "cvt": _entry(moves.convert_types, 2, "rn rz rm rp rni rzi rmi rpi ftz sat"),
-    "cvta": _entry(each(np.copy), 2, _ADDRESS_SPACES),
+    "cvta": _entry(moves.convert_address, 2, _ADDRESS_SPACES),
 }
 """Every instruction that only computes: its name, how to build it, how many operands it has, and
 the modifiers it may have."""

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gpuspark.devices.emulator.access import lanes_of
 from gpuspark.devices.emulator.faults import AccessFault
 from gpuspark.devices.emulator.lanes import Crew, Dimensions, Index, Team
+from gpuspark.devices.emulator.meetings import Barrier, Meeting, Parked, Waiting, WarpMeeting
 from gpuspark.devices.emulator.operands import Read
 from gpuspark.devices.emulator.program import (
     Branch,
@@ -26,6 +28,7 @@ from gpuspark.devices.emulator.program import (
     Step,
     Trap,
 )
+from gpuspark.devices.emulator.races import RaceFault, Races
 from gpuspark.devices.emulator.syntax import Function
 from gpuspark.errors import DeviceFault
 
@@ -37,19 +40,34 @@ _FAR = 1 << 62
 _Key = tuple[int, int, tuple[int, ...]]
 
 
-def launch(program: Program, entry: str, grid: Dimensions, block: Dimensions, words: Sequence[int]) -> None:
-    """Runs ``entry`` over the whole grid. ``words`` are its parameters, as whole numbers.
+MOST_STEPS = 20_000_000
+"""Steps of one crew after which a program counts as one that never ends."""
+
+
+def launch(
+    program: Program,
+    entry: str,
+    grid: Dimensions,
+    block: Dimensions,
+    words: Sequence[int],
+    *,
+    shared_bytes: int = 0,
+    most_steps: int = MOST_STEPS,
+) -> None:
+    """Runs ``entry`` over the whole grid. ``words`` are its parameters, as whole numbers; ``shared_bytes``
+    is the size of the dynamic shared memory.
 
     Raises :class:`~gpuspark.errors.DeviceFault` where a lane does what a GPU would not allow.
     """
     function = _entry(program, entry, words)
+    areas, races = program.layout.areas(shared_bytes), Races()
     inside = block[0] * block[1] * block[2]
     total = grid[0] * grid[1] * grid[2] * inside
     step = max(LANES_AT_ONCE // inside, 1) * inside
     with np.errstate(all="ignore"):
         for first in range(0, total, step):
             threads = np.arange(first, min(first + step, total))
-            _Run(program, function, Crew(threads, grid, block), words).finish()
+            _Run(program, function, Crew(threads, grid, block, areas, races), words, most_steps).finish()
 
 
 def _entry(program: Program, entry: str, words: Sequence[int]) -> Function:
@@ -65,7 +83,9 @@ def _entry(program: Program, entry: str, words: Sequence[int]) -> Function:
 class _Run:
     """One crew on its way through the program."""
 
-    def __init__(self, program: Program, entry: Function, crew: Crew, words: Sequence[int]) -> None:
+    def __init__(self, program: Program, entry: Function, crew: Crew, words: Sequence[int], most_steps: int) -> None:
+        self.steps_left = most_steps
+        self.parked = Parked()
         self.program = program
         self.entry = entry
         self.crew = crew
@@ -77,8 +97,11 @@ class _Run:
         self.wait(Team(crew, frame, None, program.starts[entry.name]))
 
     def finish(self) -> None:
-        while self.waiting:
-            self.advance(self.next_team())
+        while self.waiting or self.parked:
+            if self.waiting:
+                self.advance(self.next_team())
+            else:
+                self.release()
 
     # ---- who goes next
 
@@ -93,7 +116,7 @@ class _Run:
         team = teams[0]
         if len(teams) > 1:
             team.index = np.sort(np.concatenate([t.lanes() for t in teams]))
-        if team.index is not None and not self.waiting:  # everybody else is done
+        if team.index is not None and not self.waiting and not self.parked:  # everybody else is done
             if len(team.index) < self.crew.size:
                 self.crew.keep(team.index)
             team.index = None
@@ -111,6 +134,9 @@ class _Run:
         horizon = self.horizon(team)
         while team.place < horizon:
             step = steps[team.place]
+            self.steps_left -= 1
+            if self.steps_left < 0:
+                raise self.fault(team, step, AccessFault(0, "the program goes on and on, and was stopped"))
             try:
                 if not callable(step.action):
                     if not self.turn(team, step, step.action):
@@ -122,7 +148,7 @@ class _Run:
                     self.guarded(team, step.guard, step.action)
                     team.place += 1
             except AccessFault as fault:
-                raise self.fault(team, step, fault.lane, fault.problem) from None
+                raise self.fault(team, step, fault) from None
         self.wait(team)
 
     def guarded(self, team: Team, guard: Read, action: Compute) -> None:
@@ -131,10 +157,8 @@ class _Run:
         if mask.all():
             action(team)
         elif mask.any():
-            try:
+            with lanes_of(mask):
                 action(team.where(mask))
-            except AccessFault as fault:
-                raise AccessFault(int(np.flatnonzero(mask)[fault.lane]), fault.problem) from None
 
     def turn(self, team: Team, step: Step, action: Control) -> bool:
         """Goes where ``action`` leads. True where the whole team is still together."""
@@ -148,16 +172,22 @@ class _Run:
                 left.place += 1
                 self.wait(left)
                 taking = team.where(mask)
-                if self.go(taking, step, action):
-                    self.wait(taking)
+                with lanes_of(mask):
+                    if self.go(taking, action):
+                        self.wait(taking)
                 return False
-        return self.go(team, step, action)
+        return self.go(team, action)
 
-    def go(self, team: Team, step: Step, action: Control) -> bool:
+    def go(self, team: Team, action: Control) -> bool:
         """All of ``team`` follow ``action``. False where they ended or were parted."""
         if isinstance(action, Branch):
             team.place = action.target
-            return not self.at_end(team)
+            if not self.at_end(team):
+                return True
+            self.end(team)
+            return False
+        if isinstance(action, Barrier | WarpMeeting):
+            return self.meet(team, action)
         if isinstance(action, IndexedBranch):
             self.part(team, action)
             return False
@@ -170,8 +200,60 @@ class _Run:
             self.wait(team)
             return False
         if isinstance(action, Trap):
-            raise self.fault(team, step, 0, "the program trapped")
+            raise AccessFault(0, "the program trapped")
+        self.end(team)
         return False
+
+    def end(self, team: Team) -> None:
+        """The lanes of ``team`` are done."""
+        self.crew.alive[team.lanes()] = False
+
+    # ---- waiting for others
+
+    def meet(self, team: Team, meeting: Meeting) -> bool:
+        """True where everybody is there already."""
+        if meeting.ready(team, self.crew.alive).all():
+            meeting.meet(team)
+            team.place += 1
+            return True
+        self.parked.add(team)
+        return False
+
+    def release(self) -> None:
+        """Nobody can go on alone: those that wait at one place go on together, warps before blocks."""
+        everybody = self.parked.take()
+        warps = [waiting for waiting in everybody if isinstance(self.meeting(waiting.team), WarpMeeting)]
+        blocks = [waiting for waiting in everybody if isinstance(self.meeting(waiting.team), Barrier)]
+        for waiting in warps or blocks:
+            self.try_meeting(waiting)
+        if not self.waiting:
+            raise self.stuck((warps or blocks)[0])
+        for waiting in blocks if warps else ():
+            self.parked.add(waiting.team, waiting.expected)
+
+    def try_meeting(self, waiting: Waiting) -> None:
+        """The lanes that are complete go on, the others stay parked."""
+        team, meeting = waiting.team, self.meeting(waiting.team)
+        ready = meeting.ready(team, waiting.expected)
+        if not ready.all():
+            self.parked.add(team.where(~ready), waiting.expected)
+        if ready.any():
+            going = team.where(ready)
+            try:
+                meeting.meet(going)
+            except AccessFault as fault:
+                raise self.fault(going, self.program.steps[going.place], fault) from None
+            going.place += 1
+            self.wait(going)
+
+    def stuck(self, waiting: Waiting) -> DeviceFault:
+        problem = self.meeting(waiting.team).missing(waiting.team, waiting.expected)
+        return self.fault(waiting.team, self.program.steps[waiting.team.place], AccessFault(0, problem))
+
+    def meeting(self, team: Team) -> Meeting:
+        action = self.program.steps[team.place].action
+        assert isinstance(action, Barrier | WarpMeeting)
+        return action
 
     def at_end(self, team: Team) -> bool:
         """Lanes whose next step ends them need not wait for the others to get there."""
@@ -222,16 +304,26 @@ class _Run:
 
     # ---- faults
 
-    def fault(self, team: Team, step: Step, lane: int, problem: str) -> DeviceFault:
+    def fault(self, team: Team, step: Step, fault: AccessFault) -> DeviceFault:
+        """``fault`` with everything that is known of where it happened."""
         index = team.lanes()
-        block, thread = self.crew.block_and_thread(int(index[min(lane, len(index) - 1)]))
+        thread = int(self.crew.threads[index[min(fault.lane, len(index) - 1)]])
         instruction = step.instruction
         source = f" ({instruction.source})" if instruction.source else ""
+        problem = self.race(fault) if isinstance(fault, RaceFault) else fault.problem
         return DeviceFault(
             f"{self.entry.name}: {problem}. It is the instruction {instruction.text!r} at PTX line "
-            f"{instruction.line}{source}, in block {block}, thread {thread}. Check the indices and lengths "
+            f"{instruction.line}{source}, in {self.name(thread)}. Check the indices and lengths "
             "that the program uses."
         )
+
+    def race(self, race: RaceFault) -> str:
+        other = self.name(race.other) if race.other >= 0 else "several others"
+        return f"{race.does} {other} {race.did}, and no barrier lies between: a race at {race.where}"
+
+    def name(self, thread: int) -> str:
+        block, inner = self.crew.block_and_thread(thread)
+        return f"block {block}, thread {inner}"
 
 
 def _copy_rows(source: np.ndarray, target: np.ndarray, index: Index | None) -> None:

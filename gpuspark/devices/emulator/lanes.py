@@ -8,6 +8,7 @@ array with a value for each lane of the crew, or a single value that all lanes s
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +17,15 @@ from numpy.typing import NDArray
 
 from gpuspark.devices.emulator.faults import AccessFault
 from gpuspark.devices.emulator.memory import POISON
+from gpuspark.devices.emulator.races import Lanes, Races
+from gpuspark.devices.emulator.shared import Area, SharedMemory
 from gpuspark.devices.emulator.syntax import Function, Register
 
 Values = NDArray[Any]
 Index = NDArray[np.intp]
 Dimensions = tuple[int, int, int]
 
+WARP = 32
 LOCAL_WINDOW = 1 << 56
 LOCAL_WINDOW_END = 1 << 57
 """Where local memory lies in the generic address space; each lane sees its own there."""
@@ -81,13 +85,37 @@ class Frame:
 class Crew:
     """The lanes of one run. ``threads`` holds each lane's number in the whole grid, block by block."""
 
-    def __init__(self, threads: NDArray[np.int64], grid: Dimensions, block: Dimensions) -> None:
+    def __init__(
+        self,
+        threads: NDArray[np.int64],
+        grid: Dimensions,
+        block: Dimensions,
+        areas: list[Area],
+        races: Races,
+    ) -> None:
         self.threads = threads
         self.grid = grid
         self.block = block
+        inside = math.prod(block)
+        self.first_block = int(threads[0]) // inside
+        self.warps_per_block = -(-inside // WARP)
+        blocks = len(threads) // inside
+        self.block_barriers = np.zeros(blocks, np.int64)
+        self.warp_barriers = np.zeros(blocks * self.warps_per_block, np.int64)
+        self.alive = np.ones(len(threads), np.bool_)
         self.local = LocalMemory(len(threads))
+        self.shared = SharedMemory(blocks, areas)
+        self.races = races
         self.frames: dict[tuple[str, int], Frame] = {}
         self._specials: dict[str, Values] = {}
+        self._place_lanes()
+
+    def _place_lanes(self) -> None:
+        """Each lane's block and warp, counted within the crew, and its place in the warp."""
+        blocks, inner = np.divmod(self.threads, math.prod(self.block))
+        self.blocks: Index = blocks - self.first_block
+        self.warps: Index = self.blocks * self.warps_per_block + inner // WARP
+        self.lane_in_warp: Index = inner % WARP
 
     @property
     def size(self) -> int:
@@ -110,6 +138,8 @@ class Crew:
         """The other lanes are done: forget them, so that those left fill whole arrays again."""
         size = self.size
         self.threads = self.threads[lanes]
+        self.alive = self.alive[lanes]
+        self._place_lanes()
         self._specials.clear()
         self.local.keep(lanes)
         for frame in self.frames.values():
@@ -120,10 +150,22 @@ class Crew:
 
     # ---- who a lane is
 
-    def block_and_thread(self, lane: int) -> tuple[Dimensions, Dimensions]:
-        """Where the lane's thread is: its block in the grid, and its place in the block."""
-        block, inner = divmod(int(self.threads[lane]), math.prod(self.block))
+    def block_and_thread(self, thread: int) -> tuple[Dimensions, Dimensions]:
+        """Where a thread is, by its number in the grid: its block, and its place in the block."""
+        block, inner = divmod(thread, math.prod(self.block))
         return _spread(block, self.grid), _spread(inner, self.block)
+
+    def who(self, team: Team) -> Lanes:
+        """The lanes of ``team``, for the search for races."""
+        lanes = slice(None) if team.index is None else team.index
+        blocks, warps = self.blocks[lanes], self.warps[lanes]
+        return Lanes(
+            thread=self.threads[lanes],
+            warp=warps + self.first_block * self.warps_per_block,
+            block=blocks + self.first_block,
+            block_barriers=self.block_barriers[blocks],
+            warp_barriers=self.warp_barriers[warps],
+        )
 
     def special(self, name: str) -> Values:
         """The value of a special register such as ``%tid.x``."""
@@ -136,7 +178,15 @@ class Crew:
         word, _, axis = name.partition(".")
         place = "xyz".find(axis) if axis else -1
         if word == "%laneid":
-            return (inner % 32).astype(np.uint32)
+            return self.lane_in_warp.astype(np.uint32)
+        if word == "%warpid":
+            return (inner // WARP).astype(np.uint32)
+        if word == "%nwarpid":
+            return np.array([self.warps_per_block], np.uint32)
+        if word.startswith("%lanemask_"):
+            return _LANE_MASKS[word.removeprefix("%lanemask_")](self.lane_in_warp.astype(np.uint64)).astype(np.uint32)
+        if word in ("%dynamic_smem_size", "%total_smem_size"):
+            return np.array([self.shared.size(dynamic=word.startswith("%d"))], np.uint32)
         sizes = {"%ntid": self.block, "%nctaid": self.grid}
         if word in sizes and place >= 0:
             return np.array([sizes[word][place]], np.uint32)
@@ -144,6 +194,16 @@ class Crew:
         if word in spread and place >= 0:
             return np.asarray(_spread(*spread[word])[place], np.uint32)
         raise KeyError(name)
+
+
+_ONE, _ALL = np.uint64(1), np.uint64(0xFFFFFFFF)
+_LANE_MASKS: dict[str, Callable[[NDArray[np.uint64]], NDArray[np.uint64]]] = {
+    "eq": lambda lane: _ONE << lane,
+    "lt": lambda lane: (_ONE << lane) - _ONE,
+    "le": lambda lane: (_ONE << lane + _ONE) - _ONE,
+    "gt": lambda lane: _ALL & ~((_ONE << lane + _ONE) - _ONE),
+    "ge": lambda lane: _ALL & ~((_ONE << lane) - _ONE),
+}
 
 
 def _spread(number: Any, size: Dimensions) -> tuple[Any, Any, Any]:
@@ -172,7 +232,11 @@ class Team:
 
     def where(self, mask: NDArray[np.bool_]) -> Team:
         """The lanes of this team for which ``mask`` is true."""
-        chosen = np.flatnonzero(mask) if self.index is None else self.index[mask]
+        return self.at(np.flatnonzero(mask))
+
+    def at(self, places: Index) -> Team:
+        """The lanes at ``places`` of this team."""
+        chosen = places if self.index is None else self.index[places]
         return Team(self.crew, self.frame, chosen, self.place, self.stack)
 
     def read(self, register: Register) -> Values:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,9 @@ from gpuspark.devices.emulator.faults import AccessFault
 from gpuspark.errors import OutOfMemory
 
 Addresses = NDArray[np.uint64]
+Watch = Callable[["Buffer", NDArray[np.int64], NDArray[np.intp] | None], None]
+"""``watch(buffer, places, lanes)`` is told of each access: the bytes' places in the buffer, and which of the
+lanes they belong to (``None``: all)."""
 
 FIRST_ADDRESS = 0x10_0000_0000
 ALIGNMENT = 256
@@ -41,6 +45,9 @@ class Buffer:
     @property
     def end(self) -> int:
         return self.address + self.nbytes
+
+    def describe(self, place: int) -> str:
+        return f"byte {place:,} of {self}"
 
     def __str__(self) -> str:
         return f"{self.name} of {self.nbytes:,} bytes at {self.address:#x}"
@@ -124,25 +131,25 @@ class AddressSpace:
 
     # ---- access
 
-    def load(self, addresses: Addresses, dtype: np.dtype) -> NDArray[np.generic]:
+    def load(self, addresses: Addresses, dtype: np.dtype, watch: Watch | None = None) -> NDArray[np.generic]:
         """The values at ``addresses``, one for each lane."""
         buffer = self._only(addresses, dtype.itemsize)
         if buffer is not None:
-            return self._gather(buffer, addresses, dtype)
+            return self._gather(buffer, addresses, dtype, watch)
         values = np.empty(addresses.shape, dtype)
         for buffer, lanes in self._by_buffer(addresses, dtype.itemsize):
-            values[lanes] = self._gather(buffer, addresses[lanes], dtype, lanes)
+            values[lanes] = self._gather(buffer, addresses[lanes], dtype, watch, lanes)
         return values
 
-    def store(self, addresses: Addresses, values: NDArray[np.generic]) -> None:
+    def store(self, addresses: Addresses, values: NDArray[np.generic], watch: Watch | None = None) -> None:
         """Writes ``values`` to ``addresses``. Where lanes collide, the last one wins."""
         buffer = self._only(addresses, values.dtype.itemsize)
         if buffer is not None:
-            self._scatter(buffer, addresses, values)
+            self._scatter(buffer, addresses, values, watch)
             return
         values = np.broadcast_to(values, addresses.shape)
         for buffer, lanes in self._by_buffer(addresses, values.dtype.itemsize):
-            self._scatter(buffer, addresses[lanes], values[lanes], lanes)
+            self._scatter(buffer, addresses[lanes], values[lanes], watch, lanes)
 
     def _only(self, addresses: Addresses, size: int) -> Buffer | None:
         """The buffer that holds all of the accesses, if one does and they are aligned."""
@@ -170,7 +177,12 @@ class AddressSpace:
         return [(self._buffers[p], np.flatnonzero(places == p)) for p in np.unique(places).tolist()]
 
     def _gather(
-        self, buffer: Buffer, addresses: Addresses, dtype: np.dtype, lanes: NDArray[np.intp] | None = None
+        self,
+        buffer: Buffer,
+        addresses: Addresses,
+        dtype: np.dtype,
+        watch: Watch | None,
+        lanes: NDArray[np.intp] | None = None,
     ) -> NDArray[np.generic]:
         index = _index(buffer, addresses, dtype)
         if buffer.initialised is not None:
@@ -183,6 +195,8 @@ class AddressSpace:
                     lane if lanes is None else int(lanes[lane]),
                     f"reads {dtype.itemsize} bytes at {address:#x} that nothing has written: {self._near(address)}",
                 )
+        if watch is not None:
+            watch(buffer, index * dtype.itemsize, lanes)
         return buffer.data.view(dtype)[index]
 
     def _scatter(
@@ -190,6 +204,7 @@ class AddressSpace:
         buffer: Buffer,
         addresses: Addresses,
         values: NDArray[np.generic],
+        watch: Watch | None,
         lanes: NDArray[np.intp] | None = None,
     ) -> None:
         if not buffer.writable:
@@ -197,6 +212,8 @@ class AddressSpace:
             address = int(addresses[0])
             raise AccessFault(lane, f"writes to read-only memory at {address:#x}: {self._near(address)}")
         index = _index(buffer, addresses, values.dtype)
+        if watch is not None:
+            watch(buffer, index * values.dtype.itemsize, lanes)
         buffer.data.view(values.dtype)[index] = values
         if buffer.initialised is not None:
             written = buffer.initialised.view(_unsigned(values.dtype))

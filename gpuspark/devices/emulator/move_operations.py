@@ -9,6 +9,7 @@ import numpy as np
 
 from gpuspark.devices.emulator.conversions import convert
 from gpuspark.devices.emulator.operations import Operation, Values, operand, simple, type_of
+from gpuspark.devices.emulator.shared import LOW_WORD, SHARED_WINDOW
 from gpuspark.devices.emulator.syntax import DTYPES, Instruction, Operand, Vector
 
 
@@ -61,3 +62,11 @@ def convert_types(instruction: Instruction) -> Operation:
         saturate="sat" in instruction.modifiers,
     )
     return Operation(((operand(instruction, 0), to),), ((operand(instruction, 1), source),), evaluate)
+
+
+def convert_address(instruction: Instruction) -> Operation:
+    """``cvta``: generic addresses are those of the spaces, but for shared ones, of which the low word counts."""
+    if "shared" not in instruction.modifiers and "shared::cta" not in instruction.modifiers:
+        return simple(instruction, np.copy)
+    window = np.uint64(0 if "to" in instruction.modifiers else SHARED_WINDOW)
+    return simple(instruction, lambda address: (address & LOW_WORD | window).astype(address.dtype))

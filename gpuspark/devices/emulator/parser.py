@@ -31,6 +31,8 @@ from gpuspark.devices.emulator.syntax import (
 from gpuspark.devices.emulator.tokens import tokens
 
 _SPACES = ("param", "local", "global", "const", "shared")
+_FILE = re.compile(r'^\s*\.file\s+(\d+)\s+"([^"]*)"', re.MULTILINE)
+"""A source file's number and name; some compilers list them at the end."""
 _LINKAGE = (".visible", ".extern", ".weak", ".common")
 
 
@@ -44,7 +46,7 @@ class _Parser:
         self.lines = text.splitlines()
         self.tokens = tokens(text)
         self.place = 0
-        self.files: dict[str, str] = {}
+        self.files = dict(_FILE.findall(text))
 
     # ---- tokens
 
@@ -111,8 +113,6 @@ class _Parser:
             module.version = values[0]
         elif word == ".target":
             module.target = values[0]
-        elif word == ".file":
-            self.files[values[0]] = values[1].strip('"')
 
     def skip_block(self) -> None:
         while self.take() != "{":

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpuspark.devices.emulator import cooperation
 from gpuspark.devices.emulator.access import (
-    check_vector,
+    check_alignment,
     load_parameter,
     load_values,
     store_parameter,
@@ -22,6 +23,7 @@ from gpuspark.devices.emulator.access import (
 from gpuspark.devices.emulator.faults import PtxError
 from gpuspark.devices.emulator.instructions import operation
 from gpuspark.devices.emulator.lanes import Team
+from gpuspark.devices.emulator.meetings import Meeting
 from gpuspark.devices.emulator.memory import AddressSpace, Buffer
 from gpuspark.devices.emulator.operands import (
     Read,
@@ -33,6 +35,7 @@ from gpuspark.devices.emulator.operands import (
     read_register,
     write_register,
 )
+from gpuspark.devices.emulator.shared import SHARED_WINDOW, Layout
 from gpuspark.devices.emulator.syntax import (
     DTYPES,
     Address,
@@ -91,7 +94,7 @@ class Trap:
     """The program gives up."""
 
 
-Control = Branch | IndexedBranch | Call | Return | Exit | Trap
+Control = Branch | IndexedBranch | Call | Return | Exit | Trap | Meeting
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ class Program:
         self.buffers: dict[str, Buffer] = {}
         self.starts: dict[str, int] = {}
         self.steps: list[Step] = []
+        own = (variable for function in module.functions.values() for variable in function.variables.values())
+        self.layout = Layout(v for v in (*module.variables.values(), *own) if v.space == "shared")
         self._place_variables()
         place = 0
         for function in module.functions.values():
@@ -124,11 +129,12 @@ class Program:
             self.steps += _Linker(self, function).steps()
 
     def _place_variables(self) -> None:
-        for variable in self.module.variables.values():
+        placed = [variable for variable in self.module.variables.values() if variable.space != "shared"]
+        for variable in placed:
             self.buffers[variable.name] = self.memory.place_variable(
                 variable.nbytes, variable.name, variable.initial, writable=variable.space != "const"
             )
-        for variable in self.module.variables.values():
+        for variable in placed:
             for offset, symbol in variable.links:
                 address = self.buffers[symbol.name].address + symbol.offset
                 data = self.buffers[variable.name].data
@@ -137,9 +143,13 @@ class Program:
 
 _CONTROL = ("bra", "brx", "call", "ret", "exit", "trap")
 _NOTHING = ("membar", "fence", "prefetch", "prefetchu", "brkpt", "nanosleep")
-_SPACES = {"param", "local", "global", "const"}
-_HINTS = {"nc", "ca", "cg", "cs", "lu", "cv", "wb", "wt", "volatile", "relaxed", "weak"}
-_MEMORY_MODIFIERS = frozenset(_SPACES | _HINTS | {"v2", "v4"})
+_SPACES = {"param", "local", "global", "const", "shared"}
+_HINTS = {"nc", "ca", "cg", "cs", "lu", "cv", "wb", "wt", "volatile", "relaxed", "weak", "cta", "gpu", "sys"}
+_MEMORY_MODIFIERS = frozenset(_SPACES | _HINTS | {"v2", "v4", "shared::cta"})
+_SPECIALS = {
+    "%laneid", "%warpid", "%nwarpid", "%dynamic_smem_size", "%total_smem_size",
+    *(f"%lanemask_{relation}" for relation in ("eq", "lt", "le", "gt", "ge")),
+}  # fmt: skip
 
 
 class _Linker:
@@ -149,6 +159,7 @@ class _Linker:
         self.program = program
         self.function = function
         self.start = program.starts[function.name]
+        self.memory = program.memory
 
     def steps(self) -> list[Step]:
         made = [self.step(instruction) for instruction in self.function.body]
@@ -167,7 +178,11 @@ class _Linker:
         elif instruction.name in _NOTHING:
             action = _do_nothing
         else:
-            action = self.compute(instruction)
+            action = (
+                cooperation.meeting(self, instruction)
+                or cooperation.alone(self, instruction)
+                or self.compute(instruction)
+            )
         return Step(action, guard, instruction)
 
     def error(self, instruction: Instruction, problem: str) -> PtxError:
@@ -238,13 +253,13 @@ class _Linker:
         if isinstance(operand, Special):
             return self.special(operand.name, dtype, instruction)
         if isinstance(operand, Symbol):
-            return self.address_of(operand, instruction)
+            return self.address_of(operand, dtype, instruction)
         raise self.error(instruction, f"the emulator does not know how to read {operand}")
 
     def special(self, name: str, dtype: np.dtype, instruction: Instruction) -> Read:
         word, _, axis = name.partition(".")
         known = word in ("%tid", "%ntid", "%ctaid", "%nctaid") and axis in ("x", "y", "z")
-        if not known and name != "%laneid":
+        if not known and name not in _SPECIALS:
             raise self.error(instruction, f"the emulator does not know the register {name}")
 
         def read(team: Team) -> Values:
@@ -254,7 +269,10 @@ class _Linker:
 
         return read
 
-    def address_of(self, symbol: Symbol, instruction: Instruction) -> Read:
+    def address_of(self, symbol: Symbol, dtype: np.dtype, instruction: Instruction) -> Read:
+        if symbol.name in self.program.layout.offsets:
+            place = SHARED_WINDOW + self.program.layout.offsets[symbol.name] + symbol.offset
+            return always(np.array([place], np.uint64).astype(dtype))
         variable = self.function.variables.get(symbol.name)
         if variable is not None and variable.space == "local":
             name, offset = symbol.name, symbol.offset
@@ -285,11 +303,11 @@ class _Linker:
             name, offset = self.parameter(address, instruction)
             return lambda team: load_parameter(team, name, offset, dtype, writes)
         read = self.address(address, instruction)
-        memory, space = self.program.memory, _space(instruction)
+        memory, space = self.memory, self.space(instruction)
 
         def load(team: Team) -> None:
             addresses = read(team)
-            check_vector(addresses, dtype.itemsize * len(writes))
+            check_alignment(addresses, dtype.itemsize * len(writes))
             for place, write in enumerate(writes):
                 write(
                     team,
@@ -309,11 +327,11 @@ class _Linker:
             name, offset = self.parameter(address, instruction)
             return lambda team: store_parameter(team, name, offset, dtype, reads)
         read = self.address(address, instruction)
-        memory, space = self.program.memory, _space(instruction)
+        memory, space = self.memory, self.space(instruction)
 
         def store(team: Team) -> None:
             addresses = read(team)
-            check_vector(addresses, dtype.itemsize * len(reads))
+            check_alignment(addresses, dtype.itemsize * len(reads))
             for place, value in enumerate(reads):
                 part = addresses + np.uint64(place * dtype.itemsize)
                 store_values(memory, team, space, part, value(team))
@@ -341,12 +359,14 @@ class _Linker:
         offset = np.array([address.offset % 2**64], np.uint64)
         return lambda team: base(team) + offset
 
-
-def _space(instruction: Instruction) -> Space:
-    """Where an access goes: generic, unless it says so."""
-    if "local" in instruction.modifiers:
-        return "local"
-    return "global" if _SPACES & set(instruction.modifiers) else "generic"
+    def space(self, instruction: Instruction) -> Space:
+        """Where an access goes: generic, unless it says so."""
+        words = {word.removesuffix("::cta") for word in instruction.modifiers}
+        if "shared" in words:
+            return "shared"
+        if "local" in words:
+            return "local"
+        return "global" if _SPACES & words else "generic"
 
 
 def _do_nothing(_team: Team) -> None:
