@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+from dataclasses import dataclass
 
 from gpuspark.disk_cache import DiskCache
 from gpuspark.errors import DeviceUnavailable
@@ -61,9 +62,7 @@ def lowered(ptx: bytes) -> bytes:
     minimum = _MINIMUM_VERSION.get(target[1].decode()) if target else None
     if minimum is None:
         return ptx
-    return re.sub(
-        rb"^(\s*\.version\s+)[\d.]+", rb"\g<1>" + minimum.encode(), ptx, count=1, flags=re.MULTILINE
-    )
+    return re.sub(rb"^(\s*\.version\s+)[\d.]+", rb"\g<1>" + minimum.encode(), ptx, count=1, flags=re.MULTILINE)
 
 
 def _cache_key(ptx: bytes, arch: str) -> str:
@@ -72,17 +71,53 @@ def _cache_key(ptx: bytes, arch: str) -> str:
     return hashlib.sha256(f"cubin {text} sm_{arch} {version()}".encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Resources:
+    """What one thread of a program takes on an architecture; ``shared`` is a block's. Bytes, but for registers."""
+
+    registers: int
+    stack: int
+    spilled: int
+    """Stored to and loaded from local memory for want of registers."""
+    shared: int
+
+
+def resources(ptx: bytes, arch: str) -> Resources:
+    """What the program in ``ptx``, which has one entry, takes on the compute capability ``arch``.
+
+    Raises :class:`~gpuspark.errors.DeviceUnavailable` as :func:`assemble` does.
+
+    Source: the words of ``ptxas --verbose``, which nvJitLink repeats.
+    """
+    _, told = _linked(ptx, arch, "-verbose")
+    frame = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", told)
+    used = re.search(r"[Uu]sed (\d+) registers", told)
+    if frame is None or used is None:
+        raise DeviceUnavailable(f"{version()} says nothing of registers: {told.strip()!r}")
+    stack, stores, loads = map(int, frame.groups())
+    shared = re.search(r"(\d+) bytes smem", told)
+    return Resources(int(used[1]), stack, stores + loads, int(shared[1]) if shared else 0)
+
+
 def _link(ptx: bytes, arch: str) -> bytes:
+    return _linked(ptx, arch)[0]
+
+
+def _linked(ptx: bytes, arch: str, *options: str) -> tuple[bytes, str]:
+    """The machine code, and what nvJitLink said while making it."""
     from cuda.bindings import nvjitlink
 
     linker = 0
     try:
-        linker = nvjitlink.create(1, [f"-arch=sm_{arch}"])
+        flags = [f"-arch=sm_{arch}", *options]
+        linker = nvjitlink.create(len(flags), flags)
         nvjitlink.add_data(linker, nvjitlink.InputType.PTX, ptx, len(ptx), "program")
         nvjitlink.complete(linker)
         cubin = bytearray(nvjitlink.get_linked_cubin_size(linker))
         nvjitlink.get_linked_cubin(linker, cubin)
-        return bytes(cubin)
+        told = bytearray(nvjitlink.get_info_log_size(linker))
+        nvjitlink.get_info_log(linker, told)
+        return bytes(cubin), told.rstrip(b"\0").decode(errors="replace")
     except nvjitlink.nvJitLinkError as error:
         raise DeviceUnavailable(f"{version()} for sm_{arch}: {error}. {_log(linker)}".rstrip()) from error
     finally:
