@@ -1,14 +1,18 @@
 """``Batch`` and ``Column``: the columns of one of Spark's Arrow batches, for bodies that do not ask which
 device they run on.
 
-A column's data is Arrow's. ``values`` views it as an array of the batch's array module (NumPy, or CuPy on
-a GPU), without a copy where Arrow's layout allows it: booleans are unpacked from their bits.
+A column is held as Spark gave it (an Arrow array in host memory) or as a body made it (an array of the
+batch's array module: NumPy, or CuPy on a GPU). The other form is made when it is first asked for, without
+a copy where both lie in host memory, and kept as long as the column is.
+
+The CuPy and cuDF half has not run on a device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpuspark.errors import CallError, nearest
 
@@ -22,14 +26,25 @@ if TYPE_CHECKING:
 
 class Column:
     """One column. Speaks Arrow's C interface, DLPack and the array interfaces, so that PyTorch, CuPy,
-    pyarrow and Numba kernels take it as it is."""
+    pyarrow and Numba kernels take it as it is; with nulls, only Arrow's.
 
-    def __init__(self, array: pa.Array, device: DeviceName = "cpu") -> None:
-        self._array = array
+    ``data``: an Arrow array, or an array of ``device``'s array module, in which NaN is a value.
+    """
+
+    def __init__(self, data: Any, device: DeviceName = "cpu") -> None:
+        import pyarrow as pa
+
         self.device = device
+        self._arrow: pa.Array | None = None
+        if isinstance(data, pa.Array):
+            self._arrow = data
+        elif device == "cuda":
+            self.values = data
+        else:
+            self._arrow = pa.array(data)
 
     def __len__(self) -> int:
-        return len(self._array)
+        return len(self.values if self._arrow is None else self._arrow)
 
     def __repr__(self) -> str:
         return f"<gpuspark Column of {len(self)} {self.type} on {self.device}>"
@@ -37,48 +52,63 @@ class Column:
     @property
     def type(self) -> pa.DataType:
         """The column's Arrow type."""
-        return self._array.type
+        if self._arrow is not None:
+            return self._arrow.type
+        import pyarrow as pa
+
+        return pa.from_numpy_dtype(self.values.dtype)
 
     @property
     def null_count(self) -> int:
-        return int(self._array.null_count)
+        return 0 if self._arrow is None else int(self._arrow.null_count)
 
-    @property
+    @cached_property
     def values(self) -> Any:
-        """The values as an array; what stands at nulls is unspecified (:attr:`validity` tells which).
+        """The values as an array: NumPy's, which is read-only, or CuPy's on a GPU. What stands at nulls is
+        unspecified; :attr:`validity` tells where they are.
 
-        Dates come as ``datetime64[D]``, timestamps as ``datetime64[us]`` in UTC. Strings and nested types
-        have no such array: a ``TypeError`` says so.
+        Dates are whole days since 1970, timestamps and intervals whole microseconds (a ``timestamp``'s since
+        1970 in UTC), since neither CuPy nor the array API standard has dates. Booleans are unpacked from
+        Arrow's bits. Strings, decimals and nested types have no such array: a ``TypeError`` says so.
         """
-        return self._on_device(_host_values(self._array))
+        return self._on_device(_view(self._in_arrow()))
 
-    @property
+    @cached_property
     def validity(self) -> Any:
         """A boolean array, true where there is a value; ``None`` if there is no null."""
-        if not self._array.null_count:
+        if not self.null_count:
             return None
-        return self._on_device(self._array.is_valid().to_numpy(zero_copy_only=False))
+        return self._on_device(self._in_arrow().is_valid().to_numpy(zero_copy_only=False))
 
     def to_arrow(self) -> pa.Array:
-        return self._array
+        """The column in host memory."""
+        return self._in_arrow()
 
     def to_pylist(self) -> list[Any]:
         """The values as Python objects, ``None`` for null."""
-        found: list[Any] = self._array.to_pylist()
+        found: list[Any] = self._in_arrow().to_pylist()
         return found
+
+    def _in_arrow(self) -> pa.Array:
+        if self._arrow is None:
+            import pyarrow as pa
+
+            self._arrow = pa.array(self.values.get())
+        return self._arrow
 
     def _on_device(self, host: Any) -> Any:
         return _array_module(self.device).asarray(host) if self.device == "cuda" else host
 
-    # How other libraries take a column.
+    # How other libraries take a column. The arrays given are this column's own: they live as long as it does.
 
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]:
-        found: tuple[object, object] = self._array.__arrow_c_array__(requested_schema)
+        found: tuple[object, object] = self._in_arrow().__arrow_c_array__(requested_schema)
         return found
 
     def __dlpack__(self, **options: Any) -> Any:
         values = self._without_nulls("DLPack")
-        if self.device != "cuda" and options.get("max_version") is None:
+        asks_old = options.get("max_version") is None and options.get("copy") is not False
+        if asks_old and self.device != "cuda":
             values = values.copy()  # before version 1, DLPack could not say that memory is read-only
         return values.__dlpack__(**options)
 
@@ -100,21 +130,24 @@ class Column:
         return found
 
     def _without_nulls(self, protocol: str) -> Any:
-        if self._array.null_count:
+        if self.null_count:
             raise ValueError(
-                f"{protocol} has no nulls, and the column has {self._array.null_count}: use .values and .validity"
+                f"{protocol} has no nulls, and the column has {self.null_count}: use .values and .validity"
             )
         return self.values
 
 
 class Batch:
-    """The columns of one Arrow batch, by name.
+    """The columns of one Arrow batch, by name. Never changed: ``with_column`` and ``select`` make new ones,
+    which share their columns with the old.
 
     >>> import pyarrow as pa
     >>> batch = Batch.from_arrow(pa.record_batch({"a": [1.0, 2.0]}))
     >>> batch.with_column("b", batch["a"].values * 2).to_arrow().to_pydict()
     {'a': [1.0, 2.0], 'b': [2.0, 4.0]}
     """
+
+    __iter__: ClassVar[None] = None  # else Python would take batch[0], batch[1], ... for the elements
 
     def __init__(self, columns: dict[str, Column], num_rows: int, device: DeviceName = "cpu") -> None:
         self._columns = columns
@@ -123,6 +156,7 @@ class Batch:
 
     @classmethod
     def from_arrow(cls, batch: pa.RecordBatch, device: DeviceName = "cpu") -> Batch:
+        """A view of ``batch``. Raises :class:`~gpuspark.errors.CallError` where two columns have one name."""
         names = batch.schema.names
         columns = {name: Column(batch.column(n), device) for n, name in enumerate(names)}
         if len(columns) < len(names):
@@ -130,20 +164,33 @@ class Batch:
         return cls(columns, batch.num_rows, device)
 
     @classmethod
-    def from_frame(cls, frame: Any) -> Batch:
-        """From a pandas or cuDF DataFrame; its index is left out."""
+    def from_frame(cls, frame: Any, schema: pa.Schema | None = None) -> Batch:
+        """From a pandas or cuDF DataFrame; its index is left out, and NaN in a pandas column is null.
+
+        ``schema``: the columns to take and their Arrow types, for types that pandas does not keep: integers
+        with nulls became floats there. ``batch.schema`` of the batch that the frame came from is a good one.
+        Raises :class:`pyarrow.ArrowInvalid` for a value that its type cannot hold.
+        """
         import pyarrow as pa
 
-        if type(frame).__module__.startswith("cudf"):
-            table = frame.to_arrow(preserve_index=False)
-            return cls.from_arrow(table.combine_chunks().to_batches()[0], "cuda")
-        return cls.from_arrow(pa.RecordBatch.from_pandas(frame, preserve_index=False))
+        if not type(frame).__module__.startswith("cudf"):
+            return cls.from_arrow(pa.RecordBatch.from_pandas(frame, schema=schema, preserve_index=False))
+        from gpuspark.devices.rapids import frame_to_arrow
+
+        table = frame_to_arrow(frame)
+        if schema is not None:
+            table = table.select(schema.names).cast(schema)
+        whole = table.to_struct_array().combine_chunks()
+        return cls.from_arrow(pa.RecordBatch.from_struct_array(whole), "cuda")
 
     def __getitem__(self, name: str) -> Column:
         try:
             return self._columns[name]
         except KeyError:
-            raise CallError(f"there is no column {name!r}. {nearest(name, self._columns)}") from None
+            raise CallError(f"there is no column {name!r}. {nearest(str(name), self._columns)}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
 
     def __len__(self) -> int:
         return self.num_rows
@@ -153,6 +200,7 @@ class Batch:
 
     @property
     def schema(self) -> pa.Schema:
+        """Names and Arrow types."""
         import pyarrow as pa
 
         return pa.schema([(name, column.type) for name, column in self._columns.items()])
@@ -163,15 +211,18 @@ class Batch:
         return _array_module(self.device)
 
     def to_arrow(self) -> pa.RecordBatch:
+        """The batch in host memory."""
         import pyarrow as pa
 
+        if not self._columns:
+            rows = pa.StructArray.from_buffers(pa.struct([]), self.num_rows, [None])
+            return pa.RecordBatch.from_struct_array(rows)
         arrays = [column.to_arrow() for column in self._columns.values()]
-        if not arrays:
-            return pa.RecordBatch.from_arrays([], names=[])
         return pa.RecordBatch.from_arrays(arrays, names=list(self._columns))
 
     def to_frame(self) -> Any:
-        """A ``pandas.DataFrame``, or a ``cudf.DataFrame`` on a GPU."""
+        """A ``pandas.DataFrame`` as Arrow makes it (integers with nulls become floats), or a
+        ``cudf.DataFrame`` on a GPU."""
         if self.device == "cuda":
             from gpuspark.devices.rapids import frame_from_arrow
 
@@ -179,8 +230,9 @@ class Batch:
         return self.to_arrow().to_pandas()
 
     def with_column(self, name: str, column: Any) -> Batch:
-        """With ``column`` (a :class:`Column`, array or Series of as many rows) added, or put in place of
-        the one of that name. NaN in an array is a value; in a pandas Series it is null."""
+        """With ``column`` added, or put in place of the one of that name: a :class:`Column`, an Arrow array,
+        a list, a Series, or any array that speaks DLPack; of as many rows as the batch. Arrays of numbers are
+        taken without a copy. NaN in an array is a value; in a pandas Series it is null."""
         made = _column_of(column, self.device)
         if len(made) != self.num_rows:
             raise CallError(f"column {name!r} has {len(made)} rows and the batch {self.num_rows}")
@@ -188,6 +240,8 @@ class Batch:
 
     def select(self, names: Sequence[str]) -> Batch:
         """The columns of these names, in this order."""
+        if isinstance(names, str):
+            raise CallError(f"select takes a list of names: batch.select([{names!r}])")
         return Batch({name: self[name] for name in names}, self.num_rows, self.device)
 
 
@@ -201,29 +255,35 @@ def _array_module(device: DeviceName) -> ModuleType:
     return np
 
 
-def _host_values(array: pa.Array) -> Any:
-    """A column's values in host memory."""
+def _view(array: pa.Array) -> Any:
+    """The values of an Arrow array as a NumPy array: a read-only view, booleans aside."""
     import numpy as np
     import pyarrow.types as is_
 
-    kind, buffer = array.type, array.buffers()[1] if len(array.buffers()) == 2 else None
+    kind = array.type
     if is_.is_boolean(kind):
-        return array.fill_null(False).to_numpy(zero_copy_only=False)
-    if is_.is_date32(kind):
-        days = np.frombuffer(buffer or b"", np.int32)[array.offset : array.offset + len(array)]
-        return days.astype("datetime64[D]")
-    if is_.is_timestamp(kind) or is_.is_duration(kind):
-        width: Any = f"{'M8' if is_.is_timestamp(kind) else 'm8'}[us]"
-    elif is_.is_integer(kind) or is_.is_floating(kind):
-        width = kind.to_pandas_dtype()
+        values = array.fill_null(False).to_numpy(zero_copy_only=False)
     else:
-        raise TypeError(f"a column of {kind} is no array: use .to_arrow(), .to_pylist() or batch.to_frame()")
-    view = np.frombuffer(buffer or b"", width)[array.offset : array.offset + len(array)]
-    view.flags.writeable = False  # other readers may share Arrow's buffers
-    return view
+        whole: Any = np.frombuffer(array.buffers()[1] or b"", _dtype(kind))
+        values = whole[array.offset : array.offset + len(array)]
+    values.flags.writeable = False  # others may read the same memory
+    return values
+
+
+def _dtype(kind: pa.DataType) -> Any:
+    """NumPy's type of a value in Arrow's data buffer."""
+    import numpy as np
+    import pyarrow.types as is_
+
+    if is_.is_integer(kind) or is_.is_floating(kind):
+        return kind.to_pandas_dtype()
+    if is_.is_temporal(kind) and kind.bit_width in (32, 64):
+        return np.dtype(f"i{kind.bit_width // 8}")
+    raise TypeError(f"a column of {kind} is no array: use .to_arrow(), .to_pylist() or batch.to_frame()")
 
 
 def _column_of(value: Any, device: DeviceName) -> Column:
+    import numpy as np
     import pyarrow as pa
 
     if isinstance(value, Column):
@@ -234,6 +294,16 @@ def _column_of(value: Any, device: DeviceName) -> Column:
         return Column(value, device)
     if type(value).__module__.startswith("cudf"):
         return Column(value.to_arrow(), device)
-    if type(value).__module__.startswith("cupy"):
-        value = value.get()
-    return Column(pa.array(value, from_pandas=hasattr(value, "iloc")), device)
+    if hasattr(value, "iloc"):
+        return Column(series_to_arrow(value), device)
+    if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
+        return Column(_array_module(device).from_dlpack(value), device)
+    return Column(pa.array(value), device)
+
+
+def series_to_arrow(series: Any) -> pa.Array:
+    """A pandas Series in Arrow: NaN is null, the index is left out."""
+    import pyarrow as pa
+
+    found = pa.Array.from_pandas(series)
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found

@@ -82,7 +82,10 @@ class Config:
         "fallback", "warn", _one_of("warn", "silent", "raise"), "what to do when the device asked for is not used"
     )
     target_bytes: int = _key(
-        "batch.targetBytes", 8 << 20, _bytes, "Arrow bytes gathered before one run of a row-wise program"
+        "batch.targetBytes",
+        8 << 20,
+        _bytes,
+        "Arrow bytes that one run of a row-wise program takes; longer batches are sliced",
     )
     memory_limit_fraction: float = _key(
         "memory.limitFraction", 0.8, _fraction, "share of the GPU's memory that all workers on it may use together"

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpuspark.batch import Batch
+from gpuspark.columns import Inside, account_inside
 from gpuspark.config import Config
-from gpuspark.errors import ResultError, locate
-from gpuspark.plan import Plan, devices_of, enforce, plan
+from gpuspark.devices import open_device
+from gpuspark.errors import OutOfMemory, ResultError, locate
+from gpuspark.plan import DeviceName, Plan, devices_of, enforce, plan
 from gpuspark.records import Entry, entry
-from gpuspark.session import driver_config, enable_ledger, task_config
+from gpuspark.session import driver_config, enable_ledger, task_config, task_facts
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
-    Body = Callable[[Iterator[Batch]], Iterable[Batch]]
+    Body = Callable[[Iterator[Batch]], Iterator[Batch]]
 
 
 def map_in_arrow(
@@ -27,11 +30,22 @@ def map_in_arrow(
 ) -> DataFrame:
     """Maps Spark's batches with ``func``, like :meth:`pyspark.sql.DataFrame.mapInArrow`.
 
-    ``func(batches: Iterator[gs.Batch]) -> Iterator[gs.Batch]`` is called once for each partition, and may
-    yield any number of batches of any length. Batches are on the task's device; compiled functions and
-    kernels called on their columns run there. ``schema``: what ``func`` yields, by name and type.
+    ``func(batches: Iterator[gs.Batch]) -> Iterator[gs.Batch]`` is called once for each partition with Spark's
+    own batches (``spark.sql.execution.arrow.maxRecordsPerBatch`` rows, 10,000 unless set), and may yield any
+    number of batches of any length. It is never called again, whatever happens. Batches are on the task's
+    device; compiled functions and kernels called on their columns run there, and their share of the time is
+    told apart in the ledger. ``schema``: the columns that ``func`` yields, in order, by name and type, as a
+    DDL string or a ``StructType``. ``barrier`` and ``profile`` are PySpark's.
 
-    Raises :class:`~gpuspark.errors.ResultError`, in the task, for a batch that does not fit ``schema``.
+    Raises :class:`~gpuspark.errors.ResultError` where ``schema`` is not a list of columns; and, in the task,
+    for a batch that does not fit ``schema``. Nothing is cast, as in PySpark; unlike there, columns must have
+    the declared names too. Raises :class:`~gpuspark.errors.OutOfMemory`, in the task, where ``func`` runs out
+    of memory.
+
+    >>> def doubled(batches):
+    ...     for batch in batches:
+    ...         yield batch.select(["id"]).with_column("twice", batch["id"].values * 2)
+    >>> frame = map_in_arrow(spark.range(3), doubled, "id bigint, twice bigint")  # doctest: +SKIP
     """
     from pyspark.sql.types import DataType, StructType
 
@@ -47,13 +61,18 @@ def map_in_arrow(
 
 
 def decide(function: str, config: Config) -> Plan:
-    """A batch body runs on a GPU if one is there, else on the CPU; it is the same body in plain Python."""
-    absent = {}
+    """A batch body runs on a GPU if one is there, and RAPIDS for its arrays; else on the CPU. On ``emulated``
+    and ``python`` its arrays are the CPU's, and the functions that it calls run on that device."""
+    absent: dict[DeviceName, str] = {}
+    obstacles: dict[DeviceName, Sequence[str]] = {}
     if set(devices_of(config)) & {"cuda", "emulated"}:
         from gpuspark.devices.discover import discover
 
         absent = discover().absent()
-    return plan(function, {}, config, absent)
+        missing = [name for name in ("cudf", "cupy", "rmm") if importlib.util.find_spec(name) is None]
+        if missing and "cuda" not in absent:
+            obstacles["cuda"] = [f"the arrays and frames of a batch need {', '.join(missing)} (environment.yml)"]
+    return plan(function, obstacles, config, absent)
 
 
 class BatchWorker:
@@ -65,38 +84,38 @@ class BatchWorker:
 
     # Without type hints: PySpark reads a function's, and cannot read those of an object.
     def __call__(self, batches):  # type: ignore[no-untyped-def]
+        start = time.perf_counter()
         config = task_config()
         decision = decide(self.__name__, config)
         enforce(decision, config)
+        if decision.device == "cuda":
+            facts = task_facts()
+            open_device("cuda", config, facts.gpus[0] if facts and facts.gpus else None)
         account = entry(self.__name__, self.call, self)
         incoming = _Incoming(batches, decision, account)
-        start = time.perf_counter()
-        out = 0
+        watch = _Watch(account, decision.device, incoming, account_inside(account), start)
         try:
             for result in self._results(incoming):
                 arrow = self._checked(result)
-                out = arrow.nbytes
-                spent = time.perf_counter() - start - incoming.take_waited()
-                account.add(
-                    device=decision.device, rows=0, batches=0, bytes_in=0, bytes_out=out, seconds={"run": spent}
-                )
+                watch.yielding(arrow.nbytes)
                 yield arrow
-                start = time.perf_counter()
+                watch.resumed()
+        except (MemoryError, OutOfMemory) as full:
+            raise self._no_room(full, incoming, decision.device) from full
         except Exception as error:
             locate(error, function=self.__name__, rows=incoming.position(), device=decision.device)
             raise
-        spent = time.perf_counter() - start - incoming.take_waited()
-        account.add(device=decision.device, rows=0, batches=0, bytes_in=0, bytes_out=0, seconds={"run": spent})
+        finally:
+            watch.yielding(0)
 
     def _results(self, incoming: Iterator[Batch]) -> Iterator[Any]:
-        results = self.body(incoming)
-        try:
-            return iter(results)
-        except TypeError:
+        results: Any = self.body(incoming)
+        if not isinstance(results, Iterator):
             raise ResultError(
                 f"{self.__name__} returned {type(results).__name__}, not an iterator of gs.Batch. "
                 "Write it as a generator: yield each batch."
-            ) from None
+            )
+        return results
 
     def _checked(self, result: Any) -> pa.RecordBatch:
         """The batch as Arrow, if it has the declared columns."""
@@ -109,36 +128,52 @@ class BatchWorker:
         if arrow.schema.names != self.schema.names:
             raise ResultError(
                 f"{self.__name__} yielded the columns {arrow.schema.names}, declared are {self.schema.names}. "
-                "Select them: batch.select([...])."
+                "Select them in this order: batch.select([...])."
             )
-        for found, declared in zip(arrow.schema, self.schema, strict=True):
-            if not _fits(found.type, declared.type):
+        for column, found, declared in zip(arrow.columns, arrow.schema, self.schema, strict=True):
+            if not fits(found.type, declared.type):
                 raise ResultError(
                     f"{self.__name__} yielded column {found.name!r} as {found.type}, declared is {declared.type}. "
                     "Cast it in the body, or declare another type."
                 )
+            if column.null_count and not declared.nullable:
+                raise ResultError(
+                    f"{self.__name__} yielded column {found.name!r} with {column.null_count} nulls, declared is "
+                    f"{declared.type} not null. Fill them in the body, or declare the column without 'not null'."
+                )
         return arrow
+
+    def _no_room(self, full: BaseException, incoming: _Incoming, device: DeviceName) -> OutOfMemory:
+        others = " or spark.gpuspark.device.maxConcurrentTasks" if device == "cuda" else ""
+        error = OutOfMemory(
+            f"{self.__name__} ran out of memory on {device} with a batch of {incoming.last_rows:,} rows, "
+            f"{incoming.last_bytes:,} bytes ({full}). Lower spark.sql.execution.arrow.maxRecordsPerBatch{others}."
+        )
+        locate(error, function=self.__name__, rows=incoming.position(), device=device)
+        return error
 
 
 class _Incoming(Iterator[Batch]):
-    """Spark's batches as gpuspark's, counted as they are handed over."""
+    """Spark's batches as gpuspark's, counted as they are handed over. Holds on to none of them."""
 
     def __init__(self, batches: Iterator[pa.RecordBatch], decision: Plan, account: Entry) -> None:
         self._batches, self._decision, self._account = iter(batches), decision, account
         self._reasons = [str(reason) for reason in decision.reasons]
-        self._rows = self._last = 0
+        self._rows = 0
         self._waited = 0.0
+        self.last_rows = self.last_bytes = 0
 
     def __next__(self) -> Batch:
         start = time.perf_counter()
         arrow = next(self._batches)
         waited = time.perf_counter() - start
         self._waited += waited
-        self._last, self._rows = arrow.num_rows, self._rows + arrow.num_rows
+        self._rows += arrow.num_rows
+        self.last_rows, self.last_bytes = arrow.num_rows, arrow.nbytes
         self._account.add(
             device=self._decision.device,
             rows=arrow.num_rows,
-            bytes_in=arrow.nbytes,
+            bytes_in=self.last_bytes,
             bytes_out=0,
             seconds={"wait": waited},
             reasons=self._reasons,
@@ -152,20 +187,48 @@ class _Incoming(Iterator[Batch]):
 
     def position(self) -> str:
         """The rows of the last batch handed over."""
-        return f"{self._rows - self._last}-{self._rows - 1}" if self._last else "before the first"
+        return f"{self._rows - self.last_rows}-{self._rows - 1}" if self.last_rows else "before the first"
 
 
-def _fits(found: pa.DataType, declared: pa.DataType) -> bool:
-    """Equal, or timestamps that differ in the name of their zone only, or the large form of a type."""
+class _Watch:
+    """Accounts for a body's own time: neither waiting for Spark, before or behind it, nor the functions
+    called inside, which account for themselves."""
+
+    def __init__(self, account: Entry, device: DeviceName, incoming: _Incoming, inside: Inside, start: float) -> None:
+        self._account, self._device, self._incoming, self._inside = account, device, incoming, inside
+        self._start: float | None = start
+
+    def yielding(self, nbytes: int) -> None:
+        """The body has made ``nbytes`` of results, and Spark takes over."""
+        if self._start is None:
+            return
+        spent = time.perf_counter() - self._start - self._incoming.take_waited() - self._inside.take_seconds()
+        self._account.add(
+            device=self._device, rows=0, batches=0, bytes_in=0, bytes_out=nbytes, seconds={"run": max(spent, 0.0)}
+        )
+        self._start = None
+
+    def resumed(self) -> None:
+        """Spark asks for more."""
+        self._start = time.perf_counter()
+
+
+def fits(found: pa.DataType, declared: pa.DataType) -> bool:
+    """Whether Spark reads ``found`` as ``declared``: equal; a column of nulls; timestamps whose zones have
+    different names; the large form of text and binary; and so for what is nested. A struct's fields must have
+    the declared names."""
     import pyarrow.types as is_
 
-    if found == declared or (is_.is_large_string(found) and is_.is_string(declared)):
+    if found == declared or is_.is_null(found) or (is_.is_large_string(found) and is_.is_string(declared)):
         return True
     if is_.is_large_binary(found) and is_.is_binary(declared):
         return True
     if is_.is_timestamp(found) and is_.is_timestamp(declared):
         return (found.tz is None) == (declared.tz is None) and found.unit == declared.unit
     if is_.is_nested(found) and is_.is_nested(declared) and found.num_fields == declared.num_fields:
+        if type(found) is not type(declared):
+            return False
         pairs = [(found.field(n), declared.field(n)) for n in range(found.num_fields)]
-        return type(found) is type(declared) and all(_fits(a.type, b.type) for a, b in pairs)
+        names_count = is_.is_struct(declared)
+        return all(fits(a.type, b.type) and (a.name == b.name or not names_count) for a, b in pairs)
     return False

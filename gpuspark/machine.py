@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import subprocess
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -13,7 +14,7 @@ from gpuspark.session import active_session, driver_config
 
 _PACKAGES = (
     "gpuspark", "pyspark", "pyarrow", "pandas", "numpy", "numba", "llvmlite", "numba-cuda", "cuda-core",
-    "cuda-bindings", "cudf", "cudf-cu12", "cudf-cu13",
+    "cuda-bindings", "nvidia-nvjitlink-cu12", "nvidia-nvjitlink", "cudf", "cudf-cu12", "cudf-cu13",
 )  # fmt: skip
 
 
@@ -77,7 +78,14 @@ def _versions() -> dict[str, str]:
 
 
 def _java() -> str:
+    """The Java that Spark starts, and its version."""
     home = os.environ.get("JAVA_HOME")
-    if home:
-        return f"JAVA_HOME={home}"
-    return shutil.which("java") or "none found: install OpenJDK 17 or newer, or set JAVA_HOME"
+    java = f"{home}/bin/java" if home else shutil.which("java")
+    if java is None:
+        return "none found: install OpenJDK 17 or newer, or set JAVA_HOME"
+    try:
+        done = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+    except OSError:
+        return f"{java} is not there, or no program: JAVA_HOME must name a folder of OpenJDK 17 or newer"
+    first = next(iter(done.stderr.splitlines()), "")
+    return f"{java} does not start: {first}" if done.returncode else f"{java}: {first}"

@@ -6,16 +6,25 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gpuspark.config import Config
 from gpuspark.devices import open_device
 from gpuspark.devices.permits import permit
 from gpuspark.devices.protocol import Device, Program
-from gpuspark.errors import CallError, GpusparkError, locate
+from gpuspark.errors import (
+    CallError,
+    DeviceError,
+    DeviceLost,
+    DeviceUnavailable,
+    GpusparkError,
+    OutOfMemory,
+    locate,
+)
 from gpuspark.plan import DeviceName, Plan, devices_of, enforce, plan
 from gpuspark.records import Entry, entry
-from gpuspark.rowwise import Work, compute, interpret
+from gpuspark.rowwise import FLOOR_ROWS, Work, compute, interpret
 from gpuspark.scalar import ScalarFunction
 from gpuspark.session import task_config, task_facts
 from gpuspark.types import ColumnType, of_arrow
@@ -28,17 +37,24 @@ _log = logging.getLogger("gpuspark")
 _warned: set[str] = set()
 
 
-def decide(function: ScalarFunction, types: Sequence[ColumnType], config: Config) -> Plan:
-    """The plan for ``function`` on this machine. Compiles the program, or finds it in the cache."""
+def decide(
+    function: ScalarFunction,
+    types: Sequence[ColumnType],
+    config: Config,
+    failed: Mapping[DeviceName, str] = MappingProxyType({}),
+) -> Plan:
+    """The plan for ``function`` on this machine. Compiles the program, or finds it in the cache.
+
+    ``failed``: devices that are on this machine, and why they serve no more."""
     devices = devices_of(config)
     absent: dict[DeviceName, str] = {}
     if set(devices) & {"cuda", "emulated"}:
         from gpuspark.devices.discover import discover
 
         absent = discover().absent()
-    obstacles: dict[DeviceName, Sequence[str]] = {}
+    obstacles: dict[DeviceName, Sequence[str]] = {device: [why] for device, why in failed.items()}
     for device in devices:
-        if device not in absent:
+        if device not in absent and device not in failed:
             obstacles |= function.obstacles(types, config, [device])
             if not obstacles.get(device):
                 break
@@ -46,45 +62,91 @@ def decide(function: ScalarFunction, types: Sequence[ColumnType], config: Config
 
 
 class Runner:
-    """One scalar function in one task: the plan for its column types, and the device that it runs on."""
+    """One scalar function in one task: the plan for its column types, and the device that it runs on.
+
+    A device that cannot be opened, or is lost while it works, is left for good, and a new plan says why:
+    rows stand for themselves, so the batch under way is computed again elsewhere, whole.
+    """
 
     def __init__(self, function: ScalarFunction, types: Sequence[ColumnType], config: Config) -> None:
         self.function, self.types, self.config = function, tuple(types), config
+        self._failed: dict[DeviceName, str] = {}
+        row_bytes = sum(max(column.bits, 8) // 8 for column in self.types)
+        self.most_rows = max(FLOOR_ROWS, config.target_bytes // max(row_bytes, 1))
         start = time.perf_counter()
-        self.plan = decide(function, types, config)
-        enforce(self.plan, config)
-        self.reasons = [str(reason) for reason in self.plan.reasons]
+        self._settle()
+        self.preparing = time.perf_counter() - start
+
+    def _settle(self) -> None:
+        """Takes the best device that did not fail, and opens it."""
         self.device: Device | None = None
         self.program: Program | None = None
+        self.budget: int | None = None
+        self.plan = decide(self.function, self.types, self.config, self._failed)
+        enforce(self.plan, self.config)
+        self.reasons = [str(reason) for reason in self.plan.reasons]
         if self.plan.device != "python":
             facts = task_facts()
-            self.device = open_device(self.plan.device, config, facts.gpus[0] if facts and facts.gpus else None)
-            self.program = function.program(types, config, self.plan.device)
-        self.preparing = time.perf_counter() - start
-        _warn(self.plan, config)
+            address = facts.gpus[0] if facts and facts.gpus else None
+            try:
+                self.device = open_device(self.plan.device, self.config, address)
+                self.budget = self._budget(self.device)
+            except (DeviceUnavailable, DeviceLost, OutOfMemory) as error:
+                self._leave(error)
+                return
+            self.program = self.function.program(self.types, self.config, self.plan.device)
+        _warn(self.plan, self.config)
+
+    def _leave(self, error: DeviceError) -> None:
+        self._failed[self.plan.device] = str(error)
+        self._settle()
 
     def run(self, columns: Sequence[pa.Array], work: Work, first_row: int = 0) -> pa.Array:
-        """The function's results for ``columns``, all of one length."""
-        if self.device is None or self.program is None or not len(columns[0]):
-            with work.phase("run"):
-                return interpret(self.function, columns, range(first_row, first_row + len(columns[0])))
-        with permit(self.device.identity, self.config.max_concurrent_tasks) as waited:
-            work.seconds["wait"] = work.seconds.get("wait", 0.0) + waited
-            result = compute(
-                self.function, self.program, self.device, columns, work,
-                types=self.types, budget=self._budget(), otherwise=self._on_cpu, first_row=first_row,
-            )  # fmt: skip
-            self.device.trim()
-            return result
+        """The function's results for ``columns``, all of one length. Long ones are sliced: one run of the
+        program takes at most ``spark.gpuspark.batch.targetBytes``."""
+        import pyarrow as pa
 
-    def _budget(self) -> int | None:
+        rows, start = len(columns[0]), time.perf_counter()
+        if self.device is None or self.program is None or not rows:
+            result = interpret(self.function, columns, range(first_row, first_row + rows))
+            work.ran("python", rows)
+            work.lap("run", start)
+            return result
+        if rows > self.most_rows:
+            starts = range(0, rows, self.most_rows)
+            pieces = [self.run([c.slice(n, self.most_rows) for c in columns], work, first_row + n) for n in starts]
+            return pa.concat_arrays(pieces)
+        if self.device.name == "cpu":
+            return self._compute(self.program, self.device, columns, work, first_row)
+        done = dict(work.rows)
+        try:
+            with permit(self.device.identity, self.config.max_concurrent_tasks):
+                work.lap("wait", start)
+                result = self._compute(self.program, self.device, columns, work, first_row)
+                self.device.trim()
+                return result
+        except (DeviceLost, DeviceUnavailable, OutOfMemory) as lost:
+            work.rows = done
+            work.retries += 1
+            self._leave(lost)
+            return self.run(columns, work, first_row)
+
+    def _compute(
+        self, program: Program, device: Device, columns: Sequence[pa.Array], work: Work, first_row: int
+    ) -> pa.Array:
+        return compute(
+            self.function, program, device, columns, work,
+            types=self.types, budget=self.budget, otherwise=self._on_cpu, first_row=first_row,
+        )  # fmt: skip
+
+    def _budget(self, device: Device) -> int | None:
         """Device memory that one batch may take: this worker's share of the part that we may use."""
-        if self.device is None or self.device.name == "cpu":
+        if device.name == "cpu":
             return None
         share = self.config.memory_limit_fraction / self.config.max_concurrent_tasks
-        return int(self.device.memory().total * share)
+        return int(device.memory().total * share)
 
-    def _on_cpu(self, columns: Sequence[pa.Array]) -> pa.Array:
+    def _on_cpu(self, columns: Sequence[pa.Array], work: Work, first_row: int) -> pa.Array:
         """For a piece that the device has no room for."""
         if self.config.fallback == "raise":
             raise GpusparkError(
@@ -94,8 +156,8 @@ class Runner:
             )
         program = self.function.program(self.types, self.config, "cpu")
         return compute(
-            self.function, program, open_device("cpu", self.config), columns, Work(),
-            types=self.types, budget=None, otherwise=self._on_cpu,
+            self.function, program, open_device("cpu", self.config), columns, work,
+            types=self.types, budget=None, otherwise=self._on_cpu, first_row=first_row,
         )  # fmt: skip
 
 
@@ -134,15 +196,16 @@ class ScalarWorker:
 
     def _account(self, columns: Sequence[pa.Array], result: pa.Array, work: Work) -> None:
         assert self._runner is not None and self._entry is not None
-        rows = len(result)
-        self._rows += rows
-        if work.on_cpu:
+        self._rows += len(result)
+        device = self._runner.plan.device
+        for other in [name for name, count in work.rows.items() if count and name != device]:
             self._entry.add(
-                device="cpu", rows=work.on_cpu, batches=0, bytes_in=0, bytes_out=0, seconds={}, reasons=work.reasons
-            )
+                device=other, rows=work.rows[other], batches=0, bytes_in=0, bytes_out=0, seconds={},
+                reasons=work.reasons,
+            )  # fmt: skip
         self._entry.add(
-            device=self._runner.plan.device,
-            rows=rows - work.on_cpu,
+            device=device,
+            rows=work.rows.get(device, 0),
             bytes_in=sum(c.nbytes for c in columns),
             bytes_out=result.nbytes,
             seconds=work.seconds,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
+import pandas as pd
 import pytest
 
 import gpuspark as gs
 from gpuspark.account import Ledger
 from gpuspark.errors import ConfigError
+from gpuspark.session import WORKER_LOGGING
 
 
 def triple(n):
@@ -23,6 +26,11 @@ def negate(n):
 def clean(spark):
     gs.ledger(spark).clear()
     return spark
+
+
+def shifted(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
+    for batch in batches:
+        yield batch + 1
 
 
 def _summaries(spark):
@@ -67,7 +75,11 @@ def test_batch_and_series_functions_count_too(clean) -> None:
     gs.map_in_arrow(clean.range(0, 5000, 1, 2), body, "id bigint").write.format("noop").mode("overwrite").save()
     series = gs.pandas_udf(lambda v: v, "bigint")
     clean.range(0, 3000, 1, 2).select(series("id")).write.format("noop").mode("overwrite").save()
-    assert {name: s.rows for name, s in _summaries(clean).items()} == {"body": 5000, "<lambda>": 3000}
+    clean.range(0, 2000, 1, 2).select(gs.pandas_udf(shifted, "bigint")("id")).write.format("noop").mode(
+        "overwrite"
+    ).save()
+    counted = {name: s.rows for name, s in _summaries(clean).items()}
+    assert counted == {"body": 5000, "<lambda>": 3000, "shifted": 2000}
 
 
 def test_reasons_of_a_fallback_are_kept(clean) -> None:
@@ -82,8 +94,10 @@ def test_reasons_of_a_fallback_are_kept(clean) -> None:
 
 def test_the_ledger_can_be_switched_off(clean) -> None:
     clean.conf.set("spark.gpuspark.ledger", "false")
+    clean.conf.unset(WORKER_LOGGING)
     clean.range(10).select(gs.udf(triple, "bigint")("id")).collect()
     assert gs.ledger(clean).records == []
+    assert clean.conf.get(WORKER_LOGGING, "false") == "false"  # Spark is not asked to collect anything
 
 
 def test_a_bad_key_is_named(clean) -> None:

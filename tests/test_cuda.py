@@ -118,12 +118,8 @@ A, B = scenes.UUIDS
         ("0", "0,7,1", A),  # the driver stops at what it does not know
     ],
 )
-def test_an_address_leads_to_its_device(
-    stage: Stage, address: str | None, visible: str | None, uuid: str
-) -> None:
-    stage.play(
-        scenes.selected, address, uuid, **({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
-    )
+def test_an_address_leads_to_its_device(stage: Stage, address: str | None, visible: str | None, uuid: str) -> None:
+    stage.play(scenes.selected, address, uuid, **({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}))
 
 
 @pytest.mark.parametrize("address", ["2", "GPU-ffffffff-0000-0000-0000-000000000000", "gpu", ""])

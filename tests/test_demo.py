@@ -1,74 +1,104 @@
-"""The demo itself, the command line around it, and the README's examples."""
+"""The demo as it ships, on the real flights."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
-import gpuspark as gs
-from gpuspark.config import Config
+import pytest
 
-ROOT = Path(__file__).parent.parent
+from gpuspark import demo
+from tests.test_cli import gpuspark
+
+FUNCTIONS = ["distance (scalar)", "delay score (series)", "distance (batch)"]
 
 
-def _gpuspark(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from gpuspark.cli import main; main()", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-
-
-def test_the_demo_agrees_with_plain_pyspark_on_every_device() -> None:
-    done = _gpuspark("demo", "--json")
+@pytest.fixture(scope="module")
+def found() -> dict:
+    done = gpuspark("demo", "--json")
     assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    ours = [row for row in found["rows"] if row["path"] != "plain PySpark"]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_every_path_is_equal_to_plain_pyspark_on_all_flights(found) -> None:
     assert found["equal"]
-    assert {row["rows"] for row in ours} == {found["rows"][0]["rows"]}
-    assert {"cpu", "emulated", "python"} <= {row["device"] for row in ours}
-    for row in ours:
-        asked = row["path"].removeprefix("device=")
-        assert asked in ("auto", row["device"])
+    assert found["passed"]
+    assert list(dict.fromkeys(row["function"] for row in found["rows"])) == FUNCTIONS
+    assert {row["rows"] for row in found["rows"]} == {329_174}
 
 
-def test_info_says_why_a_gpu_is_not_used() -> None:
-    done = _gpuspark("info", "--json")
-    found = json.loads(done.stdout)
-    assert done.returncode == 0
-    assert set(found["devices"]) == {"cuda", "emulated", "cpu", "python"}
-    assert found["packages"]["pyspark"]
-    assert set(found["flags"]) == set(Config.keys())
-    assert str(gs.info()).startswith("devices")
+@pytest.mark.slow
+def test_each_function_ran_on_every_device_that_is_here(found) -> None:
+    for function in FUNCTIONS:
+        ran = {row["path"]: row for row in found["rows"] if row["function"] == function}
+        assert {"plain PySpark", "device=auto", "device=cpu", "device=emulated", "device=python"} <= set(ran)
+        for path, row in ran.items():
+            if path == "device=emulated" and "series" in function:
+                assert row["device"] == "cpu"
+                assert "cuDF" in row["reasons"][0]
+            elif path.startswith("device=") and path != "device=auto":
+                assert path == f"device={row['device']}"
+                assert row["reasons"] == []
 
 
-def test_wrong_usage_ends_with_two() -> None:
-    assert _gpuspark("fly").returncode == 2
+@pytest.mark.slow
+def test_computed_and_recorded_distances_agree(found) -> None:
+    assert found["strange_distances"] == 0
+    assert "differ by 0.19% in the median" in found["distance"]
 
 
-def test_the_readmes_table_of_keys_is_the_configuration() -> None:
-    text = (ROOT / "README.md").read_text()
-    listed = re.findall(r"^\| `(spark\.gpuspark\.[\w.]+)` \| `(\w+(?:\.\d+)?)` \|", text, re.M)
-    read = Config.from_mapping(dict(listed))
-    assert read == Config()
-    assert {key for key, _ in listed} == set(Config.keys())
+def test_a_wrong_value_a_missing_row_and_a_null_are_seen(spark, monkeypatch) -> None:
+    """The demo's own comparison, over a small table and bodies that are wrong on purpose."""
+    trips = spark.range(100).selectExpr("cast(id as double) v")
+
+    def cases(_trips):
+        from pyspark.sql import functions as F
+
+        import gpuspark as gs
+
+        plain = F.udf(lambda v: v * 2.0, "double")
+        bodies = {"right": lambda v: v * 2.0, "wrong": lambda v: v * 2.0 + (v == 99), "null": lambda v: v * 2.0 or None}
+        for name, body in bodies.items():
+            ours = gs.udf(body, "double")("v")
+            yield demo.Case(name, lambda: trips.select(plain("v")), partial(trips.select, ours))
+        yield demo.Case(
+            "short",
+            lambda: trips.select(plain("v")),
+            lambda: gs.map_in_arrow(trips, lambda batches: (b for b in batches if b["v"].values[0] < 50), "v double"),
+        )
+
+    spark.conf.set("spark.gpuspark.fallback", "silent")
+    monkeypatch.setattr(demo, "cases", cases)
+    monkeypatch.setattr(demo, "_devices", lambda: ["cpu"])
+    monkeypatch.setattr(demo, "_against_recorded", lambda _trips: ("", 0))
+    result = demo.compare(spark, trips)
+    equal = {row.function: row.equal for row in result.rows if row.path == "device=cpu"}
+    assert equal == {"right": True, "wrong": False, "null": False, "short": False}
+    assert not result.passed
+    assert str(result).count(" NO\n") == 3
+    assert {row.device for row in result.rows if row.function == "right"} == {"-", "cpu"}
 
 
-def test_the_readmes_examples_run(spark) -> None:
-    import pandas as pd
+def test_distances_that_are_off_fail_the_demo() -> None:
+    row = demo.Row("f", "device=cpu", "cpu", 1, 0.1, True, [])
+    assert demo.Result([row]).passed
+    assert not demo.Result([row], strange_distances=1).passed
+    assert demo.Result([row], strange_distances=1).equal
 
-    text = (ROOT / "README.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
-    df = spark.createDataFrame([(1.0, 0.1, 2.0)], "amount double, rate double, x double")
-    places = "id bigint, lat1 double, lon1 double, lat2 double, lon2 double"
-    trips = spark.createDataFrame([(1, 40.6, -73.8, 51.5, -0.5)], places)
-    file = ROOT / "README.md"
-    lines = ["from __future__ import annotations\n", *blocks]
-    scope = {"df": df, "trips": trips, "spark": spark, "pd": pd}
-    spark.conf.set("spark.gpuspark.fallback", "silent")  # a README has no source file to compile from
-    exec(compile("\n".join(lines), str(file), "exec"), scope)
-    distance = gs.map_in_arrow(trips, scope["add_distance"], "id bigint, km double").collect()[0]
-    assert 5500 < distance.km < 5600
-    assert df.select(scope["or_zero"]("x")).first()[0] == 2.0
+
+def test_distances_are_compared_with_those_that_were_recorded(spark) -> None:
+    """From New York to Los Angeles, some 2,470 miles on the sphere; the last record is off by thirty."""
+    place = "40.64 lat1, -73.78 lon1, 33.94 lat2, -118.41 lon2"
+    trips = spark.sql(f"select {place}, distance from values (2472.0D), (2478.0D), (2500.0D) t(distance)")
+    columns = [f"cast({name} as double) {name}" for name in (*demo.PLACES, "distance")]
+    text, strange = demo._against_recorded(trips.selectExpr(*columns))
+    assert strange == 1
+    assert "1 flights lie outside" in text
+
+
+def test_times_of_the_emulator_are_labelled() -> None:
+    emulated = demo.Row("f", "device=emulated", "emulated", 1, 0.1, True, [])
+    assert "0.10 *" in str(demo.Result([emulated]))
+    assert "not speed" in str(demo.Result([emulated]))
+    assert "emulated" not in str(demo.Result([demo.Row("f", "device=cpu", "cpu", 1, 0.1, True, [])]))

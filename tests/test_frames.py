@@ -10,7 +10,7 @@ import pytest
 from pyspark.errors import PythonException
 
 import gpuspark as gs
-from gpuspark import functions, kernels
+from gpuspark import kernels
 
 SCHEMA = (
     "n bigint, x double, s string, b boolean, d date, t timestamp, c decimal(10,2), a array<int>, "
@@ -45,6 +45,7 @@ def test_every_type_passes_as_in_pyspark(spark, frame, device) -> None:
 @pytest.mark.parametrize("device", ["cpu", "emulated", "python"])
 def test_compiled_functions_kernels_and_arrays_inside_a_body(spark, frame, device) -> None:
     spark.conf.set("spark.gpuspark.device", device)
+    gs.ledger(spark).clear()
     scale = 3.0
 
     @gs.udf("double")
@@ -55,9 +56,12 @@ def test_compiled_functions_kernels_and_arrays_inside_a_body(spark, frame, devic
         for batch in batches:
             km = kernels.haversine(batch["n"], 0.0, 0.0, batch["n"])
             squares = batch.xp.square(batch["n"].values)
-            yield batch.with_column("f", scaled(batch["x"], batch["n"])).with_column("k", km).with_column(
-                "q", squares
-            ).select(["n", "x", "f", "k", "q"])
+            yield (
+                batch.with_column("f", scaled(batch["x"], batch["n"]))
+                .with_column("k", km)
+                .with_column("q", squares)
+                .select(["n", "x", "f", "k", "q"])
+            )
 
     rows = gs.map_in_arrow(frame, body, "n bigint, x double, f double, k double, q bigint").collect()
     assert len(rows) == 300
@@ -65,6 +69,7 @@ def test_compiled_functions_kernels_and_arrays_inside_a_body(spark, frame, devic
         assert row.f == (None if row.x is None else row.x * 3.0 + row.n)
         assert row.k == pytest.approx(_distance(row.n, 0.0, 0.0, row.n), rel=1e-9, abs=1e-6)
         assert row.q == row.n**2
+    assert {name for summary in gs.ledger(spark).summary() for name in summary.devices} == {device}
 
 
 def _distance(lat1, lon1, lat2, lon2):
@@ -76,24 +81,6 @@ def _distance(lat1, lon1, lat2, lon2):
 
     one, other = vector(lat1, lon1), vector(lat2, lon2)
     return 6371.0088 * math.atan2(np.linalg.norm(np.cross(one, other)), one @ other)
-
-
-def test_haversine_as_column_function_on_series_and_on_numbers(spark) -> None:
-    import pandas as pd
-
-    random = np.random.default_rng(1)
-    points = [[float(v) for v in random.uniform(-90, 90, 4) * [1, 2, 1, 2]] for _ in range(200)]
-    names = ["lat1", "lon1", "lat2", "lon2"]
-    frame = spark.createDataFrame(points, ", ".join(f"{n} double" for n in names))
-    found = [r.km for r in frame.select(functions.haversine(*names).alias("km")).collect()]
-    expected = [_distance(*point) for point in points]
-    assert found == pytest.approx(expected, rel=1e-9)
-    pandas = pd.DataFrame(points, columns=names, index=range(100, 300))
-    series = kernels.haversine(*(pandas[n] for n in names))
-    assert list(series.index) == list(pandas.index)
-    assert list(series) == found
-    assert kernels.haversine(*points[0]) == found[0]
-    assert kernels.CATALOGUE["haversine"].cost.operations > 0
 
 
 def test_empty_partitions_limits_and_no_output(spark) -> None:
@@ -116,6 +103,11 @@ def _yields_arrow(batches):
 def _yields_other_names(batches):
     for batch in batches:
         yield batch.with_column("v", batch["id"])
+
+
+def _yields_as_many_of_other_names(batches):
+    for batch in batches:
+        yield batch.with_column("v", batch["id"]).select(["v"])
 
 
 def _yields_other_types(batches):
@@ -145,6 +137,7 @@ def _raises(batches):
         (_returns_none, r"_returns_none returned NoneType, not an iterator.*generator"),
         (_yields_arrow, r"yielded a RecordBatch, not a gs\.Batch.*from_arrow"),
         (_yields_other_names, r"yielded the columns \['id', 'v'\], declared are \['id'\].*select"),
+        (_yields_as_many_of_other_names, r"yielded the columns \['v'\], declared are \['id'\]"),
         (_yields_other_types, r"column 'id' as string, declared is int64.*Cast"),
         (_wrong_length, r"column 'id' has 3 rows and the batch 10"),
         (_misspells, r"there is no column 'ids'. Did you mean 'id'"),
@@ -155,6 +148,16 @@ def _raises(batches):
 def test_what_a_body_does_wrong_is_named(spark, body, said) -> None:
     with pytest.raises(PythonException, match=f"(?s){said}.*gpuspark: function={body.__name__}"):
         gs.map_in_arrow(spark.range(0, 10, 1, 1), body, "id bigint").collect()
+
+
+def test_nulls_in_a_column_that_is_declared_without_are_named(spark) -> None:
+    def halves(batches):
+        for batch in batches:
+            yield batch.with_column("id", pa.array([None if v % 2 else v for v in batch["id"].values.tolist()]))
+
+    said = "(?s)halves yielded column 'id' with 5 nulls, declared is int64 not null.*gpuspark: function=halves"
+    with pytest.raises(PythonException, match=said):
+        gs.map_in_arrow(spark.range(0, 10, 1, 1), halves, "id bigint not null").collect()
 
 
 def test_a_declared_schema_must_be_columns(spark) -> None:

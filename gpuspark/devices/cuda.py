@@ -271,9 +271,7 @@ class CudaDevice:
     def _address(self, pointer: Pointer) -> int:
         allocation = cast(_Allocation, pointer.handle)
         if allocation.device is not self or allocation.buffer is None:
-            raise DeviceFault(
-                "This handle was freed, or belongs to another device. Each is used where it was made."
-            )
+            raise DeviceFault("This handle was freed, or belongs to another device. Each is used where it was made.")
         return int(allocation.buffer.handle) + pointer.offset
 
     @contextmanager
@@ -311,8 +309,7 @@ def _ask_driver() -> Detected:
         from cuda.core import Device
     except ImportError as error:
         raise CudaUnavailable(
-            f"the Python packages for CUDA are missing ({error}). "
-            "Install them with: pip install gpuspark[cuda12]"
+            f"the Python packages for CUDA are missing ({error}). Install them with: pip install gpuspark[cuda12]"
         ) from error
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as nvidia-smi counts; read by cuInit
     with _starting():
@@ -322,9 +319,7 @@ def _ask_driver() -> Detected:
         _call(driver.cuInit, 0)
         devices = [Device(ordinal) for ordinal in range(_call(driver.cuDeviceGetCount))]
         gpus = [
-            Gpu(
-                device.device_id, device.name, device.uuid, device.arch, _call(driver.cuDeviceTotalMem, place)
-            )
+            Gpu(device.device_id, device.name, device.uuid, device.arch, _call(driver.cuDeviceTotalMem, place))
             for place, device in enumerate(devices)
         ]
     return Detected(version, tuple(gpus))

@@ -81,9 +81,7 @@ class Stub:
         _callbacks.append(callback)
         self._library.stub_set_runner(callback)
 
-    def _emulate(
-        self, program: Program, entry: str, grid: int, block: int, words: list[int], device: int
-    ) -> None:
+    def _emulate(self, program: Program, entry: str, grid: int, block: int, words: list[int], device: int) -> None:
         """Runs the launch on copies of the allocations that its words point into, and copies them back."""
         space = AddressSpace(EMULATED_BYTES, check_uninitialised=False)
         copies: dict[int, tuple[Buffer, np.ndarray[tuple[int], np.dtype[np.uint8]]]] = {}

@@ -1,0 +1,141 @@
+"""Scenes of the whole path on the stub: functions and kernels through the plan, the CUDA module and back, with
+launches that run the emulator; and what becomes of their rows when the driver fails."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pyarrow as pa
+import pytest
+
+import gpuspark as gs
+from gpuspark import kernels
+from gpuspark.config import Config
+from gpuspark.devices.emulator.parser import parse as parse_ptx
+from gpuspark.errors import DeviceError, FallbackError
+from gpuspark.rowwise import FLOOR_ROWS, Work
+from gpuspark.scalar_udf import ScalarUDF
+from gpuspark.testing import run_on
+from gpuspark.types import of_arrow
+from gpuspark.values import same, to_python
+from gpuspark.verify import tolerance
+from gpuspark.worker import Runner
+from stub_driver.control import Stub
+from tests.bodies import CASES
+from tests.test_host_ir import columns
+
+FIRST_OF_EACH = list({case.f.__name__: case for case in reversed(CASES)}.values())[::-1]
+
+
+@gs.udf("double")
+def curve(a):
+    return math.sqrt(a) + a / 2
+
+
+def opened(stub: Stub, f: ScalarUDF, given: list[pa.Array], **flags: object) -> Runner:
+    """A runner on cuda, whose launches the stub runs."""
+    names = tuple(f.signature.parameters)[: len(given)]
+    config = Config(**{"device": "cuda", "fallback": "raise", **flags})  # type: ignore[arg-type]
+    runner = Runner(f.scalar_function(names), [of_arrow(column.type) for column in given], config)
+    if runner.program is not None and runner.program.target == "ptx":
+        entry = parse_ptx(runner.program.code.decode()).functions[runner.program.entry]
+        stub.run_launches_of(runner.program, len(entry.parameters))
+    return runner
+
+
+def check(f: ScalarUDF, given: list[pa.Array], found: pa.Array) -> None:
+    """Against plain Python."""
+    names = tuple(f.signature.parameters)[: len(given)]
+    expected = run_on("python", f, pa.table(dict(zip(names, given, strict=True))))
+    assert expected.values is not None
+    ulp = tolerance(f.scalar_function(names))
+    for row, (one, other) in enumerate(zip(to_python(found), expected.values, strict=True)):
+        close = ulp and isinstance(one, float) and math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
+        assert close or same(one, other, ulp), (f.__name__, row, one, other)
+
+
+def functions_and_kernels_give_pythons_answers(rows: int) -> None:
+    stub = Stub()
+    tried = [(case.f, case.types) for case in FIRST_OF_EACH]
+    tried += [(kernel, ("double",) * len(kernel.signature.parameters)) for kernel in kernels.CATALOGUE.values()]
+    launches = 0
+    for f, types in tried:
+        given = [column.slice(3) for column in columns(types, rows + 3, seed=1)]
+        names = tuple(f.signature.parameters)[: len(given)]
+        expected = run_on("python", f, pa.table(dict(zip(names, given, strict=True))))
+        runner = opened(stub, f, given)
+        assert runner.plan.device == "cuda"
+        if expected.error:
+            with pytest.raises((ArithmeticError, ValueError, LookupError, TypeError, AssertionError)) as raised:
+                runner.run(given, Work())
+            assert type(raised.value).__name__ == expected.error.partition(":")[0]
+        else:
+            work = Work()
+            check(f, given, runner.run(given, work))
+            assert work.rows == {"cuda": rows}
+        launches += 1
+    assert len(stub.geometries) == launches == len(tried)
+    assert (stub.live(), stub.misuses(), stub.failures) == (0, 0, [])
+
+
+def no_row_is_lost_or_doubled(code: int) -> None:
+    """Each call in turn fails from the n-th on: the rows are all there, wherever they were computed."""
+    stub = Stub()
+    given = [pa.array([None if n % 9 == 0 else float(n) for n in range(3 * FLOOR_ROWS)])]
+    places = set()
+    for every in itertools.chain(range(1, 30), (50, 100, 1000)):
+        runner = opened(stub, curve, given, fallback="silent", target_bytes=8 * FLOOR_ROWS)
+        stub.fail("*", code, every=every)
+        work = Work()
+        found = runner.run(given, work)
+        stub.heal()
+        check(curve, given, found)
+        assert sum(work.rows.values()) == len(found)
+        assert set(work.rows) <= {"cuda", "cpu"}
+        places |= {name for name, rows in work.rows.items() if rows}
+        if runner.plan.device == "cpu":
+            assert runner.reasons[0].startswith("cuda: ")
+        if code != 2:  # the context is broken, or the device refused: this process has no other
+            break
+    assert "cpu" in places
+    assert stub.misuses() == 0
+
+
+def a_lost_device_is_no_device_for_the_next_task() -> None:
+    stub = Stub()
+    given = [pa.array([1.0, 4.0])]
+    runner = opened(stub, curve, given, fallback="silent")
+    stub.fail("cuStreamSynchronize", 700)
+    check(curve, given, runner.run(given, Work()))
+    stub.heal()
+    later = opened(stub, curve, given, fallback="silent")
+    assert later.plan.device == "cpu"
+    assert "cannot use the GPU again" in later.reasons[0]
+    assert later.plan.fell_back
+    check(curve, given, later.run(given, Work()))
+    with pytest.raises(FallbackError, match="cannot use the GPU again"):
+        opened(stub, curve, given)
+
+
+def a_bug_is_no_fallback() -> None:
+    """Code 1, an invalid value: somebody called the driver wrongly, and that is us."""
+    stub = Stub()
+    given = [pa.array([1.0, 4.0])]
+    runner = opened(stub, curve, given, fallback="silent")
+    stub.fail("cuMemcpyDtoH", 1)
+    with pytest.raises(DeviceError, match="Please report this"):
+        runner.run(given, Work())
+
+
+def little_memory_means_smaller_batches() -> None:
+    """A device of 256 KiB, of which half may be used: batches are halved, and all rows are computed on it."""
+    stub = Stub()
+    given = [pa.array([float(n) for n in range(20_000)])]
+    runner = opened(stub, curve, given, memory_limit_fraction=1.0, max_concurrent_tasks=1)
+    work = Work()
+    check(curve, given, runner.run(given, work))
+    assert work.rows == {"cuda": 20_000}
+    assert work.retries >= 1
+    assert len(stub.geometries) >= 2
+    assert (stub.live(), stub.misuses()) == (0, 0)

@@ -1,0 +1,33 @@
+"""The whole path on CUDA, rehearsed on the stub driver: every body and kernel, and every way to fail."""
+
+from __future__ import annotations
+
+import pytest
+from stub_driver import Stage, open_stage, suite
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return open_stage()
+
+
+@pytest.mark.parametrize("rows", [1, 33, 300])
+def test_functions_and_kernels_give_pythons_answers(stage: Stage, rows: int) -> None:
+    stage.play(suite.functions_and_kernels_give_pythons_answers, rows)
+
+
+@pytest.mark.parametrize("code", [2, 46, 100, 222, 700, 719, 999])
+def test_no_row_is_lost_or_doubled(stage: Stage, code: int) -> None:
+    stage.play(suite.no_row_is_lost_or_doubled, code)
+
+
+def test_a_lost_device_is_no_device_for_the_next_task(stage: Stage) -> None:
+    stage.play(suite.a_lost_device_is_no_device_for_the_next_task)
+
+
+def test_a_bug_is_no_fallback(stage: Stage) -> None:
+    stage.play(suite.a_bug_is_no_fallback)
+
+
+def test_little_memory_means_smaller_batches(stage: Stage) -> None:
+    stage.play(suite.little_memory_means_smaller_batches, STUB_MEMORY=str(1 << 18))
