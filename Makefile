@@ -8,14 +8,13 @@
 VENV := .venv
 IN = . ./$(VENV)/activate-spark &&
 
-# The lanes: the newest versions run everything (`make test`), the others the tests below, which are
-# those that touch PySpark, pandas or the compilers. The oldest lane is held at the lower bounds of
-# pyproject.toml.
+# The lanes: the newest versions run everything (`make test`), the others the tests that touch PySpark and
+# pandas (SPARK). The oldest lane is held at the lower bounds of pyproject.toml, and tries the compilers too.
 OLDEST := pyspark==4.1.* pandas==2.2.* pyarrow==19.* numpy==2.0.* numba==0.64.*
 MIDDLE := pyspark==4.2.* pandas==3.0.*
 MIXED := pyspark==4.3.* pandas==2.3.*
-CORE := tests/test_borders.py tests/test_setup.py tests/test_rewrite.py tests/test_plan.py tests/test_rowwise.py \
-	tests/test_udf.py tests/test_series.py tests/test_account.py tests/test_connect.py
+SPARK := tests/test_udf.py tests/test_series.py tests/test_account.py tests/test_connect.py
+CORE := $(SPARK) tests/test_rewrite.py tests/test_plan.py tests/test_rowwise.py
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -52,14 +51,25 @@ lanes: lane-oldest lane-middle lane-mixed ## the core tests on older PySpark and
 lane-oldest: PINS = $(OLDEST)
 lane-middle: PINS = $(MIDDLE)
 lane-mixed: PINS = $(MIXED)
+lane-oldest: TESTS = $(CORE)
+lane-middle lane-mixed: TESTS = $(SPARK)
 lane-oldest lane-middle lane-mixed: lane-%:
 	@.ci/setup .venv-$* $(foreach pin,$(PINS),'$(pin)')
 	@echo "lane $*: $(PINS)"
-	@. ./.venv-$*/activate-spark && pytest -m 'connect and not device' $(CORE)
-	@. ./.venv-$*/activate-spark && pytest $(CORE)
+	@. ./.venv-$*/activate-spark && pytest -m 'connect and not device' tests/test_connect.py
+	@. ./.venv-$*/activate-spark && pytest $(TESTS)
+
+evidence: setup c-compiler ## what is proven without a GPU, layer by layer, in one table
+	@$(IN) python -m tests.evidence
 
 properties: setup ## one function, every device, one answer: 10,000 generated batches
-	@$(IN) GPUSPARK_EXAMPLES=10000 pytest tests/test_properties.py
+	@$(IN) GPUSPARK_EXAMPLES=10000 pytest tests/test_properties.py tests/test_host_ir.py
+
+programs: setup ## 2,000 random programs over random batches, on every device and through the host's compiler
+	@$(IN) GPUSPARK_PROGRAMS=2000 pytest tests/test_programs.py
+
+sabotage: setup ## does every test fail when the code that it guards is broken? (a quarter of an hour)
+	@$(IN) python -m tests.sabotage
 
 bench: setup ## the committed benchmark
 	@$(IN) python -m gpuspark.bench.vertical_slice
@@ -76,4 +86,4 @@ clean: ## removes the environments and everything that was built
 	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse
 
 .PHONY: help setup demo test quick lint types connect unit c-compiler lanes lane-oldest lane-middle lane-mixed \
-	properties bench dist device-suite clean
+	evidence properties programs sabotage bench dist device-suite clean

@@ -149,9 +149,7 @@ class DeviceTests:
         self.left_out += sum(item.get_closest_marker("device") is not None for item in items)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        terminalreporter.write_line(
-            f"device-marked tests: {self.ran} ran, {self.left_out} left out. {_why_left_out()}"
-        )
+        terminalreporter.write_line(f"device-marked tests: {self.ran} ran, {self.left_out} left out. {_why_left_out()}")
 
 
 def _why_left_out() -> str:

@@ -64,9 +64,7 @@ def test_the_other_devices() -> None:
     ],
 )
 @pytest.mark.usefixtures("forgotten")
-def test_a_missing_compiler(
-    monkeypatch: pytest.MonkeyPatch, module: str, absent: set[str], command: str
-) -> None:
+def test_a_missing_compiler(monkeypatch: pytest.MonkeyPatch, module: str, absent: set[str], command: str) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else find(name))
     reasons = discover.discover().absent()

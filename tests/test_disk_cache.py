@@ -292,9 +292,7 @@ def test_the_folder_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert disk_cache.describe() == str(tmp_path / "a" / "b")
 
 
-def test_a_chosen_folder_that_cannot_be_used_is_no_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_chosen_folder_that_cannot_be_used_is_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tmp_path.chmod(0o777)
     monkeypatch.setenv("GPUSPARK_CACHE_DIR", str(tmp_path))
     assert disk_cache.default_cache().folder is None

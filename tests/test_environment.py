@@ -20,8 +20,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # conda's name of a package, where it is not PyPI's.
 CONDA_NAMES = {"build": "python-build", "nvidia-nvjitlink-cu12": "libnvjitlink"}
-# These check the source, which needs no GPU.
-NOT_ON_A_GPU_NODE = {"ruff", "mypy"}
+# These check the source, or machine code that is never run: neither needs a GPU.
+NOT_ON_A_GPU_NODE = {"ruff", "mypy", "nvidia-cuda-nvdisasm"}
 
 
 def conda_packages(text: str) -> dict[str, SpecifierSet]:
@@ -105,10 +105,7 @@ def test_the_oldest_lane_is_held_at_the_lower_bounds() -> None:
     makefile = (ROOT / "Makefile").read_text()
     [pins] = re.findall(r"^OLDEST := (.*)$", makefile, re.MULTILINE)
     held = {
-        pin.name: str(pin.specifier).removeprefix("==").removesuffix(".*")
-        for pin in map(Requirement, pins.split())
+        pin.name: str(pin.specifier).removeprefix("==").removesuffix(".*") for pin in map(Requirement, pins.split())
     }
-    lowest = {
-        name: entry.version for name, group in REQUIRED.items() for entry in group if entry.operator == ">="
-    }
+    lowest = {name: entry.version for name, group in REQUIRED.items() for entry in group if entry.operator == ">="}
     assert held == {name: lowest[name] for name in ("pyspark", "pandas", "pyarrow", "numpy", "numba")}

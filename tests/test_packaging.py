@@ -51,9 +51,7 @@ spark.stop()
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
     """The standard output of ``command``; its errors are shown where it fails."""
     clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    done = subprocess.run(
-        command, cwd=cwd, env=clean | environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=cwd, env=clean | environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command} failed:\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -162,16 +160,12 @@ def test_the_wheel_installs(wheel: Path, tmp_path: Path) -> None:
     assert files(python, WHERE_IN_A_WORKER, tmp_path) == expected(package)
 
 
-def test_a_wheel_built_from_the_source_distribution_is_the_same(
-    sdist: Path, wheel: Path, tmp_path: Path
-) -> None:
+def test_a_wheel_built_from_the_source_distribution_is_the_same(sdist: Path, wheel: Path, tmp_path: Path) -> None:
     shutil.unpack_archive(sdist, tmp_path)
     source = tmp_path / sdist.name.removesuffix(".tar.gz")
     assert not (source / "gpuspark" / "kernels").is_symlink()
     assert not (source / "tests").exists()
-    run(
-        sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path, source, cwd=tmp_path
-    )
+    run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path, source, cwd=tmp_path)
     [rebuilt] = tmp_path.glob("*.whl")
     assert contents(rebuilt) == contents(wheel)
 

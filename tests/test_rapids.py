@@ -60,9 +60,7 @@ def test_without_a_private_folder_nothing_is_set(monkeypatch: pytest.MonkeyPatch
         "__import__('cudf.errors').errors.UnsupportedCUDAError('a GPU of the Pascal era')",
     ],
 )
-def test_whatever_fails_in_importing_is_a_reason(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failure: str
-) -> None:
+def test_whatever_fails_in_importing_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failure: str) -> None:
     package = tmp_path / "cudf"
     package.mkdir()
     (package / "__init__.py").write_text(f"raise {failure}")

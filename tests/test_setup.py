@@ -155,9 +155,7 @@ def test_set_up_again_when_something_changed(machine: Machine, checkout: Path) -
 
 
 def test_a_set_up_that_failed_is_begun_again(machine: Machine, checkout: Path) -> None:
-    machine.command(
-        "uv", 'for last; do :; done; case "$1" in venv) mkdir -p "$last/bin" ;; pip) exit 2 ;; esac'
-    )
+    machine.command("uv", 'for last; do :; done; case "$1" in venv) mkdir -p "$last/bin" ;; pip) exit 2 ;; esac')
     assert machine.run(checkout / ".ci/setup", ".venv").returncode != 0
     assert machine.run(checkout / ".ci/setup", ".venv").returncode != 0
     assert installs(machine) == 2
@@ -196,9 +194,11 @@ def test_device_suite_refuses_a_machine_without_a_gpu(machine: Machine) -> None:
 
 def test_the_core_tests_of_the_lanes_exist() -> None:
     makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
-    [core] = re.findall(r"^CORE := (.*)$", makefile, re.MULTILINE)
-    assert core.split()
-    assert [name for name in core.split() if not (ROOT / name).is_file()] == []
+    lists = re.findall(r"^(?:SPARK|CORE) := (.*)$", makefile, re.MULTILINE)
+    named = [name for listed in lists for name in listed.split() if name != "$(SPARK)"]
+    assert len(lists) == 2
+    assert len(named) > 5
+    assert [name for name in named if not (ROOT / name).is_file()] == []
 
 
 def test_help_lists_every_target_that_is_explained() -> None:

@@ -1,0 +1,104 @@
+"""``python -m tests.evidence``: what is proven without a GPU, layer by layer, as a table.
+
+Each layer is a set of tests (docs/evidence.md says what it rests on). The table counts those that passed, by
+what they are about: each kernel of the catalogue, and everything else. Layers that are not built yet say so.
+Ends with exit code 1 where a test failed, or a layer that is built ran none.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpuspark.kernels import CATALOGUE
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """``tests`` are pytest's arguments; none where the layer is not built."""
+
+    name: str
+    tests: tuple[str, ...]
+
+
+LAYERS = (
+    Layer("0   a real GPU", ("-m", "device", "tests")),
+    Layer("1   PTX executed by the emulator", (
+        "tests/test_emulated.py", "tests/test_emulator_arithmetic.py", "tests/test_emulator_compiled.py",
+        "tests/test_emulator_cuda_c.py", "tests/test_emulator_instructions.py", "tests/test_emulator_memory.py",
+        "tests/test_emulator_programs.py", "tests/test_emulator_seeded.py", "tests/test_properties.py", "tests/kernels",
+    )),
+    Layer("2   the same programs through LLVM, on this processor", ("tests/test_host_ir.py", "tests/test_programs.py")),
+    Layer("3   machine code for four architectures", ("tests/test_machine_code.py",)),
+    Layer("4   contracts with the RAPIDS wheels", ()),
+    Layer("4b  the CUDA module on a stub driver", (
+        "tests/test_cuda.py", "tests/test_cuda_suite.py", "tests/test_discover.py",
+    )),
+    Layer("4c  a strict stand-in for cuDF", ()),
+    Layer("5   one suite, every device", ("tests/test_rowwise.py", "tests/test_udf.py", "tests/test_frames.py")),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a layer's tests gave."""
+
+    names: list[str]
+    failed: int
+    seconds: float
+
+    def about(self, kernel: str) -> int:
+        return sum(kernel in name for name in self.names)
+
+
+def run(layer: Layer) -> Found:
+    """Runs the layer's tests, and shows pytest's own words where some fail."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={report}", *layer.tests]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        cases = list(ET.parse(report).iter("testcase"))
+    failed = sum(case.find("failure") is not None or case.find("error") is not None for case in cases)
+    if failed:
+        print(done.stdout)
+    return Found([f"{case.get('classname')} {case.get('name')}" for case in cases], failed, time.perf_counter() - start)
+
+
+def table(found: list[tuple[Layer, Found | None]]) -> str:
+    """Counts of tests: by layer, and by the kernel that they name."""
+    rows = [("layer", *CATALOGUE, "others", "failed", "seconds")]
+    for layer, result in found:
+        if result is None:
+            rows.append((layer.name, *("-" for _ in CATALOGUE), "not built", "-", "-"))
+            continue
+        kernels = [result.about(kernel) for kernel in CATALOGUE]
+        counts = (*kernels, len(result.names) - sum(kernels), result.failed, f"{result.seconds:.0f}")
+        rows.append((layer.name, *map(str, counts)))
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def main() -> int:
+    found: list[tuple[Layer, Found | None]] = []
+    for layer in LAYERS:
+        print(f"{layer.name} ...", file=sys.stderr, flush=True)
+        found.append((layer, run(layer) if layer.tests else None))
+    print(table(found))
+    device, others = found[0][1], [result for _, result in found[1:] if result is not None]
+    ran = len(device.names) if device else 0
+    print(f"{ran} device tests run{'' if ran else ': verified on device: never'}")
+    return 1 if any(result.failed or not result.names for result in others) or (device and device.failed) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

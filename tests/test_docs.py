@@ -1,0 +1,279 @@
+"""README, docs/ and examples/: every example is run, every table of facts is held against the code.
+
+An example prints what the ```text block behind it says. Tables between markers are written anew by
+``GPUSPARK_WRITE_DOCS=1 pytest tests/test_docs.py``; without it the tests compare.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import gpuspark as gs
+from gpuspark import types
+from gpuspark.config import PREFIX, Config
+from gpuspark.errors import ConfigError, ResultError
+from gpuspark.plan import devices_of
+from gpuspark.records import Record
+from gpuspark.session import active_session
+from gpuspark.values import from_python
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+WITH_EXAMPLES = [page for page in PAGES if "```python" in page.read_text()]
+BLOCK = re.compile(r"```python\n(.*?)```(?:\s*```text\n(.*?)```)?", re.S)
+
+
+# Examples in pages
+
+
+@pytest.fixture
+def scope(spark) -> dict[str, Any]:
+    """What the README takes for granted. The other pages make what they need."""
+    spark.conf.set("spark.gpuspark.device", "cpu")
+    gs.ledger(spark).clear()
+    places = "id bigint, lat1 double, lon1 double, lat2 double, lon2 double"
+    return {
+        "__name__": "__main__",  # so that Spark sends functions by value, as it does a notebook's
+        "spark": spark,
+        "pd": pd,
+        "df": spark.createDataFrame([(1.0, 0.1, 2.0), (2.0, 0.1, None)], "amount double, rate double, x double"),
+        "trips": spark.createDataFrame([(1, 40.6, -73.8, 51.5, -0.5)], places),
+    }
+
+
+def run_page(page: Path, scope: dict[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
+    """Runs the page's examples in order; what each printed, and what the page says of it."""
+    for number, (code, said) in enumerate(BLOCK.findall(page.read_text())):
+        named = re.match(r"# (\w+\.py)\n", code)
+        file = folder / (named[1] if named else f"example{number}.py")
+        file.write_text(code)
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, str(file), "exec", dont_inherit=True), scope)
+        yield printed.getvalue(), said
+
+
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=lambda page: page.name)
+def test_examples_print_what_the_page_says(page: Path, scope, tmp_path: Path) -> None:
+    ran = 0
+    for printed, said in run_page(page, scope, tmp_path):
+        ran += 1
+        if said:
+            assert printed == said
+    assert ran
+
+
+def test_the_readmes_functions_compute(scope, tmp_path: Path) -> None:
+    """With ``fallback=raise``, as all tests: what is said to be compiled is."""
+    list(run_page(ROOT / "README.md", scope, tmp_path))
+    spark, df = scope["spark"], scope["df"]
+    gs.ledger(spark).clear()
+    row = df.select(scope["present_value"]("amount", "rate").alias("v"), scope["or_zero"]("x").alias("x")).collect()
+    assert row[0].v == pytest.approx(2.718281828459045**-1)
+    assert [r.x for r in row] == [2.0, 0.0]
+    assert spark.sql("select or_zero(cast(null as double))").first()[0] == 0.0
+    assert [r[0] for r in df.select(scope["centred"]("amount")).coalesce(1).collect()]
+    km = gs.map_in_arrow(scope["trips"], scope["add_distance"], "id bigint, km double").collect()[0].km
+    assert 5500 < km < 5600  # New York to London
+    assert {device for s in gs.ledger(spark).summary() for device in s.devices} == {"cpu"}
+
+
+# Tables
+
+
+def section(page: Path, name: str, content: str) -> None:
+    """Holds what stands between ``<!-- name -->`` and ``<!-- /name -->`` against ``content``, or writes it."""
+    text = page.read_text()
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
+    new = pattern.sub(lambda m: f"{m[1]}{content}\n{m[2]}", text)
+    assert pattern.search(text), f"{page.name} has no section {name}"
+    if os.environ.get("GPUSPARK_WRITE_DOCS"):
+        page.write_text(new)
+    assert page.read_text() == new, "write it anew: GPUSPARK_WRITE_DOCS=1 pytest tests/test_docs.py"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [f"| {' | '.join(cells)} |" for cells in [head, *rows]]
+    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
+
+
+def _as_spark_writes(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    for unit, size in (("g", 1 << 30), ("m", 1 << 20)):
+        if isinstance(value, int) and value and value % size == 0:
+            return f"{value // size}{unit}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _takes(key: str) -> str:
+    with pytest.raises(ConfigError) as refused:
+        Config.from_mapping({key: "?"})
+    return str(refused.value).partition(" takes ")[2].partition(". ")[0]
+
+
+def test_the_table_of_keys_is_the_configuration() -> None:
+    rows = []
+    for f in fields(Config):
+        key, default = f.metadata["key"], _as_spark_writes(f.default)
+        assert Config.from_mapping({key: default}) == Config()
+        rows.append([f"`{key.removeprefix(PREFIX)}`", f"`{default}`", _takes(key), f.metadata["doc"]])
+    section(DOCS / "configuration.md", "keys", table(["key", "default", "takes", "meaning"], rows))
+
+
+def test_the_readmes_table_of_keys_is_the_configuration() -> None:
+    text = (ROOT / "README.md").read_text()
+    listed = re.findall(r"^\| `(spark\.gpuspark\.[\w.]+)` \| `(\w+(?:\.\d+)?)` \|", text, re.M)
+    assert Config.from_mapping(dict(listed)) == Config()
+    assert {key for key, _ in listed} == set(Config.keys())
+
+
+DECLARED = ("boolean", "tinyint", "int", "bigint", "float", "double", "date", "string")
+RETURNED = (
+    "True", "3", "300", "2**24 + 1", "2**53 + 1", "2**63", "2.7", "-0.0", "1e300", "float('nan')", "'3'",
+    "datetime.date(2020, 1, 2)", "datetime.datetime(2020, 1, 2, 3)", "[1]",
+)  # fmt: skip
+
+
+def _held(returned: str, declared: str) -> str:
+    import datetime
+
+    column = types.parse(declared)
+    arrow = pa.string() if declared == "string" else pa.type_for_alias(column.arrow)
+    try:
+        [value] = from_python([eval(returned, {"datetime": datetime})], column, arrow).to_pylist()
+    except ResultError:
+        return "*error*"
+    return f"`{value}`" if isinstance(value, datetime.date) else f"`{value!r}`"
+
+
+def test_the_table_of_results_is_what_is_accepted() -> None:
+    rows = [[f"`{returned}`", *(_held(returned, d) for d in DECLARED)] for returned in RETURNED]
+    section(DOCS / "results.md", "results", table(["returned", *(f"`{d}`" for d in DECLARED)], rows))
+
+
+def test_the_order_of_devices_is_the_plans() -> None:
+    choices = ("auto", "cuda", "cpu", "emulated", "python")
+    rows = [[f"`{c}`", ", then ".join(f"`{d}`" for d in devices_of(Config(device=c)))] for c in choices]
+    section(DOCS / "devices-and-reasons.md", "order", table(["`device`", "tried"], rows))
+
+
+def in_a_try(a):
+    try:
+        return 1 / a
+    except ZeroDivisionError:
+        return 0.0
+
+
+CACHE: dict[float, float] = {}
+REFUSED = (
+    ("`len(word)`, `word` a string", lambda word: len(word), "string", "double"),
+    ("`a + 1`, `a` a decimal", lambda a: a + 1, "decimal(10,2)", "double"),
+    ("`str(a)`, declared `string`", lambda a: str(a), "double", "string"),
+    ("`try: ... except ZeroDivisionError: ...`", in_a_try, "double", "double"),
+    ("`CACHE.get(a)`, `CACHE` a dictionary", lambda a: CACHE.get(a), "double", "double"),
+    ("`max([a, 1.0])`", lambda a: max([a, 1.0]), "double", "double"),
+    ("`a`, typed into a console", eval("lambda a: a"), "double", "double"),
+)
+
+
+def test_the_reasons_are_those_that_explain_gives(spark) -> None:
+    spark.conf.set("spark.gpuspark.device", "cpu")
+    rows = []
+    for body, f, column, declared in REFUSED:
+        plan = gs.udf(f, declared).explain([column])
+        assert plan.device == "python"
+        texts = [re.sub(r" \(test_docs\.py, line \d+\)", "", reason.text) for reason in plan.reasons]
+        rows.append([body, "; ".join(f"`{text}`" for text in texts)])
+    spark.conf.set("spark.gpuspark.device", "emulated")
+    [reason] = gs.pandas_udf(lambda v: v, "double").explain().reasons
+    rows.append(["a series body, `device=emulated`", f"`{reason.text}`"])
+    section(DOCS / "devices-and-reasons.md", "reasons", table(["body", "reason"], rows))
+
+
+def test_the_ledgers_page_names_every_field_of_a_record() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", (DOCS / "ledger.md").read_text(), re.M)
+    assert listed == [f.name for f in fields(Record)]
+
+
+# What pages point at
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_files_and_commands_exist(page: Path) -> None:
+    text = page.read_text()
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (page.parent / target).exists(), target
+    for file in re.findall(r"`((?:tests|gpuspark|examples|docs)/[\w/.-]+)`", text):
+        assert (ROOT / file).exists(), file
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
+    assert set(re.findall(r"\bmake ([a-z-]+)\b(?=`|\s+#)", text)) <= set(targets)
+    extras = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.M)
+    assert set(re.findall(r"pip install '\.\[(\w+)\]'", text)) <= set(extras)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *(ROOT / "examples").glob("*.py")], ids=lambda page: page.name)
+def test_no_page_knows_the_machine_it_was_written_on(page: Path) -> None:
+    assert re.findall(r"/(?:work|home|root|tmp|Users)\b", page.read_text()) == []
+
+
+def test_readme_and_evidence_say_what_no_gpu_has_run() -> None:
+    for page in (ROOT / "README.md", DOCS / "evidence.md"):
+        assert "**Verified on device: never.**" in page.read_text()
+
+
+# Examples in files
+
+
+def _build(name: str) -> Any:
+    return importlib.import_module(f"examples.{name}").build(active_session())
+
+
+def test_the_scalar_example_repays_loans(spark) -> None:
+    spark.conf.set("spark.gpuspark.device", "cpu")
+    rows = _build("scalar").collect()
+    body = importlib.import_module("examples.scalar").months_to_repay.__gpuspark_body__
+    assert [r.months for r in rows] == [body(r.balance, r.yearly_rate, r.payment) for r in rows]
+    never = [r for r in rows if r.months is None]
+    assert 0 < len(never) < len(rows)
+
+
+def test_the_series_example_is_pandas(spark) -> None:
+    rows = _build("series").toPandas()
+    ids = spark.range(10_000).selectExpr("id % 4 as sensor", "sin(id) * 5 as reading").toPandas()
+    quiet = ids.assign(reading=ids.reading.clip(-3, 3) ** 2).groupby("sensor").reading.mean() ** 0.5
+    pd.testing.assert_series_equal(rows.set_index("sensor").rms, quiet, check_names=False)
+
+
+def test_the_batch_example_finds_the_nearest(spark) -> None:
+    spark.conf.set("spark.gpuspark.device", "cpu")
+    rows = {r.id: r for r in _build("batch").collect()}
+    assert len(rows) == 10_000
+    assert {r.city for r in rows.values()} == {0, 1, 2}
+    assert rows[0].city == 0  # 40 degrees north, 0 east: Paris is nearer than Rome
+    assert rows[0].km == pytest.approx(1001, abs=5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["scalar", "series", "batch"])
+def test_each_example_runs_as_a_program(name: str) -> None:
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(ROOT / "examples" / f"{name}.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "10,000" in done.stdout  # the ledger's rows

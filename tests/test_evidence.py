@@ -1,0 +1,49 @@
+"""The evidence's table: every layer's tests exist, failures end it with 1, and what is not built is not claimed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import evidence
+from tests.evidence import LAYERS, Found, Layer, table
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_layers_tests_exist() -> None:
+    named = [name for layer in LAYERS for name in layer.tests if name.startswith("tests/")]
+    assert len(set(named)) == len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    emulator = {f"tests/{file.name}" for file in (ROOT / "tests").glob("test_emulator_*.py")}
+    assert emulator <= set(named)
+
+
+@pytest.mark.parametrize(
+    ("results", "code"),
+    [
+        ({"0": Found([], 0, 1.0), "1": Found(["a haversine", "b"], 0, 1.0)}, 0),
+        ({"0": Found([], 0, 1.0), "1": Found(["a haversine", "b"], 1, 1.0)}, 1),
+        ({"0": Found([], 0, 1.0), "1": Found([], 0, 1.0)}, 1),
+        ({"0": Found(["on a gpu"], 1, 1.0), "1": Found(["a"], 0, 1.0)}, 1),
+        ({"0": Found(["on a gpu"], 0, 1.0), "1": Found(["a"], 0, 1.0)}, 0),
+    ],
+)
+def test_failures_and_empty_layers_end_it_with_one(monkeypatch, capsys, results, code) -> None:
+    monkeypatch.setattr(evidence, "LAYERS", (*(Layer(name, ("x",)) for name in results), Layer("later", ())))
+    monkeypatch.setattr(evidence, "run", lambda layer: results[layer.name])
+    assert evidence.main() == code
+    said = capsys.readouterr().out
+    assert f"{len(results['0'].names)} device tests run" in said
+    assert ("verified on device: never" in said) == (not results["0"].names)
+    assert "not built" in said
+
+
+def test_tests_that_fail_are_counted_and_shown(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "test_something.py"
+    path.write_text("def test_haversine(): assert 1 == 2\ndef test_other(): pass\n")
+    found = evidence.run(Layer("x", (str(path), "-c", "/dev/null", "--rootdir", str(tmp_path))))
+    assert (len(found.names), found.failed, found.about("haversine")) == (2, 1, 1)
+    assert "assert 1 == 2" in capsys.readouterr().out
+    assert table([(Layer("x", ("y",)), found)]).splitlines()[1].split()[:4] == ["x", "1", "1", "1"]
