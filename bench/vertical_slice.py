@@ -23,7 +23,9 @@ from gpuspark.bench.measure import Timing, interleave, machine, ratios, timings
 from gpuspark.bench.option_value import COLUMNS, value, value_numpy, write_parquet
 
 ARTIFACTS = Path("artifacts/bench")
-BATCH_ROWS = 10_000  # Spark's default
+READER_ROWS = (4_096, 16_384, 65_536)  # of a parquet reader's batches; the first is Spark's default
+FLOOR, OURS, NUMPY = "arrow_udf that returns a column", "gs.udf, python arithmetic", "pandas_udf with NumPy"
+COLUMN_PATHS = (FLOOR, OURS, NUMPY)
 UDF_ROWS = 20  # a plain udf is given one row in so many, and its seconds are multiplied
 
 
@@ -39,9 +41,10 @@ def main(
     frame = spark.read.parquet(str(data))
     small = spark.read.parquet(str(write_parquet(ARTIFACTS / "data", rows // UDF_ROWS)))
     _check(small)
-    found = _measure(_paths(spark, frame, small), rounds)
+    paths = _paths(spark, frame, small)
+    found = _measure(paths, rounds)
     record["seconds"] = {name: timing.seconds for name, timing in found.items()}
-    record["batches"] = _batch_sizes(spark, frame, rounds)
+    record["batches"] = _batch_sizes(spark, paths, max(3, rounds // 2))
     record["memory"] = _worker_memory(spark, rows)
     record["start"] = _first_results(spark, rounds)
     record["import_seconds"] = _import_seconds(rounds)
@@ -123,11 +126,11 @@ def _paths(spark: Any, frame: Any, small: Any) -> dict[str, Callable[[], None]]:
         "identity mapInArrow": lambda: _drain(frame.mapInArrow(lambda batches: batches, frame.schema)),
         "gs.map_in_arrow, python arithmetic": arithmetic("python", lambda: _gpuspark_map(frame)),
         "gs.map_in_arrow, native arithmetic": arithmetic("native", lambda: _gpuspark_map(frame)),
-        "arrow_udf that returns a column": lambda: _drain(frame.select(first(*COLUMNS))),
+        FLOOR: lambda: _drain(frame.select(first(*COLUMNS))),
         "arrow_udf over iterators, likewise": lambda: _drain(frame.select(first_in_turn(*COLUMNS))),
-        "gs.udf, python arithmetic": arithmetic("python", column),
+        OURS: arithmetic("python", column),
         "gs.udf, native arithmetic": arithmetic("native", column),
-        "pandas_udf with NumPy": lambda: _drain(frame.select(with_numpy(*COLUMNS))),
+        NUMPY: lambda: _drain(frame.select(with_numpy(*COLUMNS))),
         f"udf, 1 row in {UDF_ROWS}": lambda: _drain(small.select(plain(*COLUMNS))),
     }
 
@@ -153,30 +156,23 @@ def _check(frame: Any) -> None:
             raise SystemExit("the results differ from plain Python's: nothing was timed")
 
 
-def _batch_sizes(spark: Any, frame: Any, rounds: int) -> dict[str, Any]:
-    """What larger Arrow batches buy the column hook, for us and for the floor."""
-    from pyspark.sql import functions
+def _batch_sizes(spark: Any, paths: dict[str, Callable[[], None]], rounds: int) -> dict[str, Any]:
+    """What larger batches buy the column hook. Spark hands it a parquet reader's batches as they are, so that
+    the reader's setting decides, and not ``spark.sql.execution.arrow.maxRecordsPerBatch``."""
+    key = "spark.sql.parquet.columnarReaderBatchSize"
+    usual = spark.conf.get(key)
 
-    import gpuspark as gs
-
-    pyspark_functions: Any = functions
-    key = "spark.sql.execution.arrow.maxRecordsPerBatch"
-
-    def sized(size: int, build: Callable[[], Any]) -> Callable[[], None]:
+    def sized(size: int, path: Callable[[], None]) -> Callable[[], None]:
         def run() -> None:
             spark.conf.set(key, size)
-            _drain(build())
+            path()
 
         return run
 
-    floor = pyspark_functions.arrow_udf(lambda s, k, t: s, "double")
-    spark.conf.set("spark.gpuspark.arithmetic", "python")
-    paths: dict[str, Callable[[], None]] = {}
-    for size in (2_000, BATCH_ROWS, 50_000, 200_000):
-        paths[f"floor {size}"] = sized(size, lambda: frame.select(floor(*COLUMNS)))
-        paths[f"gs.udf {size}"] = sized(size, lambda: frame.select(gs.udf(value, "double")(*COLUMNS)))
-    found = _measure(paths, max(2, rounds // 2))
-    spark.conf.set(key, BATCH_ROWS)
+    found = _measure(
+        {f"{name} {size}": sized(size, paths[name]) for size in READER_ROWS for name in COLUMN_PATHS}, rounds
+    )
+    spark.conf.set(key, usual)
     return {name: timing.seconds for name, timing in found.items()}
 
 
@@ -242,9 +238,9 @@ def _import_seconds(rounds: int) -> list[float]:
 def report(record: dict[str, Any]) -> str:
     """The record as Markdown tables."""
     found = {name: Timing(tuple(seconds)) for name, seconds in record["seconds"].items()}
-    identity, floor = found["identity mapInArrow"], found["arrow_udf that returns a column"]
+    identity, floor = found["identity mapInArrow"], found[FLOOR]
     floor = min(floor, found["arrow_udf over iterators, likewise"], key=lambda timing: timing.median)
-    numpy = found["pandas_udf with NumPy"]
+    numpy = found[NUMPY]
     lines = [
         f"{record['rows']:,} rows of three doubles from parquet to a no-op sink, {record['machine']['cores']} cores.",
         f"Medians of {record['rounds']} interleaved rounds (fastest to slowest).",
@@ -260,11 +256,12 @@ def report(record: dict[str, Any]) -> str:
         cells += [f"{ratios(timing, base).median:.2f}" for base in (identity, floor)]
         cells += [f"{ratios(numpy, timing).median:.2f}"]
         lines.append(f"| {name}{', times ' + str(scale) if scale > 1 else ''} | {' | '.join(cells)} |")
-    lines += ["", "| Arrow batch rows | floor, seconds | gs.udf, seconds | ratio |", "|---|---|---|---|"]
-    sizes = sorted({int(name.split()[-1]) for name in record["batches"]})
-    for size in sizes:
-        base, ours = (Timing(tuple(record["batches"][f"{name} {size}"])) for name in ("floor", "gs.udf"))
-        lines.append(f"| {size:,} | {base.median:.2f} | {ours.median:.2f} | {ratios(ours, base).median:.2f} |")
+    lines += ["", "| rows in a parquet reader's batch | arrow_udf | gs.udf | over it | pandas_udf | over gs.udf |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for size in READER_ROWS:
+        floor, ours, numpy = (Timing(tuple(record["batches"][f"{name} {size}"])) for name in COLUMN_PATHS)
+        row = [floor.median, ours.median, ratios(ours, floor).median, numpy.median, ratios(numpy, ours).median]
+        lines.append(" | ".join([f"| {size:,}", *(f"{number:.2f}" for number in row)]) + " |")
     start = {name: Timing(tuple(seconds)) for name, seconds in record["start"].items()}
     later = start["gs.map_in_arrow, new worker"].median - start["identity, new worker"].median
     growth = ", ".join(f"{mib:.0f} MiB at {int(part):,} rows" for part, mib in record["memory"].items())
