@@ -1,8 +1,7 @@
 """The command line: ``gpuspark info | demo | check``.
 
-Exit codes: 0, done; 1, the job ran and its results are wrong, or it failed, or a function that was checked does not
-run on a GPU; 2, it was called wrongly or
-something that it needs is not installed.
+Exit codes: 0, done; 1, the job ran and its results are wrong, or it failed, or a function that was checked
+does not run on a GPU; 2, it was called wrongly, or something that it needs is not installed.
 """
 
 from __future__ import annotations

@@ -42,7 +42,10 @@ def test_failures_and_empty_layers_end_it_with_one(monkeypatch, capsys, results,
 
 def test_tests_that_fail_are_counted_and_shown(tmp_path: Path, capsys) -> None:
     path = tmp_path / "test_something.py"
-    path.write_text("def test_haversine(): assert 1 == 2\ndef test_other(): pass\n")
+    path.write_text(
+        "import pytest\ndef test_haversine(): assert 1 == 2\ndef test_other(): pass\n"
+        "@pytest.mark.skip\ndef test_that_proves_nothing(): pass\n"
+    )
     found = evidence.run(Layer("x", (str(path), "-c", "/dev/null", "--rootdir", str(tmp_path))))
     assert (len(found.names), found.failed, found.about("haversine")) == (2, 1, 1)
     assert "assert 1 == 2" in capsys.readouterr().out
