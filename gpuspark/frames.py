@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gpuspark.batch import Batch
 from gpuspark.columns import Inside, account_inside
 from gpuspark.config import Config
-from gpuspark.devices import open_device
-from gpuspark.errors import OutOfMemory, ResultError, locate
+from gpuspark.devices import open_for_rapids
+from gpuspark.devices.permits import Turn
+from gpuspark.errors import DeviceLost, DeviceUnavailable, OutOfMemory, ResultError, locate
 from gpuspark.plan import DeviceName, Plan, devices_of, enforce, plan
 from gpuspark.records import Entry, entry
 from gpuspark.session import driver_config, enable_ledger, task_config, task_facts
@@ -60,19 +61,22 @@ def map_in_arrow(
     return df.mapInArrow(worker, declared, barrier, profile)
 
 
-def decide(function: str, config: Config) -> Plan:
+def decide(
+    function: str, config: Config, failed: Mapping[DeviceName, Sequence[str]] = MappingProxyType({})
+) -> Plan:
     """A batch body runs on a GPU if one is there, and RAPIDS for its arrays; else on the CPU. On ``emulated``
-    and ``python`` its arrays are the CPU's, and the functions that it calls run on that device."""
+    and ``python`` its arrays are the CPU's, and the functions that it calls run on that device. ``failed``: devices
+    that are here and cannot be used, and why."""
     absent: dict[DeviceName, str] = {}
     obstacles: dict[DeviceName, Sequence[str]] = {}
     if set(devices_of(config)) & {"cuda", "emulated"}:
-        from gpuspark.devices.discover import discover
+        from gpuspark.devices.discover import discover, missing_rapids
 
         absent = discover().absent()
-        missing = [name for name in ("cudf", "cupy", "rmm") if importlib.util.find_spec(name) is None]
-        if missing and "cuda" not in absent:
-            obstacles["cuda"] = [f"the arrays and frames of a batch need {', '.join(missing)} (environment.yml)"]
-    return plan(function, obstacles, config, absent)
+        lacking = missing_rapids()
+        if lacking and "cuda" not in absent:
+            obstacles["cuda"] = [f"the arrays and frames of a batch need {lacking}"]
+    return plan(function, {**obstacles, **failed}, config, absent)
 
 
 class BatchWorker:
@@ -86,27 +90,39 @@ class BatchWorker:
     def __call__(self, batches):  # type: ignore[no-untyped-def]
         start = time.perf_counter()
         config = task_config()
-        decision = decide(self.__name__, config)
-        enforce(decision, config)
-        if decision.device == "cuda":
-            facts = task_facts()
-            open_device("cuda", config, facts.gpus[0] if facts and facts.gpus else None)
+        decision, turn = self._settle(config)
         account = entry(self.__name__, self.call, self)
-        incoming = _Incoming(batches, decision, account)
+        incoming = _Incoming(batches, decision, account, turn)
         watch = _Watch(account, decision.device, incoming, account_inside(account), start)
         try:
             for result in self._results(incoming):
                 arrow = self._checked(result)
+                turn.end()
                 watch.yielding(arrow.nbytes)
                 yield arrow
                 watch.resumed()
+                turn.begin()
         except (MemoryError, OutOfMemory) as full:
             raise self._no_room(full, incoming, decision.device) from full
         except Exception as error:
             locate(error, function=self.__name__, rows=incoming.position(), device=decision.device)
             raise
         finally:
+            turn.end()
             watch.yielding(0)
+
+    def _settle(self, config: Config) -> tuple[Plan, Turn]:
+        """The plan for this task, and its turns on the GPU, which is opened, where that is the plan."""
+        decision, turn = decide(self.__name__, config), Turn(None, 1)
+        if decision.device == "cuda":
+            facts = task_facts()
+            try:
+                device = open_for_rapids(config, facts.gpus[0] if facts and facts.gpus else None)
+                turn = Turn(device, config.max_concurrent_tasks)
+            except (DeviceUnavailable, DeviceLost, OutOfMemory) as error:
+                decision = decide(self.__name__, config, {"cuda": [str(error)]})
+        enforce(decision, config)
+        return decision, turn
 
     def _results(self, incoming: Iterator[Batch]) -> Iterator[Any]:
         results: Any = self.body(incoming)
@@ -154,18 +170,21 @@ class BatchWorker:
 
 
 class _Incoming(Iterator[Batch]):
-    """Spark's batches as gpuspark's, counted as they are handed over. Holds on to none of them."""
+    """Spark's batches as gpuspark's, counted as they are handed over. Holds on to none of them, and to no permit
+    while it waits for Spark."""
 
-    def __init__(self, batches: Iterator[pa.RecordBatch], decision: Plan, account: Entry) -> None:
-        self._batches, self._decision, self._account = iter(batches), decision, account
+    def __init__(self, batches: Iterator[pa.RecordBatch], decision: Plan, account: Entry, turn: Turn) -> None:
+        self._batches, self._decision, self._account, self._turn = iter(batches), decision, account, turn
         self._reasons = [str(reason) for reason in decision.reasons]
         self._rows = 0
         self._waited = 0.0
         self.last_rows = self.last_bytes = 0
 
     def __next__(self) -> Batch:
+        self._turn.end()
         start = time.perf_counter()
         arrow = next(self._batches)
+        self._turn.begin()
         waited = time.perf_counter() - start
         self._waited += waited
         self._rows += arrow.num_rows

@@ -117,7 +117,7 @@ class ScalarUDF:
         from gpuspark.session import driver_config
         from gpuspark.worker import decide
 
-        names, column_types = _named_types(schema_or_types, tuple(self.signature.parameters))
+        names, column_types = types.named(schema_or_types, tuple(self.signature.parameters))
         return decide(self.scalar_function(names), column_types, driver_config())
 
     def scalar_function(self, columns: Sequence[str]) -> ScalarFunction:
@@ -204,39 +204,3 @@ class ScalarUDF:
 
 def _is_spark_column(value: Any) -> bool:
     return any(c.__name__ == "Column" and c.__module__.startswith("pyspark.") for c in type(value).__mro__)
-
-
-def _named_types(given: Any, parameters: tuple[str, ...]) -> tuple[tuple[str, ...], list[types.ColumnType]]:
-    """Parameter names and column types out of any form that ``explain`` takes."""
-    if given is None:
-        given = ["double"] * len(parameters)
-    if isinstance(given, str):
-        given = dict(field.split(maxsplit=1) for field in _split(given.replace(":", " ")))
-    if hasattr(given, "fields") or (hasattr(given, "names") and hasattr(given, "types")):
-        given = {field.name: getattr(field, "dataType", None) or field.type for field in given}
-    if isinstance(given, Mapping):
-        named = {n: given[n] for n in parameters if n in given} or dict(zip(parameters, given.values(), strict=False))
-    else:
-        named = dict(zip(parameters, given, strict=False))
-    return tuple(named), [_column_type(t) for t in named.values()]
-
-
-def _column_type(given: Any) -> types.ColumnType:
-    if isinstance(given, types.ColumnType):
-        return given
-    if isinstance(given, str):
-        return types.parse(given)
-    if hasattr(given, "simpleString"):
-        return types.parse(given.simpleString())
-    return types.of_arrow(given)
-
-
-def _split(ddl: str) -> list[str]:
-    """The fields of a DDL schema: cut at the commas outside brackets."""
-    fields, depth, start = [], 0, 0
-    for place, letter in enumerate(ddl + ","):
-        depth += (letter in "<(") - (letter in ">)")
-        if letter == "," and depth == 0:
-            fields.append(ddl[start:place].strip())
-            start = place + 1
-    return [field for field in fields if field]

@@ -8,8 +8,9 @@ decides how a value is loaded and stored, and its *kind* what the body computes 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gpuspark.errors import DeclarationError, nearest
 
@@ -97,3 +98,44 @@ def of_arrow(arrow: pa.DataType) -> ColumnType:
         if known.arrow == text:
             return known
     return ColumnType(str(arrow), "other")
+
+
+def named(given: Any, parameters: tuple[str, ...]) -> tuple[tuple[str, ...], list[ColumnType]]:
+    """Parameter names and column types out of any form that ``explain`` takes: a list of type names, ``"a double, b
+    int"``, a mapping from parameter to type, a Spark or Arrow schema; every parameter a ``double`` by default.
+
+    >>> [str(t) for t in named("a double, b decimal(3,1)", ("a", "b"))[1]]
+    ['double', 'decimal(3,1)']
+    """
+    if given is None:
+        given = ["double"] * len(parameters)
+    if isinstance(given, str):
+        given = dict(field.split(maxsplit=1) for field in _split(given.replace(":", " ")))
+    if hasattr(given, "fields") or (hasattr(given, "names") and hasattr(given, "types")):
+        given = {field.name: getattr(field, "dataType", None) or field.type for field in given}
+    if isinstance(given, Mapping):
+        named = {n: given[n] for n in parameters if n in given} or dict(zip(parameters, given.values(), strict=False))
+    else:
+        named = dict(zip(parameters, given, strict=False))
+    return tuple(named), [_column_type(t) for t in named.values()]
+
+
+def _column_type(given: Any) -> ColumnType:
+    if isinstance(given, ColumnType):
+        return given
+    if isinstance(given, str):
+        return parse(given)
+    if hasattr(given, "simpleString"):
+        return parse(given.simpleString())
+    return of_arrow(given)
+
+
+def _split(ddl: str) -> list[str]:
+    """The fields of a DDL schema: cut at the commas outside brackets."""
+    fields, depth, start = [], 0, 0
+    for place, letter in enumerate(ddl + ","):
+        depth += (letter in "<(") - (letter in ">)")
+        if letter == "," and depth == 0:
+            fields.append(ddl[start:place].strip())
+            start = place + 1
+    return [field for field in fields if field]

@@ -68,3 +68,11 @@ def test_who_has_no_permit_waits_for_it(holder) -> None:
 def test_the_cpu_needs_none() -> None:
     with permit("cpu", 1) as one, permit("cpu", 1) as other:
         assert (one, other) == (0.0, 0.0)
+
+
+def test_who_holds_one_needs_no_second(holder) -> None:
+    """A compiled function called inside a body that has the GPU; afterwards others wait as before."""
+    with permit("gpu-3", 1), permit("gpu-3", 1) as waited:
+        assert waited == 0.0
+    other = holder("gpu-3")
+    assert other.poll() is None

@@ -102,7 +102,7 @@ def test_cupy_and_cudf_take_memory_from_our_allocator() -> None:
     from gpuspark.devices.cuda import select
 
     device = select()
-    rapids.share_allocator(device.gpu.ordinal)
+    rapids.share_allocator(device)
     xp = rapids.cupy_module()
     before = device.memory().free
     held = xp.ones(1 << 21, xp.float64)

@@ -25,6 +25,18 @@ def open_device(name: DeviceName, config: Config, address: str | None = None) ->
     return _cpu(os.getpid())
 
 
+def open_for_rapids(config: Config, address: str | None = None) -> Device:
+    """The GPU of the running task, for bodies that use cuDF and CuPy: their memory comes from the same pool.
+
+    Raises :class:`~gpuspark.errors.DeviceUnavailable` also where RAPIDS cannot be imported.
+    """
+    from gpuspark.devices.rapids import share_allocator
+
+    device = open_device("cuda", config, address)
+    share_allocator(device)
+    return device
+
+
 @cache
 def _cpu(_process: int) -> Device:
     from gpuspark.devices.cpu import CpuDevice

@@ -79,6 +79,12 @@ def discover() -> Capability:
     return found
 
 
+def missing_rapids() -> str | None:
+    """Which packages of RAPIDS are not installed here, and where they come from; ``None`` where all are."""
+    missing = [name for name in ("cudf", "cupy", "rmm") if importlib.util.find_spec(name) is None]
+    return f"{', '.join(missing)}, which are not installed here (environment.yml)" if missing else None
+
+
 def task_address(resources: Mapping[str, Resource]) -> str | None:
     """The address of the GPU that Spark gave to the running task, from ``TaskContext.resources()``.
 

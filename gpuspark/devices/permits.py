@@ -7,25 +7,30 @@ operating system gives back the permit of a process that dies.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from filelock import FileLock, Timeout
 
+from gpuspark.devices.protocol import Device
 from gpuspark.disk_cache import private_folder
 
 _PAUSE = 0.002  # seconds between two rounds over the files
+_held: set[tuple[int, str]] = set()
 
 
 @contextmanager
 def permit(device: str, most: int) -> Iterator[float]:
     """Holds one of the ``most`` permits of ``device``; gives the seconds that it took to get it.
 
-    Where no private folder can be had, or ``device`` is the CPU, everybody may go.
+    A process that holds one already needs no second: a compiled function may be called inside a batch body that
+    has the GPU. Where no private folder can be had, or ``device`` is the CPU, everybody may go.
     """
     folder = None if device == "cpu" else private_folder("permits")
-    if folder is None:
+    key = os.getpid(), device
+    if folder is None or key in _held:
         yield 0.0
         return
     start = time.monotonic()
@@ -36,9 +41,33 @@ def permit(device: str, most: int) -> Iterator[float]:
                 lock.acquire(blocking=False)
             except Timeout:
                 continue
+            _held.add(key)
             try:
                 yield time.monotonic() - start
             finally:
+                _held.discard(key)
                 lock.release()
             return
         time.sleep(_PAUSE)
+
+
+class Turn:
+    """This task's turn on the GPU: between :meth:`begin` and :meth:`end` it holds a permit. Both may be called
+    again; without a device they do nothing."""
+
+    def __init__(self, device: Device | None, most: int) -> None:
+        self._device, self._most = device, most
+        self._held: ExitStack | None = None
+        self.waited = 0.0
+        """Seconds spent waiting, for Spark or for a permit."""
+
+    def begin(self) -> None:
+        if self._device is not None and self._held is None:
+            self._held = ExitStack()
+            self.waited += self._held.enter_context(permit(self._device.identity, self._most))
+
+    def end(self) -> None:
+        if self._device is not None and self._held is not None:
+            held, self._held = self._held, None
+            with held:
+                self._device.trim()

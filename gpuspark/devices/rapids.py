@@ -13,6 +13,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gpuspark.devices.protocol import Device
 from gpuspark.disk_cache import private_folder
 from gpuspark.errors import DeviceUnavailable
 
@@ -25,6 +26,10 @@ _CACHE_FOLDERS = {
     "CUDA_CACHE_PATH": "cuda",
     "NUMBA_CACHE_DIR": "numba",
 }
+
+
+_shared: set[tuple[int, str]] = set()
+"""The GPUs whose pool RAPIDS uses already, by process."""
 
 
 class Rapids(NamedTuple):
@@ -67,25 +72,36 @@ def import_rapids() -> Rapids:
     return Rapids(cudf, cupy, rmm)
 
 
-def share_allocator(ordinal: int) -> None:
+def share_allocator(device: Device) -> None:
     """Makes cuDF and CuPy allocate from the pool that gpuspark's own memory on this GPU comes from.
 
-    So memory that one of them gave back serves the others, and :meth:`CudaDevice.trim` empties it.
+    So memory that one of them gave back serves the others, and :meth:`CudaDevice.trim` empties it. Done once for
+    each GPU of a process. Raises :class:`~gpuspark.errors.DeviceUnavailable` where the GPU has no memory pool.
     """
+    if (os.getpid(), device.identity) in _shared:
+        return
+    rapids = import_rapids()
     from cuda.bindings import driver
     from rmm.allocators.cupy import rmm_cupy_allocator
 
-    rapids = import_rapids()
-    code, pool = driver.cuDeviceGetMemPool(ordinal)
+    code, ordinal = driver.cuCtxGetDevice()
+    if not code:
+        code, pool = driver.cuDeviceGetMemPool(ordinal)
     if code:
-        raise DeviceUnavailable(f"GPU {ordinal} has no memory pool to share with RAPIDS ({code.name})")
+        raise DeviceUnavailable(f"GPU {device.identity} has no memory pool to share with RAPIDS ({code.name})")
     rapids.rmm.mr.set_current_device_resource(rapids.rmm.mr.CudaAsyncViewMemoryResource(pool))
     rapids.cupy.cuda.set_allocator(rmm_cupy_allocator)
+    _shared.add((os.getpid(), device.identity))
 
 
 def cupy_module() -> ModuleType:
     """CuPy: what ``Batch.xp`` is on a GPU."""
     return import_rapids().cupy
+
+
+def series_from_pandas(series: Any, *, nan_as_null: bool) -> Any:
+    """A ``cudf.Series`` on the current device with the values, name and index of a pandas one."""
+    return import_rapids().cudf.Series.from_pandas(series, nan_as_null=nan_as_null)
 
 
 def series_from_arrow(array: pa.Array | pa.ChunkedArray) -> Any:

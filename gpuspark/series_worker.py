@@ -1,0 +1,325 @@
+"""A series body in a task: on pandas as PySpark would run it, or on cuDF.
+
+Bodies see Spark's own batches on every device. A call over a batch, a group or a window may be run once more, on
+pandas, where cuDF lacks a method or the device has no room: bodies must be pure, as Spark demands anyway. A body
+over iterators is entered once. A permit is held while a body has a batch, and never while it waits for Spark.
+
+The cuDF half has not run on a device (docs/evidence.md).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from gpuspark import cudf_form
+from gpuspark.config import Config
+from gpuspark.cudf_form import Missing
+from gpuspark.devices import open_for_rapids
+from gpuspark.devices.permits import Turn
+from gpuspark.errors import DeviceLost, DeviceUnavailable, FallbackError, OutOfMemory, ResultError, locate
+from gpuspark.plan import DeviceName, Plan, devices_of, enforce, plan
+from gpuspark.records import Entry, entry
+from gpuspark.session import task_config, task_facts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql.types import DataType
+
+    from gpuspark.pandas_form import Conversion
+
+_log = logging.getLogger("gpuspark")
+_retired: dict[str, str] = {}
+"""Calls whose body cuDF refused in this process, each with the reason."""
+
+
+def decide(
+    function: str, config: Config, obstacles: Mapping[DeviceName, Sequence[str]] = MappingProxyType({})
+) -> Plan:
+    """A series body runs on cuDF or on pandas; there is no emulated cuDF. ``obstacles`` as in :func:`plan`."""
+    absent: dict[DeviceName, str] = {}
+    found: dict[DeviceName, Sequence[str]] = {
+        "emulated": ["a series body needs cuDF, which the emulated device does not have"]
+    }
+    if "cuda" in devices_of(config):
+        from gpuspark.devices.discover import discover, missing_rapids
+
+        absent = {name: why for name, why in discover().absent().items() if name == "cuda"}
+        lacking = missing_rapids()
+        if lacking and not absent:
+            found["cuda"] = [f"a series body needs {lacking}"]
+    return plan(function, {**found, **obstacles}, config, absent)
+
+
+@dataclass(frozen=True)
+class ArrowTransport:
+    """Columns come as Arrow arrays, and go so: what pandas' form of them needs to be known."""
+
+    declared: DataType
+    conversion: Conversion
+    named: tuple[str, ...]
+    """The parameters that the last columns are given by name for: Arrow UDFs know places only."""
+
+
+class SeriesWorker:
+    """What Spark pickles around a series body. ``transport``: none where PySpark's pandas UDF carries the columns."""
+
+    def __init__(
+        self,
+        body: Callable[..., Any],
+        call: str,
+        missing: Missing,
+        least_rows: int,
+        transport: ArrowTransport | None = None,
+    ) -> None:
+        self.body, self.call, self.missing, self.least_rows, self.transport = body, call, missing, least_rows, transport
+        self.name = getattr(body, "__name__", type(body).__name__)
+        self._start()
+
+    def _start(self) -> None:
+        self._plan: Plan | None = None
+        self._entry: Entry | None = None
+        self._turn = Turn(None, 1)
+        self._rows = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    def once(self, columns: Sequence[Any], named: Mapping[str, Any]) -> Any:
+        """One call: a batch, a group or a window."""
+        decision = self._decide()
+        if self.transport is not None:
+            places = len(columns) - len(self.transport.named)
+            named = dict(zip(self.transport.named, columns[places:], strict=True))
+            columns = columns[:places]
+        given = [*columns, *named.values()]
+        rows = len(given[0]) if given else 0
+        reasons, device = [str(reason) for reason in decision.reasons], decision.device
+        seconds: dict[str, float] = {}
+        with _Located(self.name, lambda: f"{self._rows}-{self._rows + rows - 1}", device):
+            if device == "cuda":
+                result, device, why = self._on_gpu(columns, named, rows, seconds)
+                reasons += why
+            else:
+                result = self._on_pandas(columns, named, seconds)
+        self._account(device, rows, _nbytes(given), _nbytes([result]), seconds, reasons)
+        return result
+
+    def iterate(self, batches: Iterator[Any], *more: Any) -> Iterator[Any]:
+        """A body over iterators: entered once, never again."""
+        try:
+            yield from self._counted_results(self.body(self._incoming(batches), *more))
+        finally:
+            self._turn.end()
+
+    def reduce(self, batches: Iterator[Any], *more: Any) -> Any:
+        """A body that makes one value of an iterator of batches."""
+        start = time.perf_counter()
+        try:
+            with _Located(self.name, lambda: f"0-{self._rows - 1}", self._decide().device):
+                result = self.body(self._incoming(batches), *more)
+        finally:
+            self._turn.end()
+        self._account(self._decide().device, 0, 0, 0, {"run": time.perf_counter() - start}, (), batches=0)
+        return cudf_form.to_host(result)
+
+    def _counted_results(self, results: Iterable[Any]) -> Iterator[Any]:
+        device = self._decide().device
+        iterator = iter(results)
+        while True:
+            start, waited = time.perf_counter(), self._turn.waited
+            with _Located(self.name, lambda: f"0-{self._rows - 1}", device):
+                try:
+                    result = self._out(cudf_form.to_host(next(iterator)))
+                except StopIteration:
+                    return
+                except Exception as error:
+                    self._explain(error, device)
+                    raise
+                finally:
+                    self._turn.end()
+            spent = time.perf_counter() - start - (self._turn.waited - waited)
+            self._account(device, 0, 0, _nbytes([result]), {"run": spent}, (), batches=0)
+            yield result
+            self._turn.begin()
+
+    def _incoming(self, batches: Iterator[Any]) -> Iterator[Any]:
+        decision = self._decide()
+        reasons = [str(reason) for reason in decision.reasons]
+        while True:
+            self._turn.end()
+            start = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                return
+            self._turn.waited += time.perf_counter() - start
+            columns = batch if isinstance(batch, tuple) else (batch,)
+            seconds = {"wait": time.perf_counter() - start}
+            self._account(decision.device, len(columns[0]), _nbytes(columns), 0, seconds, reasons)
+            if decision.device == "cuda":
+                self._refuse_obstacles(columns)
+                self._turn.begin()
+                moved = tuple(self._to_device(column) for column in columns)
+            else:
+                moved = tuple(self._in(columns))
+            yield moved if len(moved) > 1 else moved[0]
+
+    def _decide(self) -> Plan:
+        """The plan for this task; opens the GPU if that is it."""
+        if self._plan is None:
+            config = task_config()
+            retired = _retired.get(self.call)
+            decision = decide(self.name, config, {"cuda": [retired]} if retired else {})
+            if decision.device == "cuda":
+                facts = task_facts()
+                try:
+                    device = open_for_rapids(config, facts.gpus[0] if facts and facts.gpus else None)
+                    self._turn = Turn(device, config.max_concurrent_tasks)
+                except (DeviceUnavailable, DeviceLost, OutOfMemory) as error:
+                    decision = decide(self.name, config, {"cuda": [str(error)]})
+            enforce(decision, config)
+            self._plan, self._entry = decision, entry(self.name, self.call, self)
+        return self._plan
+
+    def _account(
+        self, device: DeviceName, rows: int, bytes_in: int, bytes_out: int, seconds: Mapping[str, float],
+        reasons: Sequence[str], batches: int = 1,
+    ) -> None:  # fmt: skip
+        assert self._entry is not None
+        self._rows += rows
+        self._entry.add(
+            device=device, rows=rows, bytes_in=bytes_in, bytes_out=bytes_out, seconds=seconds, reasons=reasons,
+            batches=batches,
+        )  # fmt: skip
+
+    def _on_pandas(self, columns: Sequence[Any], named: Mapping[str, Any], seconds: dict[str, float]) -> Any:
+        start = time.perf_counter()
+        given = self._in([*columns, *named.values()])
+        result = self._out(self.body(*given[: len(columns)], **dict(zip(named, given[len(columns) :], strict=True))))
+        seconds["run"] = seconds.get("run", 0.0) + time.perf_counter() - start
+        return result
+
+    def _on_gpu(
+        self, columns: Sequence[Any], named: Mapping[str, Any], rows: int, seconds: dict[str, float]
+    ) -> tuple[Any, DeviceName, list[str]]:
+        """The result, where it was computed, and why not on the GPU."""
+        given = [*columns, *named.values()]
+        why = _retired.get(self.call)
+        if why is None and rows < self.least_rows:
+            why = f"{rows} rows in one call, fewer than {self.least_rows}"
+        if why is None:
+            why = next((found for column in given if (found := cudf_form.obstacle(column, self.missing))), None)
+        if why is None:
+            start = time.perf_counter()
+            self._turn.begin()
+            seconds["wait"] = time.perf_counter() - start
+            try:
+                return self._cudf_result(given, columns, named, seconds), "cuda", []
+            except Exception as error:
+                if cudf_form.refused(error):
+                    why = _retired[self.call] = f"cuDF has not {error} ({cudf_form.place(error, self.body)})"
+                elif cudf_form.out_of_memory(error):
+                    why = f"no room for a batch of {rows:,} rows ({error})"
+                else:
+                    raise
+            finally:
+                self._turn.end()
+        if task_config().fallback == "raise":
+            raise FallbackError(f"{self.name}: cuda: {why}\nspark.gpuspark.fallback=raise forbids pandas here.")
+        return self._on_pandas(columns, named, seconds), "cpu", [f"cuda: {why}"]
+
+    def _cudf_result(
+        self, given: Sequence[Any], columns: Sequence[Any], named: Mapping[str, Any], seconds: dict[str, float]
+    ) -> Any:
+        start = time.perf_counter()
+        moved = [self._to_device(column) for column in given]
+        there = time.perf_counter()
+        answer = self.body(*moved[: len(columns)], **dict(zip(named, moved[len(columns) :], strict=True)))
+        ran = time.perf_counter()
+        result = self._out(cudf_form.to_host(answer))
+        seconds |= {"copy_in": there - start, "run": ran - there, "copy_out": time.perf_counter() - ran}
+        return result
+
+    def _to_device(self, column: Any) -> Any:
+        return cudf_form.to_device(column, self.missing, self._conversion().time_zone if self.transport else "UTC")
+
+    def _refuse_obstacles(self, columns: Sequence[Any]) -> None:
+        """A body over iterators has begun on cuDF and is not begun again: a column that cannot go there ends it.
+        The task's next attempt, in this process, runs on pandas."""
+        why = next((found for column in columns if (found := cudf_form.obstacle(column, self.missing))), None)
+        if why is not None:
+            _retired[self.call] = why
+            raise ResultError(
+                f"{self.name}: {why}, and a body over iterators that has begun on a GPU is not begun again. "
+                "Set spark.gpuspark.device=cpu for this job."
+            )
+
+    def _explain(self, error: Exception, device: DeviceName) -> None:
+        """What a user can do about an error of cuDF's in a body that is not entered again."""
+        if device != "cuda":
+            return
+        if cudf_form.refused(error):
+            _retired[self.call] = f"cuDF has not {error} ({cudf_form.place(error, self.body)})"
+            error.add_note(f"gpuspark: {_retired[self.call]}. Set spark.gpuspark.device=cpu for this job.")
+        elif cudf_form.out_of_memory(error):
+            error.add_note(
+                "gpuspark: the device has no room. Lower spark.sql.execution.arrow.maxRecordsPerBatch or "
+                "spark.gpuspark.device.maxConcurrentTasks."
+            )
+
+    # --- between the columns that Spark sends and those of pandas
+
+    def _conversion(self) -> Conversion:
+        assert self.transport is not None
+        facts = task_facts()
+        return self.transport.conversion.in_zone(facts.time_zone if facts else None)
+
+    def _in(self, columns: Sequence[Any]) -> Sequence[Any]:
+        if self.transport is None:
+            return columns
+        from gpuspark.pandas_form import to_pandas
+
+        return to_pandas(columns, self._conversion())
+
+    def _out(self, result: Any) -> Any:
+        if self.transport is None:
+            return result
+        from gpuspark.pandas_form import from_pandas
+
+        found: pa.Array = from_pandas(result, self.transport.declared, self._conversion())
+        return found
+
+
+def _nbytes(columns: Iterable[Any]) -> int:
+    """Bytes of Arrow columns, or of pandas ones as pandas counts them; a scalar has none."""
+    total = 0
+    for column in columns:
+        if hasattr(column, "memory_usage"):
+            used = column.memory_usage(index=False)
+            total += int(used.sum()) if hasattr(used, "sum") else int(used)
+        elif hasattr(column, "buffers"):
+            total += column.nbytes
+    return total
+
+
+class _Located:
+    """Names function, rows and device in an error of the body, which keeps its type and traceback."""
+
+    def __init__(self, function: str, rows: Callable[[], str], device: str) -> None:
+        self._where = (function, rows, device)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        function, rows, device = self._where
+        if isinstance(error, Exception) and not isinstance(error, StopIteration):
+            locate(error, function=function, rows=rows(), device=device)
