@@ -7,16 +7,19 @@ UDF, so several functions in one select, and chains, share one Python node.
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import inspect
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from functools import update_wrapper
+from functools import update_wrapper, wraps
 from typing import TYPE_CHECKING, Any, overload
 
 from gpuspark import types
 from gpuspark.errors import CallError, DeclarationError, nearest
 from gpuspark.plan import Plan
 from gpuspark.scalar import Nulls, ScalarFunction
+from gpuspark.session import driver_config, is_connect, running_task
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,7 +49,10 @@ def udf(f: Any = None, returnType: Any = None, *, nulls: Nulls = "propagate") ->
     ``nulls="propagate"``: a row with any null gives null, and the body never sees it.
     ``nulls="pass"``: the body sees ``None``. Either way ``return None`` gives null.
 
-    Raises :class:`~gpuspark.errors.DeclarationError` for a type that Spark does not have.
+    What the body captures is taken when its first column is built, as PySpark does.
+
+    Raises :class:`~gpuspark.errors.DeclarationError` for a type that Spark does not have, and for a function
+    without parameters, which has no columns to run over.
 
     >>> @udf("double")
     ... def area(width, height):
@@ -69,8 +75,9 @@ def _is_type(thing: Any) -> bool:
 
 
 class ScalarUDF:
-    """A decorated scalar function. Called with columns (or their names) it gives a Spark column; with
-    Arrow, pandas or gpuspark columns it computes them now; with numbers it is the plain function."""
+    """A decorated scalar function. Called with columns or their names, numbers among them, it gives a Spark column;
+    with Arrow, pandas or gpuspark columns it computes them now; with numbers it is the plain function. In a task,
+    a text is a text and no column's name."""
 
     def __init__(self, function: Callable[..., Any], declared: TypeLike, nulls: Nulls = "propagate") -> None:
         if not callable(function):
@@ -81,12 +88,18 @@ class ScalarUDF:
         self.deterministic = True
         self.result = types.parse(declared if isinstance(declared, str) else declared.simpleString())
         self.signature = inspect.signature(function)
+        self._built: dict[tuple[Any, ...], Any] = {}
         update_wrapper(self, function)
         self.__name__ = getattr(function, "__name__", type(function).__name__)
+        if not self.signature.parameters:
+            raise DeclarationError(
+                f"{self.__name__} has no parameters, and gs.udf runs functions over columns. "
+                "Give it one, or use pyspark.sql.functions.udf."
+            )
 
     def __call__(self, *columns: Any, **named: Any) -> Any:
         given = [*columns, *named.values()]
-        if given and all(isinstance(value, str) or _is_spark_column(value) for value in given):
+        if any(map(_is_spark_column, given)) or (any(isinstance(v, str) for v in given) and running_task() is None):
             return self._column(columns, named)
         if any(hasattr(value, "__arrow_c_array__") or hasattr(value, "iloc") for value in given):
             from gpuspark.columns import apply_now
@@ -96,8 +109,8 @@ class ScalarUDF:
 
     def __getstate__(self) -> dict[str, Any]:
         """Bodies are rewritten before they travel: a worker may not have their source."""
-        kept = {name: value for name, value in self.__dict__.items() if name != "_runners"}
-        return {**kept, "_prepared": {variant.columns: variant for variant in self._variants()}}
+        kept = {name: value for name, value in self.__dict__.items() if name != "_built"}
+        return {**kept, "_built": {}, "_prepared": {variant.columns: variant for variant in self._variants()}}
 
     def __repr__(self) -> str:
         return f"<gpuspark udf {self.__name__}{self.signature} -> {self.result}>"
@@ -114,17 +127,19 @@ class ScalarUDF:
         ``schema_or_types``: a list of type names, ``"a double, b int"``, a mapping from parameter to type,
         a Spark or Arrow schema; every parameter a ``double`` by default. Needs no Spark and no GPU.
         """
-        from gpuspark.session import driver_config
         from gpuspark.worker import decide
 
-        names, column_types = types.named(schema_or_types, tuple(self.signature.parameters))
-        return decide(self.scalar_function(names), column_types, driver_config())
+        names, column_types = types.named(schema_or_types, self.signature)
+        return decide(self._function_of(names, _not_asked), column_types, driver_config())
 
     def scalar_function(self, columns: Sequence[str]) -> ScalarFunction:
         """The function as it travels to workers, with columns for these parameters."""
         prepared: dict[tuple[str, ...], ScalarFunction] = self.__dict__.get("_prepared", {})
-        return prepared.get(tuple(columns)) or ScalarFunction.of(
-            self.__gpuspark_body__, columns, nulls=self.nulls, result=self.result, arrow=self._arrow_type()
+        return prepared.get(tuple(columns)) or self._function_of(columns, self._arrow_type)
+
+    def _function_of(self, columns: Sequence[str], arrow: Callable[[], pa.DataType]) -> ScalarFunction:
+        return ScalarFunction.of(
+            self.__gpuspark_body__, columns, nulls=self.nulls, result=self.result, arrow=arrow()
         )
 
     def bind(self, columns: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,7 +169,25 @@ class ScalarUDF:
         """A PySpark UDF to register for SQL: ``spark.udf.register("f", f.spark_udf())``."""
         from gpuspark.worker import SqlWorker
 
-        return self._pyspark_udf(lambda call: SqlWorker(self._variants(), call))
+        return self._pyspark_udf(("sql",), lambda call: SqlWorker(self._variants(), call))
+
+    # What spark.udf.register asks of a function that it is given as it is.
+
+    @property
+    def evalType(self) -> int:
+        """Spark's number of this kind of function."""
+        return int(self.spark_udf().evalType)
+
+    @property
+    def func(self) -> Any:
+        """What Spark pickles; the body itself where the session flag is off."""
+        return self.spark_udf().func
+
+    @property
+    def returnType(self) -> DataType:
+        """The declared type as Spark's."""
+        found: DataType = self.spark_udf().returnType
+        return found
 
     def _variants(self) -> list[ScalarFunction]:
         """The function for each number of leading columns that its defaults allow."""
@@ -166,27 +199,46 @@ class ScalarUDF:
         from gpuspark.worker import ScalarWorker
 
         bound = self.bind(columns, named)
-        built = self._pyspark_udf(lambda call: ScalarWorker(self.scalar_function(tuple(bound)), call))
-        if getattr(built, "func", None) is self.__gpuspark_body__:
-            return built(*columns, **named)  # type: ignore[no-any-return]
-        return built(*bound.values())  # type: ignore[no-any-return]
+        built = self._pyspark_udf(tuple(bound), lambda call: ScalarWorker(self.scalar_function(tuple(bound)), call))
+        if not driver_config().enabled:  # then it is PySpark's own, which knows the parameters' names
+            by_name = {name: self._as_column(name, value) for name, value in named.items()}
+            return built(*map(self._as_column, bound, columns), **by_name)  # type: ignore[no-any-return]
+        return built(*map(self._as_column, bound, bound.values()))  # type: ignore[no-any-return]
 
-    def _pyspark_udf(self, worker: Callable[[str], Any]) -> Any:
-        """PySpark's own UDF where the session flag is off, else its Arrow UDF around our worker."""
+    def _as_column(self, name: str, value: Any) -> Any:
+        """A number, a date or ``None`` as a literal column; a column or its name as it is."""
         from pyspark.sql import functions
 
-        from gpuspark.session import active_session, driver_config, enable_ledger
+        if isinstance(value, str) or _is_spark_column(value):
+            return value
+        if value is None or isinstance(value, int | float | decimal.Decimal | datetime.date):
+            return functions.lit(value)
+        raise CallError(
+            f"{self.__name__}{self.signature} was given a {type(value).__name__} for {name} beside Spark columns. "
+            "Give columns, their names, or numbers."
+        )
+
+    def _pyspark_udf(self, form: tuple[str, ...], worker: Callable[[str], Any]) -> Any:
+        """PySpark's own UDF where the session flag is off, else its Arrow UDF around our worker. The same one for
+        each ``form``, so that Spark sees where one expression stands twice."""
+        from pyspark.sql import functions
+
+        from gpuspark.session import active_session, enable_ledger
 
         spark = active_session()
         config = driver_config(spark)
-        if not config.enabled:
-            built = functions.udf(self.__gpuspark_body__, self.declared)
-        else:
-            if spark is not None:
-                enable_ledger(spark, config)
-            make: Any = functions.arrow_udf  # type: ignore[attr-defined]  # not in PySpark's stubs
-            built = make(worker(uuid.uuid4().hex[:12]), self.declared)
-        return built if self.deterministic else built.asNondeterministic()
+        if config.enabled and spark is not None:
+            enable_ledger(spark, config)
+        key = (form, is_connect(), config.enabled)
+        if key not in self._built:
+            if config.enabled:
+                make: Any = functions.arrow_udf  # type: ignore[attr-defined]  # not in PySpark's stubs
+                built = make(worker(uuid.uuid4().hex[:12]), self.declared)
+            else:
+                body = self.__gpuspark_body__
+                built = functions.udf(body if self.nulls == "pass" else _null_for_null(body), self.declared)
+            self._built[key] = built if self.deterministic else built.asNondeterministic()
+        return self._built[key]
 
     def _arrow_type(self) -> pa.DataType:
         import pyarrow as pa
@@ -200,6 +252,25 @@ class ScalarUDF:
         from gpuspark.spark_types import arrow_type
 
         return arrow_type(self.declared)
+
+
+def _null_for_null(body: Callable[..., Any]) -> Callable[..., Any]:
+    """``body``, which never sees a null: any null gives null."""
+
+    @wraps(body)
+    def guarded(*values: Any, **named: Any) -> Any:
+        if any(value is None for value in (*values, *named.values())):
+            return None
+        return body(*values, **named)
+
+    return guarded
+
+
+def _not_asked() -> pa.DataType:
+    """A plan does not ask for the result's Arrow type, which may take a Spark session to know."""
+    import pyarrow as pa
+
+    return pa.null()
 
 
 def _is_spark_column(value: Any) -> bool:

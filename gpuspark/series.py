@@ -12,15 +12,15 @@ from __future__ import annotations
 import functools
 import inspect
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gpuspark import types
 from gpuspark.cudf_form import Missing, type_obstacle
-from gpuspark.errors import DeclarationError, nearest
+from gpuspark.errors import CallError, DeclarationError, nearest
 from gpuspark.plan import Plan
 from gpuspark.series_worker import ArrowTransport, SeriesWorker, decide
-from gpuspark.session import active_session, driver_config, enable_ledger
+from gpuspark.session import active_session, driver_config, enable_ledger, is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, SparkSession
@@ -75,6 +75,7 @@ class SeriesUDF:
             raise DeclarationError(f"gs.pandas_udf decorates a function, not {func!r}")
         self.func, self.returnType, self.functionType, self.missing = func, returnType, functionType, missing
         self.deterministic = True
+        self._built: dict[tuple[Any, ...], Any] = {}
         functools.update_wrapper(self, func)
 
     def __call__(self, *columns: Any, **named: Any) -> Column:
@@ -82,6 +83,15 @@ class SeriesUDF:
         arrow = self._arrow_form(config, tuple(named))
         built: Column = self.spark_udf()(*columns, **named) if arrow is None else arrow(*columns, *named.values())
         return built
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_built": {}}
+
+    @property
+    def evalType(self) -> int:
+        """Only to say what ``spark.udf.register`` takes, which asks for it."""
+        name = getattr(self.func, "__name__", "f")
+        raise CallError(f"register what {name}.spark_udf() gives: spark.udf.register({name!r}, {name}.spark_udf())")
 
     def __repr__(self) -> str:
         return f"<gpuspark pandas_udf {getattr(self.func, '__name__', self.func)} -> {self.returnType}>"
@@ -93,26 +103,29 @@ class SeriesUDF:
         return changed
 
     def spark_udf(self) -> Any:
-        """PySpark's pandas UDF, for this kind of session and its flag as it is now."""
+        """PySpark's pandas UDF, for this kind of session and its flag as it is now. The same one each time, so that
+        Spark sees where one expression stands twice; the body is pickled once, as PySpark's own is."""
+        from pyspark.sql import functions
+
         spark = active_session()
         config = driver_config(spark)
-        plain = self._plain()
-        if config.enabled:
-            if spark is not None:
-                enable_ledger(spark, config)
-            from pyspark.sql import functions
-
-            make: Any = functions.pandas_udf  # type: ignore[attr-defined]  # not in PySpark's stubs
-            plain = make(_wrapper(self.func, plain.evalType, self.missing), self.returnType, self.functionType)
-        return plain if self.deterministic else plain.asNondeterministic()
+        if config.enabled and spark is not None:
+            enable_ledger(spark, config)
+        key = ("pandas", is_connect(), config.enabled)
+        if key not in self._built:
+            plain = self._plain()
+            if config.enabled:
+                make: Any = functions.pandas_udf  # type: ignore[attr-defined]  # not in PySpark's stubs
+                plain = make(_wrapper(self.func, plain.evalType, self.missing), self.returnType, self.functionType)
+            self._built[key] = plain if self.deterministic else plain.asNondeterministic()
+        return self._built[key]
 
     def explain(self, schema_or_types: Any = None) -> Plan:
         """Where the body would run for columns of these types, and why not elsewhere. Needs no Spark and no GPU.
 
         ``schema_or_types``: as for ``gs.udf``; every parameter a ``double`` by default.
         """
-        parameters = tuple(inspect.signature(self.func).parameters)
-        _, columns = types.named(schema_or_types, parameters)
+        _, columns = types.named(schema_or_types, inspect.signature(self.func))
         found = [why for why in (type_obstacle(column.name) for column in columns) if why]
         return decide(self.func.__name__, driver_config(), {"cuda": found} if found else {})
 
@@ -123,7 +136,7 @@ class SeriesUDF:
         make: Any = functions.pandas_udf  # type: ignore[attr-defined]
         return make(self.func, self.returnType, self.functionType)
 
-    def _arrow_form(self, config: Config, named: Sequence[str]) -> Any:
+    def _arrow_form(self, config: Config, named: tuple[str, ...]) -> Any:
         """PySpark's Arrow UDF around the body, where columns shall travel as Arrow; else ``None``."""
         from pyspark.sql import functions
         from pyspark.sql.types import DataType
@@ -138,12 +151,16 @@ class SeriesUDF:
         if eval_type not in (PythonEvalType.SQL_SCALAR_PANDAS_UDF, PythonEvalType.SQL_SCALAR_PANDAS_ITER_UDF):
             return None
         enable_ledger(spark, config)
-        declared = DataType.fromDDL(self.returnType) if isinstance(self.returnType, str) else self.returnType
-        transport = ArrowTransport(declared, Conversion.of(spark), tuple(named))
-        worker = SeriesWorker(self.func, uuid.uuid4().hex[:12], self.missing, 0, transport)
-        make: Any = functions.arrow_udf  # type: ignore[attr-defined]
-        built = make(_arrow_wrapper(worker, eval_type == PythonEvalType.SQL_SCALAR_PANDAS_ITER_UDF), declared)
-        return built if self.deterministic else built.asNondeterministic()
+        conversion = Conversion.of(spark)
+        key = ("arrow", is_connect(), conversion, named)
+        if key not in self._built:
+            declared = DataType.fromDDL(self.returnType) if isinstance(self.returnType, str) else self.returnType
+            transport = ArrowTransport(declared, conversion, named)
+            worker = SeriesWorker(self.func, uuid.uuid4().hex[:12], self.missing, 0, transport)
+            make: Any = functions.arrow_udf  # type: ignore[attr-defined]
+            built = make(_arrow_wrapper(worker, eval_type == PythonEvalType.SQL_SCALAR_PANDAS_ITER_UDF), declared)
+            self._built[key] = built if self.deterministic else built.asNondeterministic()
+        return self._built[key]
 
 
 def _expects_gpu(spark: SparkSession, config: Config, missing: Missing) -> bool:

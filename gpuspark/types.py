@@ -7,12 +7,13 @@ decides how a value is loaded and stored, and its *kind* what the body computes 
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from gpuspark.errors import DeclarationError, nearest
+from gpuspark.errors import CallError, DeclarationError, nearest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,24 +101,48 @@ def of_arrow(arrow: pa.DataType) -> ColumnType:
     return ColumnType(str(arrow), "other")
 
 
-def named(given: Any, parameters: tuple[str, ...]) -> tuple[tuple[str, ...], list[ColumnType]]:
-    """Parameter names and column types out of any form that ``explain`` takes: a list of type names, ``"a double, b
-    int"``, a mapping from parameter to type, a Spark or Arrow schema; every parameter a ``double`` by default.
+def named(given: Any, signature: inspect.Signature) -> tuple[tuple[str, ...], list[ColumnType]]:
+    """Parameter names and column types out of any form that ``explain`` takes: a list of type names or
+    ``"double, int"``; ``"a double, b int"``, a mapping from name to type, a Spark or Arrow schema, by name where the
+    names are the parameters', else by place; every parameter a ``double`` by default.
 
-    >>> [str(t) for t in named("a double, b decimal(3,1)", ("a", "b"))[1]]
+    Raises :class:`~gpuspark.errors.CallError` where a parameter without default gets no type, or a type no parameter.
+
+    >>> [str(t) for t in named("a double, b decimal(3,1) not null", inspect.signature(lambda a, b: a))[1]]
     ['double', 'decimal(3,1)']
     """
+    parameters = [n for n, p in signature.parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    starred = len(parameters) < len(signature.parameters)
     if given is None:
         given = ["double"] * len(parameters)
     if isinstance(given, str):
-        given = dict(field.split(maxsplit=1) for field in _split(given.replace(":", " ")))
+        given = _fields(given)
     if hasattr(given, "fields") or (hasattr(given, "names") and hasattr(given, "types")):
         given = {field.name: getattr(field, "dataType", None) or field.type for field in given}
-    if isinstance(given, Mapping):
-        named = {n: given[n] for n in parameters if n in given} or dict(zip(parameters, given.values(), strict=False))
+    if isinstance(given, Mapping) and any(n in given for n in parameters):
+        found = {n: given[n] for n in parameters if n in given}
     else:
-        named = dict(zip(parameters, given, strict=False))
-    return tuple(named), [_column_type(t) for t in named.values()]
+        values = list(given.values() if isinstance(given, Mapping) else given)
+        if len(values) > len(parameters) and not starred:
+            raise CallError(f"{len(values)} types were given for {signature}. Give one type per parameter.")
+        names = [*parameters, *(f"column {n}" for n in range(len(parameters), len(values)))]
+        found = dict(zip(names, values, strict=False))
+    missing = [n for n in parameters if n not in found and signature.parameters[n].default is inspect.Parameter.empty]
+    if missing:
+        raise CallError(f"no type was given for {', '.join(missing)} of {signature}. Give one type per parameter.")
+    return tuple(found), [_column_type(t) for t in found.values()]
+
+
+def _fields(ddl: str) -> dict[str, str] | list[str]:
+    """The types by name of ``"a double, b int not null"``; of ``"double, int"`` the types alone."""
+    fields = [re.sub(r"\s+(not\s+null|comment\s+'.*')", "", field, flags=re.I) for field in _split(ddl)]
+    try:
+        for field in fields:
+            parse(field)
+    except DeclarationError:
+        pairs = (re.split(r"\s*:\s*|\s+", field, maxsplit=1) for field in fields)
+        return {pair[0]: pair[-1] for pair in pairs}
+    return fields
 
 
 def _column_type(given: Any) -> ColumnType:

@@ -2,33 +2,42 @@
 
 The values given are PySpark's: ``int``, ``float``, ``bool``, ``datetime`` objects (a ``timestamp`` in the
 worker's local time, naive), ``Decimal``, ``list``, ``dict``, ``Row``. What a body may return for each
-declared type is one table, the same on every device and PySpark version; it is that of PySpark 4.3:
+declared type is one table, the same on every device and PySpark version; where it accepts a value, the column
+holds what PySpark 4.3 makes of it:
 
 =====================  =============================================================================
 declared               accepted (``None`` is null everywhere)
 =====================  =============================================================================
 ``boolean``            ``bool``; a number of 64 bits (true unless zero)
-``tinyint`` … bigint   ``int`` in range; a finite ``float``, cut towards zero; no ``bool``
-``float``, ``double``  ``float``; ``bool``; ``int`` that the type holds exactly (to 2**24, 2**53)
+``tinyint`` … bigint   ``int`` in range; a finite ``float`` or ``Decimal``, cut towards zero; no ``bool``
+``float``, ``double``  ``float``; ``bool``; ``Decimal``; ``int`` that the type holds exactly (to 2**24, 2**53)
 ``date``               ``date``
 ``timestamp``          ``datetime``: naive is the worker's local time
 ``string``             ``str``; anything else as ``str()`` gives it, ``true`` and ``false`` for ``bool``
-others                 what :func:`pyarrow.array` takes for the type
+``decimal(p, s)``      ``Decimal``, rounded half to even to ``s`` places; NaN is null
+``binary``             ``bytes``, ``bytearray``
+``array``              ``list``, ``tuple``, ``array.array``
+``map``                ``dict``
+``struct``             ``tuple`` and ``Row`` by place; ``dict``, and objects by their attributes, by name
 =====================  =============================================================================
 
-Anything else is a :class:`~gpuspark.errors.ResultError`. NumPy scalars count as the number they hold.
+What is nested follows the same table. Anything else is a :class:`~gpuspark.errors.ResultError`; PySpark 4.3 takes some
+of it (numbers out of ``str``, dates out of numbers), and refuses tuples for some arrays. NumPy scalars count as the
+number they hold.
 """
 
 from __future__ import annotations
 
+import array
 import datetime
+import decimal
 import math
 import reprlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpuspark.errors import ResultError
-from gpuspark.types import ColumnType
+from gpuspark.types import ColumnType, of_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -125,10 +134,26 @@ def _writer(declared: ColumnType, arrow: pa.DataType) -> Callable[[Any], Any]:
             return _expect(datetime.timedelta)
     if is_.is_string(arrow) or is_.is_large_string(arrow):
         return _text
-    return _nested
+    if is_.is_decimal(arrow):
+        return _decimal(arrow.precision, arrow.scale)
+    if is_.is_binary(arrow) or is_.is_large_binary(arrow):
+        return lambda value: bytes(_expect(bytes | bytearray)(value))
+    if is_.is_map(arrow):
+        return _map(arrow)
+    if is_.is_list(arrow) or is_.is_large_list(arrow):
+        return _list(arrow)
+    if is_.is_struct(arrow):
+        return _struct(arrow)
+    return lambda value: value
 
 
-def _expect(kind: type) -> Callable[[Any], Any]:
+def _part(arrow: pa.DataType) -> Callable[[Any], Any]:
+    """The writer of a nested value, which may be null."""
+    write = _writer(of_arrow(arrow), arrow)
+    return lambda value: None if value is None else write(_plain(value))
+
+
+def _expect(kind: Any) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         if not isinstance(value, kind):
             raise TypeError
@@ -145,7 +170,7 @@ def _boolean(value: Any) -> bool:
 
 def _integer(bits: int) -> Callable[[Any], int]:
     def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float | decimal.Decimal):
             raise TypeError
         whole = int(value)
         if not -(1 << bits - 1) <= whole < 1 << bits - 1:
@@ -157,7 +182,7 @@ def _integer(bits: int) -> Callable[[Any], int]:
 
 def _float(exact: int) -> Callable[[Any], float]:
     def check(value: Any) -> float:
-        if not isinstance(value, int | float):
+        if not isinstance(value, int | float | decimal.Decimal):
             raise TypeError
         if isinstance(value, int) and abs(value) > exact:
             raise OverflowError
@@ -184,15 +209,43 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _nested(value: Any) -> Any:
-    """Rows become dictionaries, and dictionaries of any key the pairs that Arrow's maps want."""
-    if hasattr(value, "asDict"):
-        return {name: _nested(_plain(v)) for name, v in value.asDict().items()}
-    if isinstance(value, dict):
-        return {k: _nested(_plain(v)) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_nested(_plain(v)) for v in value]
-    return bytes(value) if isinstance(value, bytearray) else value
+def _decimal(precision: int, scale: int) -> Callable[[Any], decimal.Decimal | None]:
+    places = decimal.Decimal(f"1E-{scale}")
+    context = decimal.Context(prec=precision, rounding=decimal.ROUND_HALF_EVEN)
+
+    def check(value: Any) -> decimal.Decimal | None:
+        if not isinstance(value, decimal.Decimal):
+            raise TypeError
+        return None if value.is_nan() else value.quantize(places, context=context)
+
+    return check
+
+
+def _list(arrow: pa.DataType) -> Callable[[Any], list[Any]]:
+    write = _part(arrow.value_type)
+    return lambda value: [write(item) for item in _expect(list | tuple | array.array)(value)]
+
+
+def _map(arrow: pa.DataType) -> Callable[[Any], list[tuple[Any, Any]]]:
+    key, item = _writer(of_arrow(arrow.key_type), arrow.key_type), _part(arrow.item_type)
+    return lambda value: [(key(_plain(k)), item(v)) for k, v in _expect(dict)(value).items()]
+
+
+def _struct(arrow: pa.DataType) -> Callable[[Any], dict[str, Any]]:
+    names = [arrow.field(n).name for n in range(arrow.num_fields)]
+    writers = [_part(arrow.field(n).type) for n in range(arrow.num_fields)]
+
+    def check(value: Any) -> dict[str, Any]:
+        if isinstance(value, tuple):
+            given = list(value)
+        else:
+            found = value if isinstance(value, dict) else vars(value)
+            given = [found.get(name) for name in names]
+        if len(given) != len(names):
+            raise ValueError
+        return {name: write(v) for name, write, v in zip(names, writers, given, strict=True)}
+
+    return check
 
 
 def same(one: Any, other: Any, ulp: int = 0) -> bool:

@@ -3,9 +3,11 @@ columns back and accounts for them. The device is decided once per task, from th
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -190,6 +192,9 @@ class ScalarWorker:
             verify(self.function, columns, result, self._runner, self._rows)
         except Exception as error:
             locate(error, partition=_partition(), rows=f"{self._rows}-{self._rows + len(columns[0]) - 1}")
+            if self._runner.device is None and self._runner.reasons:
+                reasons = "; ".join(self._runner.reasons)
+                error.add_note(f"gpuspark: {self.function.name} ran in plain Python, not on {reasons}")
             raise
         self._account(columns, result, work)
         return result
@@ -235,6 +240,11 @@ class SqlWorker(ScalarWorker):
             if len(variant.columns) == count + len(named) and set(variant.columns[count:]) == set(named):
                 return variant
         widest = self.variants[-1]
+        starred = [p.name for p in inspect.signature(widest.function).parameters.values() if p.kind is p.VAR_POSITIONAL]
+        if starred and not named:
+            places = widest.columns[: widest.columns.index(starred[0])]
+            more = [f"{starred[0]}[{n}]" for n in range(count - len(places))]
+            return replace(widest, columns=(*places, *more)[:count])
         raise CallError(
             f"{widest.name}({', '.join(widest.columns)}) was called with {count} columns"
             f"{' and ' + ', '.join(named) if named else ''}. Give one column per leading parameter."

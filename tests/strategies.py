@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gpuspark import types
 
+_LENGTHS = (0, 1, 2, 7, 9, 17, 33)
 _EXTREMES = (0.0, -0.0, math.nan, math.inf, -math.inf, 5e-324, -1.5, 1e308, 0.5, 2.5, 2.675, 2.0**53, 2.0**63, 1e16)
 
 
@@ -56,8 +57,10 @@ def arrays(draw: st.DrawFn, column: types.ColumnType, rows: int) -> pa.Array:
 
 
 @st.composite
-def tables(draw: st.DrawFn, names: tuple[str, ...], columns: tuple[str, ...]) -> pa.Table:
+def tables(
+    draw: st.DrawFn, names: tuple[str, ...], columns: tuple[str, ...], lengths: tuple[int, ...] = _LENGTHS
+) -> pa.Table:
     """A batch for the given columns: empty, one row, or a few more than a byte of validity bits."""
-    rows = draw(st.sampled_from((0, 1, 2, 7, 9, 17, 33)))
+    rows = draw(st.sampled_from(lengths))
     drawn = {n: draw(arrays(types.parse(c), rows)) for n, c in zip(names, columns, strict=True)}
     return pa.table(drawn)

@@ -104,6 +104,43 @@ def test_one_python_node_as_with_pysparks_own(frame) -> None:
         assert len(re.findall(r"ArrowEvalPython", _plans(df))) == 1
 
 
+def test_spark_sees_where_one_expression_stands_twice(frame) -> None:
+    """As with PySpark's own: computed once, allowed as a grouping, found in the cache."""
+    for build in (gs.udf("double"), gs.pandas_udf("double")):
+        f = build(lambda a: a + 1)
+        twice = _plans(frame.select(f("a"), f("a") + f("a")))
+        assert len(re.findall(r"<lambda>\(a#\d+\)#", twice)) == 1, twice
+        assert frame.limit(9).groupBy(f("a").alias("k")).agg((f("a") * 2).alias("v")).count() == 9
+        cached = frame.select(f("a")).cache()
+        assert "InMemoryTableScan" in _plans(frame.select(f("a")))
+        cached.unpersist()
+
+
+def test_numbers_stand_among_columns(spark, frame) -> None:
+    f = gs.udf("double")(lambda a, b: a - b)
+    row = frame.where("n = 700").select(f("a", 2).alias("p"), f(F.col("a"), 0.5).alias("q"), f(b="a", a=1).alias("r"))
+    assert row.first() == (0.14 - 2, 0.14 - 0.5, 1 - 0.14)
+    with pytest.raises(CallError, match=r"given a list for b beside Spark columns"):
+        f("a", [1])
+    spark.conf.set("spark.gpuspark.fallback", "silent")  # a column of nothing but nulls does not compile
+    assert frame.where("n = 700").select(gs.udf("double")(lambda a, b: a)("a", None).alias("v")).first().v is None
+
+
+def test_in_a_task_a_text_is_a_text(spark, frame) -> None:
+    spark.conf.set("spark.gpuspark.fallback", "silent")
+    shout = gs.udf("string")(lambda s: s.upper())
+    assert frame.limit(1).select(gs.udf("string")(lambda n: shout(f"n{n}"))("n").alias("v")).first().v == "N0"
+
+
+def test_switched_off_the_null_rule_stays(spark, frame) -> None:
+    f = gs.udf("double")(lambda b: b + 1)
+    expected = frame.select(f("b").alias("v")).collect()
+    spark.conf.set("spark.gpuspark.enabled", "false")
+    assert frame.select(f("b").alias("v")).collect() == expected
+    spark.udf.register("gs_off", f.spark_udf())
+    assert frame.selectExpr("gs_off(b) v").collect() == expected
+
+
 def test_the_flag_may_change_between_two_actions(spark, frame) -> None:
     where = gs.udf("string", nulls="pass")(lambda a: str(a))
     df = frame.limit(3).select(where("a").alias("s"))
@@ -152,6 +189,20 @@ def test_sql_with_positional_default_and_named_arguments(spark) -> None:
     assert (row.a, row.b, row.c) == (score(0.5, 1), score(0.5, 1, 2), score(0.5, 1))
 
 
+def test_registered_as_it_is_and_with_any_number_of_columns(spark) -> None:
+    spark.conf.set("spark.gpuspark.fallback", "silent")
+    spark.udf.register("gs_plain", gs.udf(score, "double"))
+    spark.udf.register("gs_total", gs.udf("double")(lambda first, *others: first + sum(others)))
+    row = spark.sql("select gs_plain(0.5D, 1D) a, gs_total(1D) b, gs_total(1D, 2D, 3D) c").first()
+    assert (row.a, row.b, row.c) == (score(0.5, 1), 1.0, 6.0)
+    with pytest.raises(CallError, match=r"register what mean.spark_udf\(\) gives"):
+        spark.udf.register("gs_mean", gs.pandas_udf("double")(mean))
+
+
+def mean(v):
+    return v.mean()
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_an_error_of_the_body_names_function_row_and_partition(spark, device) -> None:
     spark.conf.set("spark.gpuspark.device", device)
@@ -174,8 +225,9 @@ def test_an_error_of_the_body_names_function_row_and_partition(spark, device) ->
 def test_a_string_column_for_a_numeric_body_raises_pythons_own_error(spark) -> None:
     spark.conf.set("spark.gpuspark.fallback", "silent")
     halve = gs.udf("double")(lambda a: a / 2)
-    with pytest.raises(PythonException, match=r"(?s)TypeError: unsupported operand.*function=<lambda> row=0"):
+    with pytest.raises(PythonException, match=r"(?s)TypeError: unsupported operand.*function=<lambda> row=0") as error:
         spark.sql("select 'x' s").select(halve("s")).collect()
+    assert "column a is string: compiled programs hold numbers" in str(error.value)
 
 
 @pytest.mark.parametrize("declared", ["doubel", "", "array"])
@@ -191,6 +243,8 @@ def test_misuse_of_the_decorator_is_named() -> None:
         gs.udf("double", nulls="ignore")
     with pytest.raises(DeclarationError, match="decorates a function"):
         ScalarUDF(3, "double")  # type: ignore[arg-type]
+    with pytest.raises(DeclarationError, match=r"no parameters.*pyspark\.sql\.functions\.udf"):
+        gs.udf("double")(lambda: 1.5)
 
 
 def test_explain_needs_no_spark_and_lists_every_reason() -> None:
@@ -204,6 +258,11 @@ def test_explain_needs_no_spark_and_lists_every_reason() -> None:
         print(a)
         return [a]
 
+    assert f.explain("double, float").device == "cpu"
+    assert f.explain("a double not null, b: int").device == "cpu"
+    for wrong, said in (("b double", "no type was given for a"), (["double"] * 4, "4 types were given")):
+        with pytest.raises(CallError, match=said):
+            f.explain(wrong)
     plan = text.explain({"a": "string", "b": "double"})
     assert plan.device == "python"
     said = "\n".join(r.text for r in plan.reasons if r.device == "cpu")
@@ -216,6 +275,7 @@ def test_explain_loads_neither_spark_nor_a_compiler_that_it_does_not_need() -> N
 import sys
 import gpuspark as gs
 from tests.test_compiler import twice
+gs.udf("array<int>")(twice).explain(["decimal(10,2)"])
 print(gs.udf("double")(twice).explain(["double"]).device, "pyspark" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -89,11 +89,11 @@ def rewrite(function: Any, columns: Sequence[str] | None = None, *, nullable: bo
     unit = _Unit()
     try:
         unit.add(source, given, nullable, defaults_of(function, given))
+        if unit.refusals:
+            raise CannotCompile("\n".join(dict.fromkeys(unit.refusals)))
         compile("\n\n".join(unit.texts), "<gpuspark body>", "exec")
     except (RecursionError, SyntaxError):  # Python reads no more than 200 brackets inside each other
         raise CannotCompile(f"an expression is nested too deeply ({source.where()})") from None
-    if unit.refusals:
-        raise CannotCompile("\n".join(dict.fromkeys(unit.refusals)))
     return Body("\n\n".join(unit.texts), unit.constants, given, tuple(sorted(unit.operations)))
 
 
