@@ -66,7 +66,13 @@ class OutOfMemory(DeviceError):
 
 
 class DeviceFault(DeviceError):
-    """A program touched memory that is not its own, or a checker of the emulator found a race."""
+    """A program touched memory that is not its own, or a checker of the emulator found a race.
+
+    ``checker``: which of the emulator's found it (docs/seeded-bugs.md names them); empty on other devices."""
+
+    def __init__(self, message: str, *, checker: str = "") -> None:
+        super().__init__(message)
+        self.checker = checker
 
 
 class DeviceLost(DeviceError):
