@@ -9,6 +9,7 @@
     ├── ResultError (ValueError)         a body returned what its declared type cannot hold
     ├── VerificationError (RuntimeError) a device and plain Python gave two answers
     ├── FallbackError (RuntimeError)     fallback=raise, and the device asked for was not used
+    ├── CapsuleError (ValueError)        a capsule that cannot be read, or not be replayed here
     └── DeviceError (RuntimeError)
         ├── DeviceUnavailable            there is no such device here, and why
         ├── OutOfMemory                  the device has no room; a row-wise program halves its batch
@@ -51,6 +52,10 @@ class FallbackError(GpusparkError, RuntimeError):
 
 class VerificationError(GpusparkError, RuntimeError):
     """``spark.gpuspark.verify.fraction`` found a row where a device and plain Python differ."""
+
+
+class CapsuleError(GpusparkError, ValueError):
+    """A capsule is broken, of another format, or cannot be replayed on this machine."""
 
 
 class DeviceError(GpusparkError, RuntimeError):

@@ -22,6 +22,7 @@ from gpuspark.errors import (
     OutOfMemory,
     locate,
 )
+from gpuspark.findings import report
 from gpuspark.plan import DeviceName, Plan, devices_of, enforce, plan
 from gpuspark.records import Entry, entry
 from gpuspark.rowwise import FLOOR_ROWS, Work, compute, interpret
@@ -190,6 +191,7 @@ class ScalarWorker:
             verify(self.function, columns, result, self._runner, self._rows)
         except Exception as error:
             locate(error, partition=_partition(), rows=f"{self._rows}-{self._rows + len(columns[0]) - 1}")
+            self._entry.found(self._runner.plan.device, report(error, self._runner, columns, self._rows))
             raise
         self._account(columns, result, work)
         return result
