@@ -68,13 +68,14 @@ class Outcome:
             return f"{self.device}: cannot run it here: {self.unusable}"
         if not self.trouble:
             return f"{self.device}: nothing wrong"
-        many = "1 row still shows it" if len(self.places) == 1 else f"{len(self.places)} rows still show it"
-        lines = [f"{self.device}: {self.trouble}: {self.told}", f"  {many}; each alone:"]
+        count = len(self.places)
+        many = "1 row still shows it:" if count == 1 else f"{count} rows still show it, each alone:"
+        lines = [f"{self.device}: {self.trouble}: {self.told}", f"  {many}"]
         for row in self.rows:
             given = ", ".join(f"{name}={value}" for name, value in row.arguments.items())
             lines.append(f"  row {row.number}: {given} -> {row.device}, in Python {row.python}")
-        if len(self.places) > len(self.rows):
-            lines.append(f"  and {len(self.places) - len(self.rows)} more, which could not be left out")
+        if count > len(self.rows):
+            lines.append(f"  and {count - len(self.rows)} more, which could not be left out")
         return "\n".join(lines)
 
 
@@ -165,15 +166,15 @@ class _Replay:
 
     def look(self, places: Sequence[int]) -> tuple[Trouble, str, list[int]]:
         """What is wrong with the rows at ``places``, in words, and where each of them differs."""
-        ours, theirs = self.answer(self.device, places), self.answer("python", places)
+        ours = self.answer(self.device, places)
+        native = self.config.arithmetic == "native" and self.device != "python"
+        theirs = ours if native else self.answer("python", places)
         if ours.fault:
             return "fault", ours.error, []
         if ours.error or theirs.error:
             if ours.error != theirs.error:
                 return "mismatch", f"{ours.error or 'no error'}; in Python {theirs.error or 'no error'}", []
             return ("error", ours.error, []) if self.capsule.manifest.kind == "error" else ("", "", [])
-        if self.config.arithmetic == "native" and self.device != "python":
-            return "", "", []
         pairs = enumerate(zip(ours.values, theirs.values, strict=True))
         differ = [(n, a, b) for n, (a, b) in pairs if not same(a, b, self.ulp)]
         if not differ:
