@@ -167,7 +167,7 @@ def _pickled(function: ScalarFunction) -> bytes:
     cloudpickle.register_pickle_by_value(module)
     try:
         return bytes(cloudpickle.dumps(function))
-    except (pickle.PicklingError, TypeError, AttributeError):
+    except (pickle.PicklingError, TypeError, AttributeError, ValueError, RuntimeError):
         pass  # something else in that module has no value that travels
     finally:
         cloudpickle.unregister_pickle_by_value(module)

@@ -87,7 +87,7 @@ def replay(
     """Runs a batch that failed in a task again, without Spark, and finds the few rows that still show it.
 
     Nothing in a capsule runs before you have agreed. Exit codes: 0 nothing is wrong any more; 1 it still is;
-    2 the capsule cannot be used here, or you did not agree.
+    2 the capsule cannot be used here, the device that it failed on neither, or you did not agree.
     """
     from gpuspark.capsule import read, write
     from gpuspark.errors import CapsuleError
@@ -114,7 +114,9 @@ def replay(
         typer.echo(str(wrong), err=True)
         raise typer.Exit(2) from None
     typer.echo(json.dumps(report(capsule, outcomes)) if as_json else "\n".join(map(str, outcomes)))
-    raise typer.Exit(1 if failing else 2 if all(outcome.unusable for outcome in outcomes) else 0)
+    not_run = [outcome.device for outcome in outcomes if outcome.unusable]
+    unsure = capsule.manifest.device in not_run or len(not_run) == len(outcomes)
+    raise typer.Exit(1 if failing else 2 if unsure else 0)
 
 
 def _ask_to_run(path: Path) -> None:

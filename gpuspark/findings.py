@@ -58,6 +58,6 @@ def _keep(error: BaseException, runner: Runner, columns: Sequence[pa.Array], fir
             error, runner.function, columns, device=runner.plan.device, config=runner.config, first_row=first_row
         )
         path = save(capsule, Path(runner.config.capsule_folder))
-    except (OSError, pickle.PicklingError, TypeError, AttributeError) as problem:
+    except (OSError, pickle.PicklingError, TypeError, AttributeError, ValueError, RuntimeError) as problem:
         return f"gpuspark: no capsule could be kept: {type(problem).__name__}: {problem}"
     return f"gpuspark: the batch is kept in {path}; see it without Spark: gpuspark replay {path}"

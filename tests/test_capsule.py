@@ -12,6 +12,7 @@ import re
 import stat
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,6 +32,7 @@ from gpuspark.config import Config
 from gpuspark.errors import CapsuleError, DeviceFault, VerificationError
 from gpuspark.replay import describe, warnings
 from gpuspark.rowwise import interpret
+from gpuspark.scalar import ScalarFunction
 from gpuspark.values import same
 from gpuspark.worker import Runner
 from tests.strategies import tables
@@ -149,12 +151,12 @@ def test_some_rows_of_a_capsule_are_one_too(tmp_path: Path) -> None:
 # A worker keeps it
 
 
-def kept(folder: Path, monkeypatch, count: int = 1) -> list[str]:
+def kept(folder: Path, monkeypatch, count: int = 1, function: ScalarFunction = FUNCTION) -> list[str]:
     """The notes of ``count`` failures one after the other."""
     monkeypatch.setattr(findings, "_number", iter(range(1, count + 1)))
     config = Config(device="cpu", capsule_folder=str(folder))
     column = pa.array([1.0])
-    runner = Runner(FUNCTION, [types.parse("double")] * 2, config)
+    runner = Runner(function, [types.parse("double")] * 2, config)
     notes = []
     for _ in range(count):
         error = VerificationError("x")
@@ -174,6 +176,14 @@ def test_a_folder_that_cannot_be_written_hides_no_error(tmp_path: Path, monkeypa
     (tmp_path / "file").write_text("")
     [note] = kept(tmp_path / "file", monkeypatch)
     assert "no capsule could be kept: FileExistsError" in note
+
+
+def test_a_function_that_cannot_be_pickled_hides_no_error(tmp_path: Path, monkeypatch) -> None:
+    lock = threading.Lock()
+    locked = gs.udf("double")(lambda a, b: a + b if lock else a).scalar_function(["a", "b"])
+    [note] = kept(tmp_path, monkeypatch, function=locked)
+    assert "no capsule could be kept: TypeError: cannot pickle" in note
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_job_that_fails_everywhere_does_not_fill_the_disk(tmp_path: Path, monkeypatch) -> None:

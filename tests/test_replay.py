@@ -293,6 +293,8 @@ def test_a_device_that_is_not_here_ends_with_two(tmp_path: Path) -> None:
     done = command(path, "--device", "cpu", "--yes")
     assert done.exit_code == 2
     assert "cpu: cannot run it here: not on cpu: the result is string" in done.stdout
+    assert command(path, "--yes").exit_code == 2  # plain Python finds nothing, and is not where it failed
+    assert command(path, "--device", "python", "--yes").exit_code == 0
     assert command(path, "--device", "gpu", "--yes").exit_code == 2
 
 
