@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from gpuspark.records import LOGGER, PHASES, Record
+from gpuspark.records import FOUND, LOGGER, PHASES, Record
 from gpuspark.session import WORKER_LOGGING, active_session, driver_config
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ class Ledger:
         widths = [max(len(row[n]) for row in rows) for n in range(len(_HEAD))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         for summary in self.summary():
-            lines += [f"{summary.function}: not on {reason}" for reason in summary.reasons]
+            passed_over = [reason for reason in summary.reasons if not reason.startswith(FOUND)]
+            lines += [f"{summary.function}: not on {reason}" for reason in passed_over]
         if len(rows) == 1:
             lines.append("nothing was recorded yet")
         return "\n".join([*lines, *self._notes()])
@@ -101,7 +102,8 @@ class Ledger:
         return f"<table>{table}</table>" + "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
 
     def _notes(self) -> list[str]:
-        notes = []
+        failed = [*self.records, *self.superseded]
+        notes = list(dict.fromkeys(f"{record.function}: {found}" for record in failed for found in record.findings))
         if self.missing:
             notes.append(f"{self.missing} records are missing: the rows above are a lower bound")
         if self.superseded:

@@ -1,12 +1,15 @@
-"""The command line: ``gpuspark info | demo | check``.
+"""The command line: ``gpuspark info | demo | check | replay``.
 
 Exit codes: 0, done; 1, the job ran and its results are wrong, or it failed, or a function that was checked
-does not run on a GPU; 2, it was called wrongly, or something that it needs is not installed.
+does not run on a GPU, or a replayed batch still fails; 2, it was called wrongly, something that it needs is not
+installed, or a capsule cannot be used.
 """
 
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,8 +22,8 @@ Json = Annotated[bool, typer.Option("--json", help="for a machine to read")]
 def about() -> None:
     """Your PySpark functions, compiled, on the best device present.
 
-    Exit codes: 0 done; 1 the job failed, its results are wrong, or a checked function does not run on a GPU;
-    2 called wrongly, or not set up.
+    Exit codes: 0 done; 1 the job failed, its results are wrong, a checked function does not run on a GPU, or a
+    replayed batch still fails; 2 called wrongly, or not set up.
     """
 
 
@@ -70,6 +73,61 @@ def check(
         raise typer.Exit(2) from None
     typer.echo(json.dumps([one.to_dict() for one in found]) if as_json else "\n\n".join(map(str, found)))
     raise typer.Exit(1 if any(one.runs is False for one in found) else 0)
+
+
+@app.command()
+def replay(
+    path: Annotated[Path, typer.Argument(help="a file that spark.gpuspark.capsule.folder kept", metavar="CAPSULE")],
+    device: Annotated[str, typer.Option(help="cpu, emulated, cuda, python, or all")] = "all",
+    show: Annotated[bool, typer.Option("--show", help="say what is in it, and run nothing")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="run the code that is in it without asking")] = False,
+    out: Annotated[Path | None, typer.Option(help="write the rows that still fail to this new capsule")] = None,
+    as_json: Json = False,
+) -> None:
+    """Runs a batch that failed in a task again, without Spark, and finds the few rows that still show it.
+
+    Nothing in a capsule runs before you have agreed. Exit codes: 0 nothing is wrong any more; 1 it still is;
+    2 the capsule cannot be used here, the device that it failed on neither, or you did not agree.
+    """
+    from gpuspark.capsule import read, write
+    from gpuspark.errors import CapsuleError
+    from gpuspark.replay import describe, devices_named, report
+    from gpuspark.replay import replay as run_again
+
+    try:
+        capsule, devices = read(path), devices_named(device)
+        if out is not None and out.exists():
+            raise CapsuleError(f"--out {out} is there already. Name a new file.")
+        if show and as_json:
+            typer.echo(json.dumps(report(capsule, [])))
+        else:
+            typer.echo(describe(capsule), err=as_json)
+        if show:
+            return
+        if not yes:
+            _ask_to_run(path)
+        outcomes = run_again(capsule, devices)
+        failing = [outcome for outcome in outcomes if outcome.trouble]
+        if out is not None and failing:
+            write(capsule.take(failing[0].places), out)
+    except (CapsuleError, OSError) as wrong:
+        typer.echo(str(wrong), err=True)
+        raise typer.Exit(2) from None
+    typer.echo(json.dumps(report(capsule, outcomes)) if as_json else "\n".join(map(str, outcomes)))
+    not_run = [outcome.device for outcome in outcomes if outcome.unusable]
+    unsure = capsule.manifest.device in not_run or len(not_run) == len(outcomes)
+    raise typer.Exit(1 if failing else 2 if unsure else 0)
+
+
+def _ask_to_run(path: Path) -> None:
+    """Raises :class:`~gpuspark.errors.CapsuleError` where the user does not agree, or cannot be asked."""
+    from gpuspark.errors import CapsuleError
+
+    if not sys.stdin.isatty():
+        raise CapsuleError(f"Nothing was run: to replay {path} is to run code from it. Agree to that with --yes.")
+    question = "Run it? This runs code from the file, which may be other than the text above"
+    if not typer.confirm(question, err=True):
+        raise CapsuleError("Nothing was run.")
 
 
 def main() -> None:

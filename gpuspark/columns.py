@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from gpuspark.batch import Column, series_to_arrow
 from gpuspark.errors import CallError
+from gpuspark.findings import report
 from gpuspark.records import Entry
 from gpuspark.rowwise import Work
 from gpuspark.session import running_task, task_config
@@ -52,6 +53,10 @@ class Inside:
             device=runner.plan.device, rows=0, batches=0, bytes_in=0, bytes_out=0,
             seconds=work.seconds, reasons=reasons, retries=work.retries,
         )  # fmt: skip
+
+    def found(self, runner: Runner, reasons: Sequence[str]) -> None:
+        """Accounts for a batch in which a function failed."""
+        self._account.found(runner.plan.device, [f"{reason} (in {runner.function.name})" for reason in reasons])
 
     def take_seconds(self) -> float:
         """The seconds that were added since the last call."""
@@ -104,8 +109,14 @@ def _run(function: ScalarUDF, names: tuple[str, ...], arrays: Sequence[pa.Array]
         types = [of_arrow(array.type) for array in arrays]
         call = task.calls[key] = _Call(Runner(function.scalar_function(names), types, task_config()))
         work.seconds["compile"] = call.runner.preparing
-    result = call.runner.run(arrays, work)
-    verify(call.runner.function, arrays, result, call.runner, call.rows)
+    try:
+        result = call.runner.run(arrays, work)
+        verify(call.runner.function, arrays, result, call.runner, call.rows)
+    except Exception as error:
+        reasons = report(error, call.runner, arrays, call.rows)
+        if task.inside is not None:
+            task.inside.found(call.runner, reasons)
+        raise
     call.rows += len(result)
     if task.inside is not None:
         task.inside.add(call.runner, work)

@@ -7,6 +7,7 @@ that cannot be read, is a :class:`~gpuspark.errors.ConfigError` that names the n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from gpuspark.errors import ConfigError, nearest
 
 PREFIX = "spark.gpuspark."
+OFF = "off"
 
 DeviceChoice = Literal["auto", "cuda", "cpu", "emulated", "python"]
 Fallback = Literal["warn", "silent", "raise"]
@@ -54,6 +56,12 @@ def _fraction(text: str) -> float:
     if not 0 <= value <= 1:
         raise ValueError("a number from 0 to 1")
     return value
+
+
+def _folder(text: str) -> str:
+    if text != OFF and not os.path.isabs(text):
+        raise ValueError(f"{OFF}, or a folder's absolute path")
+    return text
 
 
 def _count(text: str) -> int:
@@ -103,6 +111,12 @@ class Config:
     ledger: bool = _key("ledger", True, _boolean, "keep the ledger (uses Spark's Python worker logs)")
     verify_fraction: float = _key(
         "verify.fraction", 0.0, _fraction, "share of batches also computed in python and compared"
+    )
+    capsule_folder: str = _key(
+        "capsule.folder",
+        OFF,
+        _folder,
+        "where workers keep a batch that failed, with its rows and function, for gpuspark replay",
     )
 
     @classmethod

@@ -9,6 +9,7 @@
     ├── ResultError (ValueError)         a body returned what its declared type cannot hold
     ├── VerificationError (RuntimeError) a device and plain Python gave two answers
     ├── FallbackError (RuntimeError)     fallback=raise, and the device asked for was not used
+    ├── CapsuleError (ValueError)        a capsule that cannot be read, or not be replayed here
     └── DeviceError (RuntimeError)
         ├── DeviceUnavailable            there is no such device here, and why
         ├── OutOfMemory                  the device has no room; a row-wise program halves its batch
@@ -53,6 +54,10 @@ class VerificationError(GpusparkError, RuntimeError):
     """``spark.gpuspark.verify.fraction`` found a row where a device and plain Python differ."""
 
 
+class CapsuleError(GpusparkError, ValueError):
+    """A capsule is broken, of another format, or cannot be replayed on this machine."""
+
+
 class DeviceError(GpusparkError, RuntimeError):
     """A device could not do what was asked of it."""
 
@@ -66,7 +71,13 @@ class OutOfMemory(DeviceError):
 
 
 class DeviceFault(DeviceError):
-    """A program touched memory that is not its own, or a checker of the emulator found a race."""
+    """A program touched memory that is not its own, or a checker of the emulator found a race.
+
+    ``checker``: which of the emulator's found it (docs/seeded-bugs.md names them); empty on other devices."""
+
+    def __init__(self, message: str, *, checker: str = "") -> None:
+        super().__init__(message)
+        self.checker = checker
 
 
 class DeviceLost(DeviceError):

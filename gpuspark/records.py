@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pyspark import TaskContext
 
 LOGGER = "gpuspark.ledger"
+FOUND = "found on "
+"""How a reason begins that is a finding: of the emulator's checkers, or of the comparison with Python."""
 PHASES = ("wait", "compile", "copy_in", "run", "copy_out")
 _LINE = 3000  # characters: all workers of an executor share one pipe, which keeps lines under 4 KiB whole
 
@@ -41,7 +43,7 @@ class Record:
     function: str
     device: str
     reasons: list[str]
-    """Why better devices were not used; empty where none was passed over."""
+    """Why better devices were not used, and what was found wrong; empty where there is nothing to say."""
     rows: int
     """Rows that Spark handed over."""
     batches: int
@@ -55,11 +57,16 @@ class Record:
     partition: int
     attempt: int
     call: str
-    """The id of one use of the function: each column that is built has its own."""
+    """Which function: each one that is decorated has an id of its own, in each session; and each map_in_arrow."""
     task: int
     """Spark's task attempt id."""
     execution: int | None
     """Spark's SQL execution id."""
+
+    @property
+    def findings(self) -> list[str]:
+        """The reasons that say what was found wrong: its task failed there."""
+        return [reason for reason in self.reasons if reason.startswith(FOUND)]
 
 
 # In a Python worker
@@ -111,6 +118,11 @@ class Entry:
         for phase, spent in seconds.items():
             totals.seconds[phase] += spent
         totals.reasons += [reason for reason in reasons if reason not in totals.reasons]
+
+    def found(self, device: str, reasons: Sequence[str]) -> None:
+        """Accounts for a batch that failed: of it only the reasons are kept."""
+        if reasons:
+            self.add(device=device, rows=0, batches=0, bytes_in=0, bytes_out=0, seconds={}, reasons=reasons)
 
     def take(self, facts: TaskFacts) -> list[Record]:
         """The records of what was added since the last call."""

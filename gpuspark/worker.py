@@ -24,6 +24,7 @@ from gpuspark.errors import (
     OutOfMemory,
     locate,
 )
+from gpuspark.findings import report
 from gpuspark.plan import DeviceName, Plan, devices_of, enforce, plan
 from gpuspark.records import Entry, entry
 from gpuspark.rowwise import FLOOR_ROWS, Work, compute, interpret
@@ -195,6 +196,7 @@ class ScalarWorker:
             if self._runner.device is None and self._runner.reasons:
                 reasons = "; ".join(self._runner.reasons)
                 error.add_note(f"gpuspark: {self.function.name} ran in plain Python, not on {reasons}")
+            self._entry.found(self._runner.plan.device, report(error, self._runner, columns, self._rows))
             raise
         self._account(columns, result, work)
         return result

@@ -25,8 +25,9 @@ LOADER = ("gpuspark.devices.cpu", "llvmlite")  # loads machine code from the cac
 # What users call; what a worker runs; and what that stands on. Imports go down or stay.
 SURFACE = {
     "account", "check", "cli", "columns", "demo", "frames", "functions", "machine", "scalar_udf", "series", "testing",
+    "replay",
 }  # fmt: skip
-WORK = {"records", "rowwise", "scalar", "verify", "worker"}
+WORK = {"capsule", "findings", "records", "rowwise", "scalar", "verify", "worker"}
 FLOOR = {"batch", "compiler", "devices", "disk_cache", "plan"}
 HEAVY = CUDA | COMPILERS | {"pandas", "pyarrow", "pyspark", "scipy", "torch"}
 

@@ -64,7 +64,7 @@ def test_results_that_differ_end_with_one(monkeypatch, equal, strange, code) -> 
 def test_the_help_states_the_exit_codes() -> None:
     said = CliRunner().invoke(cli.app, ["--help"]).stdout
     assert "Exit codes: 0 done; 1 the job failed" in said
-    for command in ("info", "demo", "check"):
+    for command in ("info", "demo", "check", "replay"):
         assert command in said
 
 

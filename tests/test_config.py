@@ -24,6 +24,7 @@ def test_the_keys_are_the_documented_ones() -> None:
         "arithmetic",
         "ledger",
         "verify.fraction",
+        "capsule.folder",
     }
     assert all(Config.keys().values())
 
@@ -44,6 +45,7 @@ def test_nothing_set_gives_the_defaults_and_other_keys_are_not_ours() -> None:
         ("arithmetic", "native", "arithmetic", "native"),
         ("ledger", "false", "ledger", False),
         ("verify.fraction", "1", "verify_fraction", 1.0),
+        ("capsule.folder", "/var/capsules", "capsule_folder", "/var/capsules"),
         ("batch.targetBytes", "1g", "target_bytes", 2**30),
         ("emulated.memoryBytes", "64MB", "emulated_memory", 64 * 2**20),
     ],
@@ -80,10 +82,12 @@ def test_sizes_are_spark_sizes(number: int, unit: str) -> None:
         ("device.maxConcurrentTasks", "two"),
         ("emulated.memoryBytes", "²"),
         ("device.maxConcurrentTasks", "²"),
+        ("capsule.folder", "capsules"),
+        ("capsule.folder", ""),
     ],
 )
 def test_a_bad_value_names_its_key_and_what_it_takes(key: str, text: str) -> None:
-    takes = "it takes (true or false|one of|a positive|a number from 0 to 1)"
+    takes = "it takes (true or false|one of|a positive|a number from 0 to 1|off, or a folder)"
     with pytest.raises(ConfigError, match=f"{PREFIX}{key}=.*{takes}"):
         Config.from_mapping({PREFIX + key: text})
 

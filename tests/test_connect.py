@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 import gpuspark as gs
+from gpuspark.capsule import read
 from gpuspark.errors import ConfigError
+from tests import faulty
 
 
 def triple(n, plus=0):
@@ -59,3 +63,17 @@ def test_bad_keys_are_named(connect) -> None:
     connect.conf.set("spark.gpuspark.devise", "cpu")
     with pytest.raises(ConfigError, match=r"spark\.gpuspark\.device"):
         decorated_before_any_session("id")
+
+
+def test_a_fault_is_in_the_ledger_and_its_batch_in_a_capsule(connect, tmp_path: Path) -> None:
+    for key, value in {"device": "emulated", "capsule.folder": str(tmp_path)}.items():
+        connect.conf.set(f"spark.gpuspark.{key}", value)
+    gs.ledger(connect).clear()
+    frame = connect.range(0, 1000, 1, 2).selectExpr("cast(id as double) a")
+    with pytest.raises(Exception, match="DeviceFault") as raised:
+        frame.select(faulty.out_of_bounds()("a")).collect()
+    [path] = tmp_path.glob("*.capsule")
+    assert f"gpuspark replay {path}" in str(raised.value)
+    assert read(path).manifest.rows == list(range(500))
+    [found] = [found for record in gs.ledger(connect).records for found in record.findings]
+    assert found.startswith("found on emulated: bounds: planted: no memory for 8 bytes")

@@ -43,8 +43,9 @@ def test_the_error_is_caught_where_it_is(bug: Bug) -> None:
         return
     with pytest.raises(
         DeviceFault, match=rf"(?s)^kernel: .*{bug.told}.*at PTX line \d+ \(.*kernels\.cu:\d+\), in block"
-    ):
+    ) as caught:
         run(bug, bug.wrong)
+    assert caught.value.checker == bug.checker
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)

@@ -81,5 +81,5 @@ def test_the_ledger_and_its_records() -> None:
 
 def test_the_command_line() -> None:
     assert [command.callback.__name__ for command in cli.app.registered_commands if command.callback] == [
-        "info", "demo", "check",
+        "info", "demo", "check", "replay",
     ]  # fmt: skip

@@ -30,7 +30,7 @@ def check_alignment(addresses: Values, size: int) -> None:
     wrong = addresses & np.uint64(size - 1)
     if wrong.any():
         lane = int(np.flatnonzero(wrong)[0])
-        raise AccessFault(lane, f"misaligned access of {size} bytes at {int(addresses[lane]):#x}")
+        raise AccessFault(lane, f"misaligned access of {size} bytes at {int(addresses[lane]):#x}", "alignment")
 
 
 def load_values(

@@ -7,7 +7,14 @@ the instruction, the block and the thread.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from gpuspark.errors import DeviceError
+
+Checker = Literal[
+    "bounds", "alignment", "uninitialised reads", "races", "barriers", "warps", "read-only memory", "steps", "traps"
+]  # fmt: skip
+"""Who found it, by the names of docs/seeded-bugs.md; ``traps``: the program gave up by itself."""
 
 
 class PtxError(DeviceError):
@@ -24,7 +31,8 @@ class AccessFault(Exception):
     ``lane`` counts within the lanes that took part in the access.
     """
 
-    def __init__(self, lane: int, problem: str) -> None:
+    def __init__(self, lane: int, problem: str, checker: Checker) -> None:
         super().__init__(problem)
         self.lane = lane
         self.problem = problem
+        self.checker = checker

@@ -136,7 +136,7 @@ class _Run:
             step = steps[team.place]
             self.steps_left -= 1
             if self.steps_left < 0:
-                raise self.fault(team, step, AccessFault(0, "the program goes on and on, and was stopped"))
+                raise self.fault(team, step, AccessFault(0, "the program goes on and on, and was stopped", "steps"))
             try:
                 if not callable(step.action):
                     if not self.turn(team, step, step.action):
@@ -200,7 +200,7 @@ class _Run:
             self.wait(team)
             return False
         if isinstance(action, Trap):
-            raise AccessFault(0, "the program trapped")
+            raise AccessFault(0, "the program trapped", "traps")
         self.end(team)
         return False
 
@@ -247,8 +247,9 @@ class _Run:
             self.wait(going)
 
     def stuck(self, waiting: Waiting) -> DeviceFault:
-        problem = self.meeting(waiting.team).missing(waiting.team, waiting.expected)
-        return self.fault(waiting.team, self.program.steps[waiting.team.place], AccessFault(0, problem))
+        meeting = self.meeting(waiting.team)
+        missing = AccessFault(0, meeting.missing(waiting.team, waiting.expected), meeting.checker)
+        return self.fault(waiting.team, self.program.steps[waiting.team.place], missing)
 
     def meeting(self, team: Team) -> Meeting:
         action = self.program.steps[team.place].action
@@ -265,7 +266,7 @@ class _Run:
         choice = np.broadcast_to(action.choice(team), (team.size,))
         for number in np.unique(choice).tolist():
             if number >= len(action.targets):
-                raise AccessFault(int(np.flatnonzero(choice == number)[0]), f"brx.idx: no target {number}")
+                raise AccessFault(int(np.flatnonzero(choice == number)[0]), f"brx.idx: no target {number}", "bounds")
             some = team.where(choice == number)
             some.place = action.targets[number]
             self.wait(some)
@@ -314,7 +315,8 @@ class _Run:
         return DeviceFault(
             f"{self.entry.name}: {problem}. It is the instruction {instruction.text!r} at PTX line "
             f"{instruction.line}{source}, in {self.name(thread)}. Check the indices and lengths "
-            "that the program uses."
+            "that the program uses.",
+            checker=fault.checker,
         )
 
     def race(self, race: RaceFault) -> str:

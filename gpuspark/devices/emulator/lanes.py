@@ -66,7 +66,8 @@ class LocalMemory:
             inside |= (offset >= start) & (offset + dtype.itemsize <= end)
         if not inside.all():
             lane = int(np.flatnonzero(~inside)[0])
-            raise AccessFault(lane, f"no private memory for {dtype.itemsize} bytes at {int(addresses[lane]):#x}")
+            address = int(addresses[lane])
+            raise AccessFault(lane, f"no private memory for {dtype.itemsize} bytes at {address:#x}", "bounds")
         return offset // dtype.itemsize
 
 

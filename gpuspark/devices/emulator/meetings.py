@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpuspark.devices.emulator.faults import Checker
 from gpuspark.devices.emulator.lanes import Crew, Team
 from gpuspark.devices.emulator.operands import Read, Values, Write
 from gpuspark.devices.emulator.warps import LANE_BITS, Exchange, Groups, groups
@@ -30,6 +31,7 @@ Reduction = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[Any]]
 class Barrier:
     """``bar.sync`` and ``bar.red``: no lane of a block goes on before all have come."""
 
+    checker: ClassVar[Checker] = "barriers"
     number: Read
     reduction: Reduction | None = None
     predicate: Read | None = None
@@ -74,6 +76,7 @@ class Barrier:
 class WarpMeeting:
     """An exchange between the lanes of a warp that ``mask`` names; or ``bar.warp.sync``, which exchanges nothing."""
 
+    checker: ClassVar[Checker] = "warps"
     mask: Read
     exchange: Exchange | None = None
     sources: tuple[Read, ...] = ()

@@ -155,7 +155,7 @@ class AddressSpace:
         """The buffer that holds all of the accesses, if one does and they are aligned."""
         if (addresses & np.uint64(size - 1)).any():
             lane = int(np.flatnonzero(addresses & np.uint64(size - 1))[0])
-            raise AccessFault(lane, f"misaligned access of {size} bytes at {int(addresses[lane]):#x}")
+            raise AccessFault(lane, f"misaligned access of {size} bytes at {int(addresses[lane]):#x}", "alignment")
         low, high = int(addresses.min()), int(addresses.max())
         place = bisect_right(self._starts, low) - 1
         if place >= 0 and high + size <= self._buffers[place].end:
@@ -173,7 +173,7 @@ class AddressSpace:
         if outside.any():
             lane = int(np.flatnonzero(outside)[0])
             address = int(addresses[lane])
-            raise AccessFault(lane, f"no memory for {size} bytes at {address:#x}: {self._near(address)}")
+            raise AccessFault(lane, f"no memory for {size} bytes at {address:#x}: {self._near(address)}", "bounds")
         return [(self._buffers[p], np.flatnonzero(places == p)) for p in np.unique(places).tolist()]
 
     def _gather(
@@ -194,6 +194,7 @@ class AddressSpace:
                 raise AccessFault(
                     lane if lanes is None else int(lanes[lane]),
                     f"reads {dtype.itemsize} bytes at {address:#x} that nothing has written: {self._near(address)}",
+                    "uninitialised reads",
                 )
         if watch is not None:
             watch(buffer, index * dtype.itemsize, lanes)
@@ -210,7 +211,8 @@ class AddressSpace:
         if not buffer.writable:
             lane = 0 if lanes is None else int(lanes[0])
             address = int(addresses[0])
-            raise AccessFault(lane, f"writes to read-only memory at {address:#x}: {self._near(address)}")
+            problem = f"writes to read-only memory at {address:#x}: {self._near(address)}"
+            raise AccessFault(lane, problem, "read-only memory")
         index = _index(buffer, addresses, values.dtype)
         if watch is not None:
             watch(buffer, index * values.dtype.itemsize, lanes)

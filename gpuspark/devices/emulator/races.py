@@ -178,7 +178,7 @@ class RaceFault(AccessFault):
     there are several."""
 
     def __init__(self, lane: int, does: str, did: str, other: int, offset: int) -> None:
-        super().__init__(lane, f"{does} another thread {did}")
+        super().__init__(lane, f"{does} another thread {did}", "races")
         self.does, self.did, self.other, self.offset = does, did, other, offset
         self.where = ""
         """The bytes in question, in words."""

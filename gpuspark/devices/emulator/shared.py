@@ -91,7 +91,8 @@ class SharedMemory:
         if not written.all():
             lane = int(np.flatnonzero(~written)[0])
             where = self._near(int(np.broadcast_to(offsets, written.shape)[lane]))
-            raise AccessFault(lane, f"reads {dtype.itemsize} bytes of shared memory that nothing has written: {where}")
+            problem = f"reads {dtype.itemsize} bytes of shared memory that nothing has written: {where}"
+            raise AccessFault(lane, problem, "uninitialised reads")
         return self._bytes.view(dtype)[blocks, place]
 
     def store(self, blocks: Index, offsets: Values, values: Values) -> None:
@@ -108,7 +109,7 @@ class SharedMemory:
             inside |= (signed >= area.start) & (signed + size <= area.end)
         if not inside.all():
             lane = int(np.flatnonzero(~inside)[0])
-            raise AccessFault(lane, f"no shared memory for {size} bytes: {self._near(int(signed[lane]))}")
+            raise AccessFault(lane, f"no shared memory for {size} bytes: {self._near(int(signed[lane]))}", "bounds")
         return signed // size
 
     def _near(self, offset: int) -> str:

@@ -84,7 +84,8 @@ def shuffle(mode: str) -> Exchange:
         missing = ~there[found.number, source]
         if missing.any():
             place = int(np.flatnonzero(missing)[0])
-            raise AccessFault(place, f"takes a value from lane {source[place]} of its warp, which does not take part")
+            problem = f"takes a value from lane {source[place]} of its warp, which does not take part"
+            raise AccessFault(place, problem, "warps")
         return rows[found.number, source], valid
 
     return exchange
