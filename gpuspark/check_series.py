@@ -24,7 +24,7 @@ import pandas as pd
 from gpuspark.cudf_standin import CLASSES, Refusal, Unknown, noting, refuses, standin
 from gpuspark.series import SeriesUDF, cudf_obstacle
 
-SECONDS = 2.0
+SECONDS = 1.5
 """A body that has not ended by then, for all types together, is not known."""
 _DAYS = [datetime.date(2024, 2, 28) + datetime.timedelta(n) for n in range(8)]
 _SAMPLES: dict[str, Callable[[], pd.Series]] = {

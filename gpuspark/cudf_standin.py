@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,7 +34,7 @@ import pandas as pd
 
 from gpuspark.errors import GpusparkError
 
-RECORD: dict[str, Any] = json.loads(Path(__file__).with_name("cudf_record.json").read_text())
+RECORD: dict[str, Any] = json.loads((files("gpuspark") / "cudf_record.json").read_text())
 CLASSES: dict[str, dict[str, str]] = RECORD["classes"]
 _NUMPY = frozenset(RECORD["numpy"])
 _INDEXERS = ("_LocIndexer", "_iLocIndexer", "_AtIndexer", "_iAtIndexer")
