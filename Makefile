@@ -63,7 +63,7 @@ lane-oldest lane-middle lane-mixed: lane-%:
 evidence: setup c-compiler ## what is proven without a GPU, layer by layer, in one table
 	@$(IN) python -m tests.evidence
 
-contracts: ## our calls against the real RAPIDS packages, without a GPU: writes the committed records (3 GB to download)
+contracts: c-compiler ## our calls against the real RAPIDS packages, without a GPU: writes the committed records (3 GB to download)
 	@.ci/contracts
 
 properties: setup ## one function, every device, one answer: 10,000 generated batches

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import datetime
-import decimal
 import inspect
 import io
 import textwrap
@@ -21,8 +20,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from gpuspark.cudf_form import type_obstacle
 from gpuspark.cudf_standin import CLASSES, Refusal, Unknown, noting, refuses, standin
-from gpuspark.series import SeriesUDF, cudf_obstacle
+from gpuspark.series import SeriesUDF
 
 SECONDS = 1.5
 """A body that has not ended by then, for all types together, is not known."""
@@ -38,11 +38,6 @@ _SAMPLES: dict[str, Callable[[], pd.Series]] = {
     "string": lambda: pd.Series(["a 1", "B,b", None, "", "12.5", "ab", "a-b", "é"]),
     "timestamp": lambda: pd.Series(pd.to_datetime(_DAYS)).where(lambda s: s.index != 3),
     "timestamp_ntz": lambda: pd.Series(pd.to_datetime(_DAYS)).where(lambda s: s.index != 3),
-    "interval day to second": lambda: pd.Series(pd.to_timedelta(range(8), unit="h")),
-    "date": lambda: pd.Series(_DAYS, dtype="object"),
-    "decimal": lambda: pd.Series([decimal.Decimal(n) for n in range(8)], dtype="object"),
-    "binary": lambda: pd.Series([bytes([n]) for n in range(8)], dtype="object"),
-    "array": lambda: pd.Series([[n] for n in range(8)], dtype="object"),
 }  # fmt: skip
 """By type, a column of eight rows as PySpark gives it."""
 _FORMLESS = "a column"
@@ -148,13 +143,12 @@ def _arguments(body: Callable[..., Any], names: Sequence[str]) -> tuple[list[Any
         width = len(names)
     columns = []
     for name in [*names, *[names[-1]] * width][:width]:
-        sample = next((make for word, make in _SAMPLES.items() if name.split("(")[0].split("<")[0] == word), None)
-        if sample is None:
-            return [], f"not known: columns of {name} are not tried"
-        obstacle = cudf_obstacle(sample())
+        obstacle = type_obstacle(name)
         if obstacle is not None:
-            return [], obstacle.removeprefix("cuda: ")
-        columns.append(standin(sample()))
+            return [], obstacle
+        if name not in _SAMPLES:
+            return [], f"not known: columns of {name} are not tried"
+        columns.append(standin(_SAMPLES[name]()))
     if not many:
         return columns, None
     tuples = "uple" in hints[0]

@@ -120,7 +120,10 @@ def device_error(error: Exception, what: str) -> DeviceError | None:
     if code is not None:
         return translated(int(code), text, where)
     if re.match(r"RMM failure at.*not supported with this CUDA driver", text):
-        return DeviceUnavailable(f"{where}: {text}")
+        return DeviceUnavailable(
+            f"{where}: the NVIDIA driver is too old for RAPIDS, or the GPU has no memory pools. Update the driver "
+            f"({text})"
+        )
     return None
 
 
@@ -155,7 +158,7 @@ def cupy_module() -> ModuleType:
 @device_errors("copying a column in")
 def series_from_pandas(series: Any, *, nan_as_null: bool) -> Any:
     """A ``cudf.Series`` on the current device with the values, name and index of a pandas one."""
-    return import_rapids().cudf.Series.from_pandas(series, nan_as_null=nan_as_null)
+    return import_rapids().cudf.Series(series, nan_as_null=nan_as_null)
 
 
 @device_errors("copying a column in")
@@ -186,7 +189,11 @@ def frame_to_arrow(frame: Any) -> pa.Table:
 
 
 def _code_in(text: str) -> int | None:
-    """CUDA's result code that a message of libcudf or RMM names, such as ``cudaErrorIllegalAddress``."""
+    """CUDA's result code that a message of pylibcudf, libcudf or RMM gives, by number or by name, such as
+    ``cudaErrorIllegalAddress``."""
+    number = re.match(r"Failed to initialize CUDA context: (\d+)", text)
+    if number is not None:
+        return int(number[1])
     named = re.search(r"\bcudaError\w+", text)
     if named is None:
         return None

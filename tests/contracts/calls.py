@@ -29,6 +29,7 @@ OBJECTS = {
     },
     "gpuspark/devices/nvjitlink.py": {},
     RAPIDS: {"series": "cudf.Series", "frame": "cudf.DataFrame"},
+    "gpuspark/cudf_form.py": {"result": "cudf.Series"},
     "gpuspark/batch.py": {
         "_array_module(device)": "cupy",
         "_array_module(self.device)": "cupy",

@@ -1,11 +1,21 @@
-"""What the real packages raise where there is no GPU: each probe runs in a process of its own."""
+"""What the real packages raise where there is no GPU: each probe runs in a process of its own, first without a
+driver, then with one that is older than RAPIDS wants. Our stub of the driver is such a one: it lacks what CUDA's
+runtime library asks for.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+from tests.stub_driver import build
 
 PROBES = {
     "cudf: a series of a list": "import cudf; cudf.Series([1])",
@@ -38,19 +48,33 @@ except BaseException as error:
     text = re.sub(r"/[^ :]*/", "", " ".join(str(error).split()))[:300]  # without folders of this machine
     print("FOUND", json.dumps({"kinds": kinds, "text": text, "status": status if status is None else int(status)}))
 else:
-    print("FOUND", json.dumps({"kinds": [], "text": "nothing was raised", "status": None}))
+    print("FOUND null")
 """
 
 
-def probed(code: str) -> dict[str, Any]:
-    """What ``code`` raises here: the classes, from its own to ``Exception``, its words, and its ``status``."""
-    done = subprocess.run([sys.executable, "-c", _RUN, code], capture_output=True, text=True, check=False)
+@contextmanager
+def old_driver() -> Iterator[dict[str, str]]:
+    """The environment of processes that find the stub driver, of CUDA 12.9."""
+    with tempfile.TemporaryDirectory() as folder:
+        library = build(Path(folder))
+        yield os.environ | {"LD_LIBRARY_PATH": str(library.parent), "STUB_VERSION": "12090"}
+
+
+def probed(code: str, environment: dict[str, str] | None = None) -> dict[str, Any] | None:
+    """What ``code`` raises: the classes, from its own to ``Exception``, its words, and its ``status``."""
+    command = [sys.executable, "-c", _RUN, code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     told = [line for line in done.stdout.splitlines() if line.startswith("FOUND ")]
     if not told:
-        return {"kinds": [], "text": f"the process ended with {done.returncode}: {done.stderr[-200:]}", "status": None}
-    found: dict[str, Any] = json.loads(told[-1].removeprefix("FOUND "))
+        raise RuntimeError(f"{code}\nended with {done.returncode}: {done.stderr}")
+    found: dict[str, Any] | None = json.loads(told[-1].removeprefix("FOUND "))
     return found
 
 
-def all_failures() -> dict[str, dict[str, Any]]:
-    return {what: probed(code) for what, code in PROBES.items()}
+def all_failures() -> dict[str, dict[str, dict[str, Any]]]:
+    """By driver and what is tried. What raises nothing is left out."""
+    without = {what: probed(code) for what, code in PROBES.items()}
+    with old_driver() as environment:
+        old = {what: probed(code, environment) for what, code in PROBES.items() if "imported" not in what}
+    by_driver = {"no driver": without, "an old driver": old}
+    return {driver: {what: one for what, one in found.items() if one} for driver, found in by_driver.items()}

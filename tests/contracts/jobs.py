@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 import gpuspark as gs
+from tests.contracts.failures import old_driver
 
 SETTINGS = {
     "spark.ui.enabled": "false",
@@ -23,7 +24,7 @@ SETTINGS = {
     "spark.gpuspark.device": "cuda",
     "spark.gpuspark.fallback": "warn",
 }
-LIMITS = {"no limit": {}, "2 GiB of address space": {"spark.executor.pyspark.memory": "2g"}}
+LIMITED = {"spark.executor.pyspark.memory": "2g"}
 ROWS = 4_000
 
 
@@ -63,20 +64,21 @@ DIALECTS: dict[str, Callable[[DataFrame], DataFrame]] = {
     "gs.pandas_udf of iterators": _series_iterator,
     "gs.map_in_arrow": _batches,
 }
+WITH_RAPIDS = [name for name in DIALECTS if name != "gs.udf"]
 EXPECTED = sum(n / 4 * 2.0 + 1.0 for n in range(ROWS))
 
 
-def run(dialects: dict[str, Callable[[DataFrame], DataFrame]], limit: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Each dialect's sum of ``y``, and what the ledger tells, in one session."""
+def run(dialects: Sequence[str], settings: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Of each dialect whether the sum of ``y`` is right, and what the ledger tells, in one session."""
     builder = SparkSession.builder.master("local[2]").appName("gpuspark contracts")
-    for key, value in {**SETTINGS, **limit}.items():
+    for key, value in {**SETTINGS, **settings}.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     frame = spark.range(ROWS).select((F.col("id") / 4).alias("x"))
     found = {}
-    for name, build in dialects.items():
+    for name in dialects:
         gs.ledger(spark).clear()
-        total = build(frame).agg(F.sum("y")).first()
+        total = DIALECTS[name](frame).agg(F.sum("y")).first()
         [summary] = gs.ledger(spark).summary()
         found[name] = {
             "sum is right": total is not None and total[0] == EXPECTED,
@@ -88,13 +90,20 @@ def run(dialects: dict[str, Callable[[DataFrame], DataFrame]], limit: dict[str, 
 
 
 def all_jobs() -> dict[str, dict[str, Any]]:
-    """By limit and dialect, each limit in a process of its own."""
-    found = {}
-    for what, limit in LIMITS.items():
-        script = f"import json, tests.contracts.jobs as j; print('FOUND', json.dumps(j.run(j.DIALECTS, {limit!r})))"
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-        told = [line for line in done.stdout.splitlines() if line.startswith("FOUND ")]
-        if not told:
-            raise RuntimeError(f"the jobs with {what} failed:\n{done.stdout}\n{done.stderr}")
-        found[what] = json.loads(told[-1].removeprefix("FOUND "))
-    return found
+    """By situation and dialect, each situation in a process of its own. ``gs.udf`` would run on the stub driver."""
+    with old_driver() as environment:
+        return {
+            "no driver": _jobs([*DIALECTS], {}),
+            "2 GiB of address space": _jobs([*DIALECTS], LIMITED),
+            "an old driver": _jobs(WITH_RAPIDS, {}, environment),
+        }
+
+
+def _jobs(dialects: Sequence[str], settings: dict[str, str], environment: dict[str, str] | None = None) -> Any:
+    script = f"import json, tests.contracts.jobs as j; print('FOUND', json.dumps(j.run({dialects!r}, {settings!r})))"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    told = [line for line in done.stdout.splitlines() if line.startswith("FOUND ")]
+    if not told:
+        raise RuntimeError(f"the jobs failed:\n{done.stdout}\n{done.stderr}")
+    return json.loads(told[-1].removeprefix("FOUND "))
