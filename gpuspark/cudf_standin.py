@@ -6,7 +6,8 @@ real cuDF (``make contracts`` writes it), and whatever is not there is refused w
 as there: an unknown method, an unknown parameter, iteration, a silent conversion to a NumPy array. Where neither the
 record nor pandas can tell, such as a CuPy array or a function that cuDF would compile, :class:`Unknown` is raised.
 
-Not covered: values of parameters that cuDF refuses, what ``**kwargs`` takes, and types of results.
+So is a parameter of any value but one where cuDF's method begins with that refusal. Not covered: other values that
+cuDF refuses, what ``**kwargs`` takes, and types of results.
 
 >>> import pandas as pd
 >>> s = standin(pd.Series([1.0, 4.0]))
@@ -263,10 +264,15 @@ def _accepts(kind: str, name: str, entry: str, given: tuple[Any, ...], named: di
         return False
     if entry.startswith("("):
         try:
-            _signature(entry).bind(*given, **named)
+            bound = _signature(entry).bind(*given, **named)
         except TypeError as refused:
             _refuse(TypeError(f"cuDF's {kind}.{name}: {refused}"))
             return False
+        for parameter, only in RECORD["only"][kind].get(name, {}).items():
+            value = bound.arguments.get(parameter, only)
+            if value is not only and (only is None or (bool(value) if isinstance(only, bool) else value) != only):
+                _refuse(NotImplementedError(f"cuDF's {kind}.{name} takes no {parameter} but {only!r}"))
+                return False
     return True
 
 

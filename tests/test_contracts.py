@@ -13,7 +13,7 @@ from gpuspark.cudf_standin import RECORD
 from gpuspark.devices import rapids
 from gpuspark.errors import DeviceError, DeviceLost, DeviceUnavailable, OutOfMemory
 from tests.contracts import calls, record
-from tests.contracts.cudf_names import CLASSES, only_raises
+from tests.contracts.cudf_names import CLASSES, only_raises, only_values
 from tests.contracts.jobs import DIALECTS, ROWS, WITH_RAPIDS
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +37,7 @@ def test_every_use_fits_the_real_packages(file: str) -> None:
 def test_the_record_holds_what_is_used_and_nothing_else() -> None:
     assert sorted(FOUND["paths"]) == sorted({use.path for use in calls.uses()})
     assert set(FOUND["errors"]) == set(rapids.ERRORS)
-    assert set(RECORD["classes"]) == set(CLASSES)
+    assert set(RECORD["classes"]) == set(RECORD["only"]) == set(CLASSES)
 
 
 def test_what_the_objects_in_rapids_are_is_said() -> None:
@@ -99,11 +99,27 @@ class Sample:
         if x:
             raise NotImplementedError("now")
 
+    def only(self, axis=0, level=None, how="any", raw=True, other=None):
+        """Parameters that take one value only, and one that does not."""
+        if axis != 0 or level is not None:
+            raise NotImplementedError("axis, level")
+        elif how != "any":
+            raise NotImplementedError("how")
+        elif not raw:
+            raise NotImplementedError("raw")
+        if other in (None, 1):
+            raise NotImplementedError("other")
+        if other is not None:
+            raise ValueError("no refusal")
+
 
 def test_a_method_that_only_raises_is_told_from_one_that_may() -> None:
     assert only_raises(Sample.refused) == "NotImplementedError"
     assert only_raises(Sample.sometimes) is None
     assert only_raises(len) is None
+    assert only_values(Sample.only) == {"axis": 0, "level": None, "how": "any", "raw": True}
+    assert only_values(Sample.sometimes) == {"x": False}
+    assert only_values(len) == {}
 
 
 def test_the_record_is_of_the_release_that_conda_installs() -> None:

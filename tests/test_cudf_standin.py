@@ -170,6 +170,28 @@ def test_methods_that_always_raise() -> None:
         standin(NUMBERS).groupby(standin(NUMBERS)).nlargest(1)
 
 
+@pytest.mark.parametrize(
+    ("body", "parameter"),
+    [
+        (lambda s: s.where(s > 1, 0.0, axis=0), "axis"),
+        (lambda s: s.add(1, level=0), "level"),
+        (lambda s: s.shift(1, freq="D"), "freq"),
+        (lambda s: s.shift(1, None, 1), "axis"),
+        (lambda s: s.clip(lower=1, axis=0), "axis"),
+        (lambda s: s.interpolate(limit=1), "limit"),
+        (lambda s: standin(WORDS).str.replace("b", "c", flags=2), "flags"),
+    ],
+)
+def test_parameters_that_take_one_value_only(body, parameter: str) -> None:
+    with pytest.raises(NotImplementedError, match=f"takes no {parameter} but "):
+        body(standin(NUMBERS))
+
+
+def test_that_one_value_is_taken() -> None:
+    same(standin(NUMBERS).shift(1, axis=0, freq=None), NUMBERS.shift(1))
+    same(standin(NUMBERS).where(standin(NUMBERS > 1), 0.0, axis=None), NUMBERS.where(NUMBERS > 1, 0.0))
+
+
 def test_refusals_are_noted_with_their_lines_and_the_body_goes_on() -> None:
     refusals: list[Refusal] = []
     first = inspect.currentframe().f_lineno

@@ -1,7 +1,8 @@
 """The public names of the real cuDF, for the stand-in (``gpuspark/cudf_record.json``).
 
 By class and name: ``property``; a method's signature; or ``raises TypeError`` where the method consists of that
-alone, such as iteration. Of NumPy, the functions that cuDF hands on to CuPy by name.
+alone, such as iteration. Parameters that exist and take one value only, since the method begins with ``if axis is not
+None: raise NotImplementedError``. Of NumPy, the functions that cuDF hands on to CuPy by name.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def cudf_record() -> dict[str, Any]:
     return {
         "version": version("cudf-cu12"),
         "classes": {name: names_of(_class(path)) for name, path in CLASSES.items()},
+        "only": {name: only_of(_class(path)) for name, path in CLASSES.items()},
         "numpy": numpy_names(),
     }
 
@@ -69,16 +71,60 @@ def entry(kind: type, name: str) -> str:
 
 def only_raises(function: Any) -> str | None:
     """The exception's name where a function does nothing else than raising it."""
-    try:
-        tree = ast.parse("class C:\n" + inspect.getsource(function))
-    except (OSError, TypeError, IndentationError):  # no source; a function at the top level
-        return None
-    method = next((node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)), None)
-    steps = method.body if method else []
-    match [step for step in steps if not (isinstance(step, ast.Expr) and isinstance(step.value, ast.Constant))]:
+    match _steps(function):
         case [ast.Raise(exc=ast.Call(func=ast.Name(name)))] | [ast.Raise(exc=ast.Name(name))]:
             return name
     return None
+
+
+def only_of(kind: type) -> dict[str, dict[str, Any]]:
+    """By method and parameter, the only value that is not answered by ``NotImplementedError``."""
+    found = {}
+    for name in names_of(kind):
+        thing = getattr(kind, name)
+        values = only_values(inspect.unwrap(thing)) if callable(thing) and not inspect.isclass(thing) else {}
+        if values:
+            found[name] = values
+    return found
+
+
+def only_values(function: Any) -> dict[str, Any]:
+    """What the tests at a method's top level leave of its parameters."""
+    steps = [*_steps(function)]
+    found: dict[str, Any] = {}
+    while steps:
+        match steps.pop(0):
+            case ast.If(test, [ast.Raise(exc=ast.Call(func=ast.Name("NotImplementedError")))], others):
+                for part in test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or) else [test]:
+                    found |= _left(part)
+                steps = [*others, *steps]
+    parameters = inspect.signature(function).parameters if found else {}
+    return {name: value for name, value in found.items() if name in parameters}
+
+
+def _left(test: ast.expr) -> dict[str, Any]:
+    """The value of a parameter for which ``test`` is false, if it is one."""
+    match test:
+        case ast.Compare(ast.Name(name), [ast.IsNot()], [ast.Constant(None)]):
+            return {name: None}
+        case ast.Compare(ast.Name(name), [ast.NotEq()], [ast.Constant(str() | int() as value)]):
+            return {name: value}
+        case ast.Name(name):
+            return {name: False}
+        case ast.UnaryOp(ast.Not(), ast.Name(name)):
+            return {name: True}
+    return {}
+
+
+def _steps(function: Any) -> list[ast.stmt]:
+    """A method's statements without its documentation; none where its source cannot be read."""
+    try:
+        tree = ast.parse("class C:\n" + inspect.getsource(function))
+    except (OSError, TypeError, IndentationError):  # no source; a function at the top level
+        return []
+    method = next((node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)), None)
+    steps = method.body if method else []
+    return [step for step in steps if not (isinstance(step, ast.Expr) and isinstance(step.value, ast.Constant))]
 
 
 def numpy_names() -> list[str]:
