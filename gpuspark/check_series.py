@@ -62,11 +62,11 @@ class _Found(NamedTuple):
 def look(udf: SeriesUDF, types: Sequence[str], tried: Sequence[str]) -> Verdict:
     """What cuDF lacks for columns of ``types``, or without them for columns of each type of ``tried``."""
     file = getattr(getattr(udf.func, "__code__", None), "co_filename", "")
-    end = time.perf_counter() + SECONDS
     read = _read(udf.func)
     verdicts: dict[str, bool] = {}
     ran: dict[str, bool | None] = {}
     reasons: dict[str, list[str]] = {}
+    end = 0.0
     for label, names in {", ".join(types): types}.items() if types else ((one, (one,)) for one in tried):
         given, obstacle = _arguments(udf.func, names)
         if obstacle is not None:
@@ -74,6 +74,7 @@ def look(udf: SeriesUDF, types: Sequence[str], tried: Sequence[str]) -> Verdict:
             if obstacle.startswith(_FORMLESS):
                 verdicts[label] = False
             continue
+        end = end or time.perf_counter() + SECONDS  # from the first run on
         found = _run(udf, given, file, end)
         refusals = list(dict.fromkeys([*found.refusals, *read]))
         ran[label] = False if refusals else None if found.unknown else True

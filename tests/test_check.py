@@ -171,7 +171,8 @@ def test_a_series_body_that_cudf_has_everything_for(series) -> None:
 def test_what_cudf_lacks_is_told_with_its_line_in_every_branch(series) -> None:
     one = series["lacking"]
     assert one.runs is False
-    assert one.reasons[:3] == [
+    told = [reason[reason.index("cuDF") :] for reason in one.reasons]  # pandas 2 has another way with strings
+    assert told[:3] == [
         "cuDF's Series has no idxmax (a_series_job.py, line 17)",
         "cuDF's Series.fillna: missing a required argument: 'value' (a_series_job.py, line 20)",
         "cuDF's Series has no combine_first (a_series_job.py, line 19)",
