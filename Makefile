@@ -63,6 +63,9 @@ lane-oldest lane-middle lane-mixed: lane-%:
 evidence: setup c-compiler ## what is proven without a GPU, layer by layer, in one table
 	@$(IN) python -m tests.evidence
 
+contracts: c-compiler ## our calls against the real RAPIDS packages, without a GPU: writes the committed records (3 GB to download)
+	@.ci/contracts
+
 properties: setup ## one function, every device, one answer: 10,000 generated batches
 	@$(IN) GPUSPARK_EXAMPLES=10000 pytest tests/test_properties.py tests/test_host_ir.py
 
@@ -87,4 +90,4 @@ clean: ## removes the environments and everything that was built
 	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse
 
 .PHONY: help setup demo test quick lint types connect unit c-compiler lanes lane-oldest lane-middle lane-mixed \
-	evidence properties programs sabotage bench dist device-suite clean
+	evidence contracts properties programs sabotage bench dist device-suite clean

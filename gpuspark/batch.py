@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from gpuspark.plan import DeviceName
 
+_HOST = 1
+"""DLPack's number of host memory (kDLCPU)."""
+
 
 class Column:
     """One column. Speaks Arrow's C interface, DLPack and the array interfaces, so that PyTorch, CuPy,
@@ -297,6 +300,8 @@ def _column_of(value: Any, device: DeviceName) -> Column:
     if hasattr(value, "iloc"):
         return Column(series_to_arrow(value), device)
     if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
+        if value.__dlpack_device__()[0] == _HOST:  # CuPy refuses these
+            return Column(_array_module(device).asarray(np.from_dlpack(value)), device)
         return Column(_array_module(device).from_dlpack(value), device)
     return Column(pa.array(value), device)
 

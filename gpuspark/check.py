@@ -79,6 +79,11 @@ class Cost:
             f"  the limit would be {self.limit}",
         ]
 
+_VERDICTS: dict[str, dict[bool | None, str]] = {
+    "scalar": {True: "runs on a GPU", False: "does not run on a GPU"},
+    "series": {True: "asks for nothing that cuDF lacks", False: "asks for what cuDF lacks", None: "is not known"},
+}
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -88,7 +93,8 @@ class Checked:
     dialect: str
     line: int
     runs: bool | None
-    """Whether it runs on a GPU, for some types at least; ``None`` where that is not known."""
+    """Whether it runs on a GPU, for some types at least; ``None`` where that is not known. Of a series body only
+    cuDF's names and parameters are known, not its values (:mod:`gpuspark.cudf_standin`)."""
     types: dict[str, bool] = field(default_factory=dict)
     """For columns of one type each: whether they run on a GPU."""
     reasons: list[str] = field(default_factory=list)
@@ -102,7 +108,7 @@ class Checked:
         return found
 
     def __str__(self) -> str:
-        verdict = {True: "runs on a GPU", False: "does not run on a GPU", None: "is not checked"}[self.runs]
+        verdict = _VERDICTS[self.dialect][self.runs]
         lines = [f"{self.function} ({self.dialect}, line {self.line}) {verdict}"]
         if self.runs and self.types:
             lines.append("  for columns of " + ", ".join(name for name, works in self.types.items() if works))
@@ -167,7 +173,9 @@ def _check(thing: ScalarUDF | SeriesUDF, types: Sequence[str], arch: str) -> Che
     line = getattr(getattr(_body(thing), "__code__", None), "co_firstlineno", 0)
     name = getattr(_body(thing), "__name__", repr(thing))
     if isinstance(thing, SeriesUDF):
-        return Checked(name, "series", line, None, reasons=["cuDF's Series decides, which is not looked at here"])
+        from gpuspark.check_series import look
+
+        return Checked(name, "series", line, *look(thing, [parse(t).name for t in types], TRIED))
     columns = tuple(thing.signature.parameters)
     if types:
         tried = {", ".join(types): [parse(t) for t in types]}

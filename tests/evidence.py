@@ -37,11 +37,11 @@ LAYERS = (
     )),
     Layer("2   the same programs through LLVM, on this processor", ("tests/test_host_ir.py", "tests/test_programs.py")),
     Layer("3   machine code for four architectures", ("tests/test_machine_code.py",)),
-    Layer("4   contracts with the RAPIDS wheels", ()),
+    Layer("4   contracts with the RAPIDS wheels, by the record", ("tests/test_contracts.py", "tests/test_rapids.py")),
     Layer("4b  the CUDA module on a stub driver", (
         "tests/test_cuda.py", "tests/test_cuda_suite.py", "tests/test_discover.py",
     )),
-    Layer("4c  a strict stand-in for cuDF", ()),
+    Layer("4c  a strict stand-in for cuDF", ("tests/test_cudf_standin.py",)),
     Layer("5   one suite, every device", ("tests/test_rowwise.py", "tests/test_udf.py", "tests/test_frames.py")),
 )  # fmt: skip
 

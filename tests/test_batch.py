@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpuspark as gs
+from gpuspark import batch as batch_module
 from gpuspark import types
 from gpuspark.errors import CallError
 from tests.strategies import arrays
@@ -103,3 +105,32 @@ def test_array_code_is_portable() -> None:
     batch = gs.Batch.from_arrow(pa.record_batch({"a": [1.0, -4.0]}))
     plain = body(batch.xp, batch["a"].values)
     assert float(body(strict, strict.from_dlpack(np.array(batch["a"].values)))) == float(plain) == 6.0
+
+
+class Speaks:
+    """An array in host memory of another library: DLPack is all that it speaks."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values = values
+
+    def __dlpack__(self, **options):
+        return self._values.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self._values.__dlpack_device__()
+
+
+def test_an_array_in_host_memory_becomes_a_column_on_a_gpu(monkeypatch) -> None:
+    """CuPy, played by NumPy here, refuses it in these words (CuPy 14.2)."""
+
+    def refused(array):
+        raise TypeError("CPU arrays cannot be directly imported to CuPy.")
+
+    cupy = SimpleNamespace(asarray=lambda host: np.array(host), from_dlpack=refused)
+    monkeypatch.setattr(batch_module, "_array_module", lambda device: cupy if device == "cuda" else np)
+    given = Speaks(np.arange(3.0))
+    on_gpu = gs.Batch.from_arrow(pa.record_batch({"a": [1, 2, 3]}), "cuda").with_column("b", given)
+    assert on_gpu["b"].device == "cuda"
+    np.testing.assert_array_equal(on_gpu["b"].values, [0.0, 1.0, 2.0])
+    on_cpu = gs.Batch.from_arrow(pa.record_batch({"a": [1, 2, 3]})).with_column("b", given)
+    assert on_cpu["b"].to_arrow().equals(pa.array([0.0, 1.0, 2.0]))

@@ -56,7 +56,7 @@ def test_what_the_file_defines_in_the_order_of_its_lines(found) -> None:
     assert [(one.function, one.dialect, one.line, one.runs) for one in found.values()] == [
         ("hypotenuse", "scalar", 5, True),
         ("spelled", "scalar", 9, False),
-        ("shifted", "series", 14, None),
+        ("shifted", "series", 14, True),
         ("whole", "scalar", 18, True),
     ]
 
@@ -102,6 +102,149 @@ def test_given_types_and_architecture() -> None:
     assert one.cost.bytes_in == 8 + 4 + 8 + 4
 
 
+SERIES = """\
+import time
+from collections.abc import Iterator
+import numpy as np
+import pandas as pd
+import gpuspark as gs
+
+def body(returns):
+    return gs.pandas_udf(returns)
+
+@body("double")
+def centred(v: pd.Series) -> pd.Series:
+    return (v - v.mean()) / v.std()
+
+@body("double")
+def lacking(v: pd.Series, w: pd.Series) -> pd.Series:
+    print("looking")
+    best = v.idxmax()
+    if len(v) > 1000:
+        return v.combine_first(w)
+    return w.fillna(method="ffill") - v[best]
+
+@body("double")
+def looped(batches: Iterator[tuple[pd.Series, pd.Series]]) -> Iterator[pd.Series]:
+    for v, w in batches:
+        yield pd.Series([x + 1 for x in v])
+
+@body("string")
+def text(s: pd.Series) -> pd.Series:
+    return s.str.upper().str.normalize("NFC")
+
+@body("double")
+def kept(v: pd.Series) -> pd.Series:
+    v = v.to_pandas()
+    return v.combine_first(v)
+
+@body("double")
+def failing(v: pd.Series) -> pd.Series:
+    return v / {}["x"]
+
+@body("double")
+def compiled(v: pd.Series) -> pd.Series:
+    return v.apply(lambda x: x + 1)
+
+@body("double")
+def struct(f: pd.DataFrame) -> pd.Series:
+    return f["a"]
+"""
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checked]:
+    path = tmp_path_factory.mktemp("series") / "a_series_job.py"
+    path.write_text(SERIES)
+    return {one.function: one for one in check(str(path))}
+
+
+def test_a_series_body_that_cudf_has_everything_for(series) -> None:
+    one = series["centred"]
+    assert one.runs is True
+    assert {name for name, works in one.types.items() if works} >= {"double", "float", "bigint", "int"}
+    assert "string" not in one.types
+    assert "string: not known: it raised TypeError" in "\n".join(one.reasons)
+    assert "centred (series, line 10) asks for nothing that cuDF lacks" in str(one)
+
+
+def test_what_cudf_lacks_is_told_with_its_line_in_every_branch(series) -> None:
+    one = series["lacking"]
+    assert one.runs is False
+    told = [reason[reason.index("cuDF") :] for reason in one.reasons]  # pandas 2 has another way with strings
+    assert told[:3] == [
+        "cuDF's Series has no idxmax (a_series_job.py, line 17)",
+        "cuDF's Series.fillna: missing a required argument: 'value' (a_series_job.py, line 20)",
+        "cuDF's Series has no combine_first (a_series_job.py, line 19)",
+    ]
+    assert "lacking (series, line 14) asks for what cuDF lacks" in str(one)
+    assert series["looped"].runs is False
+    assert "cuDF's Series cannot be iterated over (a_series_job.py, line 25)" in series["looped"].reasons
+    assert series["text"].runs is False
+    assert series["text"].types["string"] is False
+    assert "string: cuDF's StringMethods has no normalize (a_series_job.py, line 29)" in series["text"].reasons
+
+
+def test_what_becomes_pandas_by_the_bodys_own_will_is_no_ones_lack(series) -> None:
+    assert series["kept"].runs is True
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        ("failing", "it raised KeyError: 'x'"),
+        ("compiled", "the function given to Series.apply is compiled by cuDF"),
+        ("struct", "a struct column is not tried"),
+    ],
+)
+def test_a_body_that_fails_on_the_sample_is_not_known(series, function: str, why: str) -> None:
+    one = series[function]
+    assert one.runs is None
+    assert [reason for reason in one.reasons if reason.startswith("not known") or ": not known" in reason]
+    assert why in "\n".join(one.reasons)
+    assert f"{function} (series, line {one.line}) is not known" in str(one)
+
+
+def test_a_column_without_an_equal_form_in_cudf(series) -> None:
+    assert series["centred"].types["date"] is False
+    assert "date: a column of date has no equal cuDF form" in series["centred"].reasons
+
+
+def test_given_types_of_a_series_body(tmp_path: Path) -> None:
+    path = tmp_path / "another_series_job.py"
+    path.write_text(
+        "import pandas as pd\nimport gpuspark as gs\n"
+        "f = gs.pandas_udf('double')(lambda text, n: text.str.len() + n)\n"
+        "@gs.pandas_udf('double')\ndef g(*columns: pd.Series) -> pd.Series:\n    return columns[0].str.len()\n"
+    )
+    for one in check(str(path), types=["string", "int"]):
+        assert (one.runs, one.types, one.reasons) == (True, {"string, int": True}, [])
+    assert {one.runs for one in check(str(path), types=["int", "string"])} == {None}
+
+
+def test_a_body_that_does_not_end_is_left_alone(tmp_path: Path, monkeypatch) -> None:
+    from gpuspark import check_series
+
+    monkeypatch.setattr(check_series, "SECONDS", 0.05)
+    path = tmp_path / "an_endless_job.py"
+    path.write_text(
+        "import threading\nimport gpuspark as gs\nhold = threading.Event()\n"
+        "f = gs.pandas_udf('double')(lambda v: hold.wait())\n"
+    )
+    [one] = check(str(path))
+    sys.modules["an_endless_job"].hold.set()
+    assert one.runs is None
+    assert "double: not known: it had not ended after 0.05 seconds" in one.reasons
+    assert any(reason.endswith("other types took all the time") for reason in one.reasons)
+
+
+def test_what_a_body_prints_is_not_in_the_way(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "a_loud_job.py"
+    path.write_text("import gpuspark as gs\nf = gs.pandas_udf('double')(lambda v: print('looking') or v)\n")
+    assert [one.runs for one in check(str(path))] == [True]
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize(
     ("target", "types", "error", "said"),
     [
@@ -127,7 +270,7 @@ def test_the_command_needs_no_spark_and_ends_with_one_where_something_does_not_r
     told, spark = done.stdout.splitlines()
     assert (done.returncode, spark) == (1, "False")
     assert [(one["function"], one["runs"]) for one in json.loads(told)] == [
-        ("hypotenuse", True), ("spelled", False), ("shifted", None), ("whole", True),
+        ("hypotenuse", True), ("spelled", False), ("shifted", True), ("whole", True),
     ]  # fmt: skip
     assert json.loads(told)[0]["cost"]["limit"] == "Spark's transport"
 

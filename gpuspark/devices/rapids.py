@@ -9,23 +9,39 @@ that needs them, after a fork and after the task has selected its device.
 from __future__ import annotations
 
 import os
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gpuspark.devices.cuda_errors import translated
 from gpuspark.devices.protocol import Device
 from gpuspark.disk_cache import private_folder
-from gpuspark.errors import DeviceUnavailable
+from gpuspark.errors import DeviceError, DeviceUnavailable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_OUT_OF_MEMORY = 2  # CUDA's result code
 _CACHE_FOLDERS = {
     "CUPY_CACHE_DIR": "cupy",
     "LIBCUDF_KERNEL_CACHE_PATH": "libcudf",
     "CUDA_CACHE_PATH": "cuda",
     "NUMBA_CACHE_DIR": "numba",
 }
+
+ERRORS = {
+    "cupy_backends.cuda.api.runtime.CUDARuntimeError": "code",
+    "cupy_backends.cuda.api.driver.CUDADriverError": "code",
+    "rmm._cuda.gpu.CUDARuntimeError": "code",
+    "rmm._cuda.gpu.CUDADriverError": "code",
+    "cupy.cuda.memory.OutOfMemoryError": "memory",
+    "cuda.pathfinder._dynamic_libs.load_dl_common.DynamicLibNotFoundError": "driver",
+}
+"""The errors of the device that have a class of their own: they hold CUDA's result code (``status``), or mean that
+memory is out, or that there is no driver. ``make contracts`` looks for them in the real packages."""
 
 
 _shared: set[tuple[int, str]] = set()
@@ -72,6 +88,46 @@ def import_rapids() -> Rapids:
     return Rapids(cudf, cupy, rmm)
 
 
+@contextmanager
+def device_errors(what: str) -> Iterator[None]:
+    """Within, errors of the device that CuPy, RMM, cuDF and their packages raise become ours; others, a body's own
+    among them, stay as they are. May decorate a function.
+
+    The driver's result codes keep their meaning (:mod:`gpuspark.devices.cuda_errors`): out of memory, lost for good,
+    or not here at all.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        ours = device_error(error, what)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def device_error(error: Exception, what: str) -> DeviceError | None:
+    """What ``error``, raised while doing ``what``, says of the device; ``None`` if it says nothing of one."""
+    where, text = f"{what} with RAPIDS", str(error).rstrip(".")
+    if isinstance(error, DeviceError):
+        return None  # ours already
+    names = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__]
+    meaning = next((ERRORS[name] for name in names if name in ERRORS), None)
+    if meaning == "driver":
+        return DeviceUnavailable(f"{where}: there is no NVIDIA driver on this machine ({text})")
+    if meaning == "memory" or (isinstance(error, MemoryError) and re.search(r"out_of_memory|CUDA|RMM", text)):
+        return translated(_OUT_OF_MEMORY, text, where)
+    code = getattr(error, "status", None) if meaning == "code" else _code_in(text)
+    if code is not None:
+        return translated(int(code), text, where)
+    if re.match(r"RMM failure at.*not supported with this CUDA driver", text):
+        return DeviceUnavailable(
+            f"{where}: the NVIDIA driver is too old for RAPIDS, or the GPU has no memory pools. Update the driver "
+            f"({text})"
+        )
+    return None
+
+
+@device_errors("sharing memory")
 def share_allocator(device: Device) -> None:
     """Makes cuDF and CuPy allocate from the pool that gpuspark's own memory on this GPU comes from.
 
@@ -99,21 +155,25 @@ def cupy_module() -> ModuleType:
     return import_rapids().cupy
 
 
+@device_errors("copying a column in")
 def series_from_pandas(series: Any, *, nan_as_null: bool) -> Any:
     """A ``cudf.Series`` on the current device with the values, name and index of a pandas one."""
-    return import_rapids().cudf.Series.from_pandas(series, nan_as_null=nan_as_null)
+    return import_rapids().cudf.Series(series, nan_as_null=nan_as_null)
 
 
+@device_errors("copying a column in")
 def series_from_arrow(array: pa.Array | pa.ChunkedArray) -> Any:
     """A ``cudf.Series`` on the current device with the values and nulls of ``array``."""
     return import_rapids().cudf.Series.from_arrow(array)
 
 
+@device_errors("copying a column out")
 def series_to_arrow(series: Any) -> pa.Array:
     """The values and nulls of a ``cudf.Series``, on the host. Its index is left out."""
     return series.to_arrow()
 
 
+@device_errors("copying columns in")
 def frame_from_arrow(data: pa.RecordBatch | pa.Table) -> Any:
     """A ``cudf.DataFrame`` on the current device with the columns of ``data``."""
     import pyarrow as pa
@@ -122,9 +182,24 @@ def frame_from_arrow(data: pa.RecordBatch | pa.Table) -> Any:
     return import_rapids().cudf.DataFrame.from_arrow(table)
 
 
+@device_errors("copying columns out")
 def frame_to_arrow(frame: Any) -> pa.Table:
     """The columns of a ``cudf.DataFrame``, on the host. Its index is left out."""
     return frame.to_arrow(preserve_index=False)
+
+
+def _code_in(text: str) -> int | None:
+    """CUDA's result code that a message of pylibcudf, libcudf or RMM gives, by number or by name, such as
+    ``cudaErrorIllegalAddress``."""
+    number = re.match(r"Failed to initialize CUDA context: (\d+)", text)
+    if number is not None:
+        return int(number[1])
+    named = re.search(r"\bcudaError\w+", text)
+    if named is None:
+        return None
+    from cuda.bindings import runtime
+
+    return int(getattr(runtime.cudaError_t, named[0], 0)) or None
 
 
 def _import_failures() -> tuple[type[Exception], ...]:
