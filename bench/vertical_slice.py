@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,20 +33,24 @@ def main(
     rows: Annotated[int, typer.Option(help="rows of three doubles")] = 20_000_000,
     rounds: Annotated[int, typer.Option(help="counted rounds of each path")] = 5,
     readme: Annotated[bool, typer.Option(help="write the README's performance section")] = False,
+    device: Annotated[str, typer.Option(help="spark.gpuspark.device")] = "cpu",
+    fallback: Annotated[str, typer.Option(help="spark.gpuspark.fallback")] = "raise",
 ) -> None:
     """Measures the vertical slice."""
     data = write_parquet(ARTIFACTS / "data", rows)
-    spark = _session()
-    record: dict[str, Any] = {"rows": rows, "rounds": rounds, "machine": machine()}
+    flags = {"spark.gpuspark.device": device, "spark.gpuspark.fallback": fallback}
+    spark = _session(flags)
+    record: dict[str, Any] = {"rows": rows, "rounds": rounds, "device": device, "fallback": fallback}
+    record["machine"] = machine()
     frame = spark.read.parquet(str(data))
     small = spark.read.parquet(str(write_parquet(ARTIFACTS / "data", rows // UDF_ROWS)))
     _check(small)
     paths = _paths(spark, frame, small)
     found = _measure(paths, rounds)
     record["seconds"] = {name: timing.seconds for name, timing in found.items()}
-    record["batches"] = _batch_sizes(spark, paths, max(3, rounds // 2))
+    record["batches"] = _batch_sizes(spark, paths, min(rounds, max(3, rounds // 2)))
     record["memory"] = _worker_memory(spark, rows)
-    record["start"] = _first_results(spark, rounds)
+    record["start"] = _first_results(spark, rounds, flags)
     record["import_seconds"] = _import_seconds(rounds)
     record["load_after"] = os.getloadavg()
     spark.stop()
@@ -59,18 +63,14 @@ def main(
         _write_readme(table)
 
 
-def _session() -> Any:
+def _session(flags: Mapping[str, str]) -> Any:
     from pyspark.sql import SparkSession
 
-    return (
-        SparkSession.builder.master(f"local[{os.cpu_count()}]")
-        .appName("gpuspark bench")
-        .config("spark.ui.enabled", "false")
-        .config("spark.driver.memory", "4g")
-        .config("spark.gpuspark.device", "cpu")
-        .config("spark.gpuspark.fallback", "raise")
-        .getOrCreate()
-    )
+    builder = SparkSession.builder.master(f"local[{os.cpu_count()}]").appName("gpuspark bench")
+    usual = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.driver.memory": "4g"}
+    for key, setting in {**usual, **flags}.items():
+        builder = builder.config(key, setting)
+    return builder.getOrCreate()
 
 
 def _drain(frame: Any) -> None:
@@ -204,12 +204,10 @@ def _resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def _first_results(spark: Any, rounds: int) -> dict[str, Any]:
+def _first_results(spark: Any, rounds: int, flags: Mapping[str, str]) -> dict[str, Any]:
     """Seconds to the first result of a new worker, the compile cache being warm, beside an identity map's."""
     spark.stop()
-    from pyspark.sql import SparkSession
-
-    fresh = SparkSession.builder.config("spark.python.worker.reuse", "false").getOrCreate()
+    fresh = _session({**flags, "spark.python.worker.reuse": "false"})
     small = fresh.range(0, 1000, 1, 1).selectExpr("id + 10D s", "id + 20D k", "1D t")
     found = _measure(
         {
@@ -243,6 +241,7 @@ def report(record: dict[str, Any]) -> str:
     numpy = found[NUMPY]
     lines = [
         f"{record['rows']:,} rows of three doubles from parquet to a no-op sink, {record['machine']['cores']} cores.",
+        f"gpuspark on {record['device']}, fallback {record['fallback']}.",
         f"Medians of {record['rounds']} interleaved rounds (fastest to slowest).",
         "",
         "| path | seconds | over identity mapInArrow | over the best arrow_udf | pandas_udf over it |",
