@@ -263,7 +263,7 @@ With these made of MLIR's instructions (`tests/mlir_compiler.py`), of {len(porte
 answers on the emulator for {ROWS} rows, {len(ported) - equal - refused} give others, and {refused} do not compile. So
 gpuspark stays with numba-cuda, and this table says what stands between. Numbers that differ in the last place come
 of a product and a sum made one instruction, which its `compile_ptx` has no option against; a NaN is not true there;
-and a value that may be `None` cannot leave a function.
+and it has no cast between the two forms in which it keeps a value that may be `None`.
 
 | program | columns | {heads} | spilled | beside plain Python |
 |---|---|{"---|" * len(ARCHITECTURES)}---|---|

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from gpuspark.devices.discover import Presence
 from tests import evidence
 from tests.evidence import LAYERS, Found, Layer, table
 
@@ -32,7 +34,7 @@ def test_every_layers_tests_exist() -> None:
 )
 def test_failures_and_empty_layers_end_it_with_one(monkeypatch, capsys, results, code) -> None:
     monkeypatch.setattr(evidence, "LAYERS", (*(Layer(name, ("x",)) for name in results), Layer("later", ())))
-    monkeypatch.setattr(evidence, "run", lambda layer: results[layer.name])
+    monkeypatch.setattr(evidence, "run", lambda layer, measurement: results[layer.name])
     assert evidence.main() == code
     said = capsys.readouterr().out
     assert f"{len(results['0'].names)} device tests run" in said
@@ -50,3 +52,25 @@ def test_tests_that_fail_are_counted_and_shown(tmp_path: Path, capsys) -> None:
     assert (len(found.names), found.failed, found.about("haversine")) == (2, 1, 1)
     assert "assert 1 == 2" in capsys.readouterr().out
     assert table([(Layer("x", ("y",)), found)]).splitlines()[1].split()[:4] == ["x", "1", "1", "1"]
+
+
+def test_without_a_gpu_its_tests_are_not_run_and_have_not_failed(monkeypatch) -> None:
+    absent = SimpleNamespace(cuda=Presence(reason="the driver finds no GPU"))
+    monkeypatch.setattr(evidence, "discover", lambda: absent)
+    assert evidence.run(LAYERS[0]) == Found([], 0, 0.0)
+
+
+def test_what_no_layer_executed_is_listed(monkeypatch, capsys, tmp_path: Path) -> None:
+    """By the tests of the layers that are measured, and of no other."""
+    path = tmp_path / "test_permits.py"
+    path.write_text("from gpuspark.devices import cuda_errors\ndef test(): cuda_errors.translated(2, '', '')\n")
+    here = (str(path), "-c", "/dev/null", "--rootdir", str(tmp_path))
+    other = ("tests/test_discover.py",)
+    monkeypatch.setattr(evidence, "LAYERS", (Layer("0", here), Layer("4b", here, measured=True), Layer("5", other)))
+    assert evidence.main() == 0
+    said = capsys.readouterr().out
+    assert "lines of the CUDA device were executed by no test:" in said
+    listed = [line for line in said.splitlines() if line.startswith("  gpuspark/devices/cuda_errors.py:")]
+    assert any("return DeviceLost(" in line for line in listed)
+    assert not any("return OutOfMemory(" in line for line in listed)
+    assert "  gpuspark/devices/discover.py:" in said
