@@ -13,8 +13,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from coverage import Coverage
-
 ROOT = Path(__file__).parents[1]
 FILES = tuple(
     f"gpuspark/devices/{name}.py" for name in ("cuda", "cuda_errors", "discover", "nvjitlink", "permits")
@@ -45,6 +43,8 @@ class Measurement:
 
     def report(self) -> str:
         """How many lines there are that were not executed, and each of them."""
+        from coverage import Coverage  # which a GPU node lacks
+
         measured = Coverage(config_file=str(self._settings))
         measured.combine(keep=True)
         total, missed = 0, []

@@ -8,6 +8,7 @@ process knows: the one whose PTX nvJitLink turns into just that machine code.
 from __future__ import annotations
 
 import functools
+import os
 
 from gpuspark import compiler
 from gpuspark.devices import cuda, nvjitlink
@@ -33,4 +34,5 @@ def find(entry: str, image: bytes) -> Program:
     raise LookupError(f"no program of this process is the {len(image):,} bytes that were loaded")
 
 
-Stub().run_launches(find)
+if os.environ.get("STUB_RUNNER") == __name__:  # pytest imports it too, to look for examples
+    Stub().run_launches(find)
