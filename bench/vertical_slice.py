@@ -35,22 +35,23 @@ def main(
     readme: Annotated[bool, typer.Option(help="write the README's performance section")] = False,
     device: Annotated[str, typer.Option(help="spark.gpuspark.device")] = "cpu",
     fallback: Annotated[str, typer.Option(help="spark.gpuspark.fallback")] = "raise",
+    warm_up: Annotated[int, typer.Option(help="rounds before, which are not counted")] = 1,
 ) -> None:
     """Measures the vertical slice."""
     data = write_parquet(ARTIFACTS / "data", rows)
     flags = {"spark.gpuspark.device": device, "spark.gpuspark.fallback": fallback}
     spark = _session(flags)
-    record: dict[str, Any] = {"rows": rows, "rounds": rounds, "device": device, "fallback": fallback}
-    record["machine"] = machine()
+    record: dict[str, Any] = {"rows": rows, "rounds": rounds, "warm_up": warm_up, "machine": machine()}
+    record |= {"device": device, "fallback": fallback}
     frame = spark.read.parquet(str(data))
     small = spark.read.parquet(str(write_parquet(ARTIFACTS / "data", rows // UDF_ROWS)))
     _check(small)
     paths = _paths(spark, frame, small)
-    found = _measure(paths, rounds)
+    found = _measure(paths, rounds, warm_up)
     record["seconds"] = {name: timing.seconds for name, timing in found.items()}
-    record["batches"] = _batch_sizes(spark, paths, min(rounds, max(3, rounds // 2)))
+    record["batches"] = _batch_sizes(spark, paths, min(rounds, max(3, rounds // 2)), warm_up)
     record["memory"] = _worker_memory(spark, rows)
-    record["start"] = _first_results(spark, rounds, flags)
+    record["start"] = _first_results(spark, rounds, warm_up, flags)
     record["import_seconds"] = _import_seconds(rounds)
     record["load_after"] = os.getloadavg()
     spark.stop()
@@ -135,9 +136,9 @@ def _paths(spark: Any, frame: Any, small: Any) -> dict[str, Callable[[], None]]:
     }
 
 
-def _measure(paths: dict[str, Callable[[], None]], rounds: int) -> dict[str, Timing]:
+def _measure(paths: dict[str, Callable[[], None]], rounds: int, warm_up: int) -> dict[str, Timing]:
     def shown() -> Iterator[tuple[str, int, float]]:
-        for name, turn, seconds in interleave(paths, rounds):
+        for name, turn, seconds in interleave(paths, rounds, warm_up=warm_up):
             print(f"{'warm-up' if turn < 0 else f'round {turn + 1}'}  {seconds:7.2f} s  {name}", flush=True)
             yield name, turn, seconds
 
@@ -156,7 +157,9 @@ def _check(frame: Any) -> None:
             raise SystemExit("the results differ from plain Python's: nothing was timed")
 
 
-def _batch_sizes(spark: Any, paths: dict[str, Callable[[], None]], rounds: int) -> dict[str, Any]:
+def _batch_sizes(
+    spark: Any, paths: dict[str, Callable[[], None]], rounds: int, warm_up: int
+) -> dict[str, Any]:
     """What larger batches buy the column hook. Spark hands it a parquet reader's batches as they are, so that
     the reader's setting decides, and not ``spark.sql.execution.arrow.maxRecordsPerBatch``."""
     key = "spark.sql.parquet.columnarReaderBatchSize"
@@ -170,7 +173,7 @@ def _batch_sizes(spark: Any, paths: dict[str, Callable[[], None]], rounds: int) 
         return run
 
     found = _measure(
-        {f"{name} {size}": sized(size, paths[name]) for size in READER_ROWS for name in COLUMN_PATHS}, rounds
+        {f"{name} {size}": sized(size, paths[name]) for size in READER_ROWS for name in COLUMN_PATHS}, rounds, warm_up
     )
     spark.conf.set(key, usual)
     return {name: timing.seconds for name, timing in found.items()}
@@ -204,7 +207,7 @@ def _resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def _first_results(spark: Any, rounds: int, flags: Mapping[str, str]) -> dict[str, Any]:
+def _first_results(spark: Any, rounds: int, warm_up: int, flags: Mapping[str, str]) -> dict[str, Any]:
     """Seconds to the first result of a new worker, the compile cache being warm, beside an identity map's."""
     spark.stop()
     fresh = _session({**flags, "spark.python.worker.reuse": "false"})
@@ -215,6 +218,7 @@ def _first_results(spark: Any, rounds: int, flags: Mapping[str, str]) -> dict[st
             "gs.map_in_arrow, new worker": lambda: _drain(_gpuspark_map(small)),
         },
         rounds * 2,
+        warm_up,
     )
     fresh.stop()
     return {name: timing.seconds for name, timing in found.items()}
