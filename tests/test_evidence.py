@@ -54,10 +54,14 @@ def test_tests_that_fail_are_counted_and_shown(tmp_path: Path, capsys) -> None:
     assert table([(Layer("x", ("y",)), found)]).splitlines()[1].split()[:4] == ["x", "1", "1", "1"]
 
 
-def test_without_a_gpu_its_tests_are_not_run_and_have_not_failed(monkeypatch) -> None:
-    absent = SimpleNamespace(cuda=Presence(reason="the driver finds no GPU"))
-    monkeypatch.setattr(evidence, "discover", lambda: absent)
-    assert evidence.run(LAYERS[0]) == Found([], 0, 0.0)
+@pytest.mark.parametrize(("reason", "ran"), [("the driver finds no GPU", 0), (None, 1)])
+def test_tests_that_need_a_gpu_run_where_there_is_one(monkeypatch, tmp_path: Path, reason, ran) -> None:
+    path = tmp_path / "test_gpu.py"
+    path.write_text("import pytest\n@pytest.mark.device\ndef test(): pass\ndef test_other(): pass\n")
+    monkeypatch.setattr(evidence, "discover", lambda: SimpleNamespace(cuda=Presence(reason=reason)))
+    found = evidence.run(Layer("0", ("-m", "device", str(path), "-c", "/dev/null", "--rootdir", str(tmp_path))))
+    assert (len(found.names), found.failed) == (ran, 0)
+    assert LAYERS[0].tests[:2] == ("-m", "device")
 
 
 def test_what_no_layer_executed_is_listed(monkeypatch, capsys, tmp_path: Path) -> None:
