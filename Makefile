@@ -15,6 +15,8 @@ MIDDLE := pyspark==4.2.* pandas==3.0.*
 MIXED := pyspark==4.3.* pandas==2.3.*
 SPARK := tests/test_udf.py tests/test_series.py tests/test_frames.py tests/test_values.py tests/test_account.py \
 	tests/test_connect.py
+TOOLCHAINS := tests/test_machine_code.py tests/test_emulated.py tests/test_properties.py tests/test_cuda.py \
+	tests/test_cuda_suite.py tests/test_compiler.py
 CORE := $(SPARK) tests/test_rewrite.py tests/test_plan.py tests/test_rowwise.py
 
 help: ## this list
@@ -60,6 +62,11 @@ lane-oldest lane-middle lane-mixed: lane-%:
 	@. ./.venv-$*/activate-spark && pytest -m 'connect and not device' tests/test_connect.py
 	@. ./.venv-$*/activate-spark && pytest $(TESTS)
 
+toolchains: c-compiler ## CUDA 13 and the successor of numba-cuda, in an environment of their own
+	@EXTRA=toolchains .ci/setup .venv-cuda13
+	@. ./.venv-cuda13/activate-spark && GPUSPARK_EXAMPLES=300 pytest $(TOOLCHAINS)
+	@. ./.venv-cuda13/activate-spark && python -m tests.mlir_compiler --check
+
 evidence: setup c-compiler ## what is proven without a GPU, layer by layer, in one table
 	@$(IN) python -m tests.evidence
 
@@ -90,4 +97,4 @@ clean: ## removes the environments and everything that was built
 	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse
 
 .PHONY: help setup demo test quick lint types connect unit c-compiler lanes lane-oldest lane-middle lane-mixed \
-	evidence contracts properties programs sabotage bench dist device-suite clean
+	toolchains evidence contracts properties programs sabotage bench dist device-suite clean

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,20 +33,25 @@ def main(
     rows: Annotated[int, typer.Option(help="rows of three doubles")] = 20_000_000,
     rounds: Annotated[int, typer.Option(help="counted rounds of each path")] = 5,
     readme: Annotated[bool, typer.Option(help="write the README's performance section")] = False,
+    device: Annotated[str, typer.Option(help="spark.gpuspark.device")] = "cpu",
+    fallback: Annotated[str, typer.Option(help="spark.gpuspark.fallback")] = "raise",
+    warm_up: Annotated[int, typer.Option(help="rounds before, which are not counted")] = 1,
 ) -> None:
     """Measures the vertical slice."""
     data = write_parquet(ARTIFACTS / "data", rows)
-    spark = _session()
-    record: dict[str, Any] = {"rows": rows, "rounds": rounds, "machine": machine()}
+    flags = {"spark.gpuspark.device": device, "spark.gpuspark.fallback": fallback}
+    spark = _session(flags)
+    record: dict[str, Any] = {"rows": rows, "rounds": rounds, "warm_up": warm_up, "machine": machine()}
+    record |= {"device": device, "fallback": fallback}
     frame = spark.read.parquet(str(data))
     small = spark.read.parquet(str(write_parquet(ARTIFACTS / "data", rows // UDF_ROWS)))
     _check(small)
     paths = _paths(spark, frame, small)
-    found = _measure(paths, rounds)
+    found = _measure(paths, rounds, warm_up)
     record["seconds"] = {name: timing.seconds for name, timing in found.items()}
-    record["batches"] = _batch_sizes(spark, paths, max(3, rounds // 2))
+    record["batches"] = _batch_sizes(spark, paths, min(rounds, max(3, rounds // 2)), warm_up)
     record["memory"] = _worker_memory(spark, rows)
-    record["start"] = _first_results(spark, rounds)
+    record["start"] = _first_results(spark, rounds, warm_up, flags)
     record["import_seconds"] = _import_seconds(rounds)
     record["load_after"] = os.getloadavg()
     spark.stop()
@@ -59,18 +64,14 @@ def main(
         _write_readme(table)
 
 
-def _session() -> Any:
+def _session(flags: Mapping[str, str]) -> Any:
     from pyspark.sql import SparkSession
 
-    return (
-        SparkSession.builder.master(f"local[{os.cpu_count()}]")
-        .appName("gpuspark bench")
-        .config("spark.ui.enabled", "false")
-        .config("spark.driver.memory", "4g")
-        .config("spark.gpuspark.device", "cpu")
-        .config("spark.gpuspark.fallback", "raise")
-        .getOrCreate()
-    )
+    builder = SparkSession.builder.master(f"local[{os.cpu_count()}]").appName("gpuspark bench")
+    usual = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.driver.memory": "4g"}
+    for key, setting in {**usual, **flags}.items():
+        builder = builder.config(key, setting)
+    return builder.getOrCreate()
 
 
 def _drain(frame: Any) -> None:
@@ -135,9 +136,9 @@ def _paths(spark: Any, frame: Any, small: Any) -> dict[str, Callable[[], None]]:
     }
 
 
-def _measure(paths: dict[str, Callable[[], None]], rounds: int) -> dict[str, Timing]:
+def _measure(paths: dict[str, Callable[[], None]], rounds: int, warm_up: int) -> dict[str, Timing]:
     def shown() -> Iterator[tuple[str, int, float]]:
-        for name, turn, seconds in interleave(paths, rounds):
+        for name, turn, seconds in interleave(paths, rounds, warm_up=warm_up):
             print(f"{'warm-up' if turn < 0 else f'round {turn + 1}'}  {seconds:7.2f} s  {name}", flush=True)
             yield name, turn, seconds
 
@@ -156,7 +157,9 @@ def _check(frame: Any) -> None:
             raise SystemExit("the results differ from plain Python's: nothing was timed")
 
 
-def _batch_sizes(spark: Any, paths: dict[str, Callable[[], None]], rounds: int) -> dict[str, Any]:
+def _batch_sizes(
+    spark: Any, paths: dict[str, Callable[[], None]], rounds: int, warm_up: int
+) -> dict[str, Any]:
     """What larger batches buy the column hook. Spark hands it a parquet reader's batches as they are, so that
     the reader's setting decides, and not ``spark.sql.execution.arrow.maxRecordsPerBatch``."""
     key = "spark.sql.parquet.columnarReaderBatchSize"
@@ -170,7 +173,7 @@ def _batch_sizes(spark: Any, paths: dict[str, Callable[[], None]], rounds: int) 
         return run
 
     found = _measure(
-        {f"{name} {size}": sized(size, paths[name]) for size in READER_ROWS for name in COLUMN_PATHS}, rounds
+        {f"{name} {size}": sized(size, paths[name]) for size in READER_ROWS for name in COLUMN_PATHS}, rounds, warm_up
     )
     spark.conf.set(key, usual)
     return {name: timing.seconds for name, timing in found.items()}
@@ -229,15 +232,13 @@ def _resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def _first_results(spark: Any, rounds: int) -> dict[str, Any]:
+def _first_results(spark: Any, rounds: int, warm_up: int, flags: Mapping[str, str]) -> dict[str, Any]:
     """Seconds to the first result of a new worker, the compile cache being warm, beside an identity map's."""
     spark.stop()
-    from pyspark.sql import SparkSession
-
     import gpuspark as gs
 
     f = gs.udf(value, "double")
-    fresh = SparkSession.builder.config("spark.python.worker.reuse", "false").getOrCreate()
+    fresh = _session({**flags, "spark.python.worker.reuse": "false"})
     small = fresh.range(0, 1000, 1, 1).selectExpr("id + 10D s", "id + 20D k", "1D t")
     found = _measure(
         {
@@ -246,6 +247,7 @@ def _first_results(spark: Any, rounds: int) -> dict[str, Any]:
             "gs.udf, new worker": lambda: _drain(small.select(f(*COLUMNS))),
         },
         rounds * 2,
+        warm_up,
     )
     fresh.stop()
     return {name: timing.seconds for name, timing in found.items()}
@@ -266,6 +268,7 @@ def report(record: dict[str, Any]) -> str:
     numpy = numpy_once = found[NUMPY]
     lines = [
         f"{record['rows']:,} rows of three doubles from parquet to a no-op sink, {record['machine']['cores']} cores.",
+        f"gpuspark on {record['device']}, fallback {record['fallback']}.",
         f"Medians of {record['rounds']} interleaved rounds (fastest to slowest).",
         "",
         "| path | seconds | over identity mapInArrow | over the best arrow_udf | pandas_udf over it |",

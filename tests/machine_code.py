@@ -1,7 +1,8 @@
-"""``python -m tests.machine_code``: writes ``docs/machine-code.md``, what NVIDIA's assembler makes of our programs.
+"""``python -m tests.machine_code``: writes into ``docs/machine-code.md`` what NVIDIA's assembler makes of our programs.
 
 Each program's PTX is assembled by nvJitLink for several architectures: registers and memory of a thread, in the
-assembler's own words; and for the newest but one, the instructions that its disassembler shows.
+assembler's own words; and for the newest but one, the instructions that its disassembler shows. The page has a
+section for each tool kit, and two cannot share an environment: this writes the section of the installed one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from importlib.metadata import files, version
 from pathlib import Path
 
 from gpuspark import kernels
+from gpuspark.compiler.build import baseline
 from gpuspark.config import Config
 from gpuspark.devices import nvjitlink
 from gpuspark.devices.nvjitlink import Resources
@@ -28,13 +30,18 @@ from tests.bodies import CASES
 PAGE = Path(__file__).parents[1] / "docs" / "machine-code.md"
 ARCHITECTURES = ("70", "80", "90", "120")
 SHOWN = "90"
-TOOLS = ("numba", "numba-cuda", "nvidia-cuda-nvcc-cu12", "nvidia-nvjitlink-cu12", "nvidia-cuda-nvdisasm")
+TOOLS = {
+    "12": ("numba", "numba-cuda", "nvidia-cuda-nvcc-cu12", "nvidia-nvjitlink-cu12", "nvidia-cuda-nvdisasm"),
+    "13": ("numba", "numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink", "nvidia-cuda-nvdisasm"),
+}
+"""By the major version of CUDA: what compiles, assembles and disassembles."""
 _INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?([A-Z0-9_.]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One program. ``resources`` by architecture; ``instructions`` of :data:`SHOWN`, by their first word."""
+    """One program. ``resources`` by architecture, of those that the tool kit has; ``instructions`` of :data:`SHOWN`,
+    by their first word."""
 
     name: str
     types: tuple[str, ...]
@@ -44,7 +51,9 @@ class Row:
     """Loads from and stores to global memory, by their widths in bits."""
 
     def line(self) -> str:
-        registers = " | ".join(str(self.resources[arch].registers) for arch in ARCHITECTURES)
+        registers = " | ".join(
+            str(self.resources[arch].registers) if arch in self.resources else "-" for arch in ARCHITECTURES
+        )
         spilled = max(taken.spilled for taken in self.resources.values())
         stack = max(taken.stack for taken in self.resources.values())
         moved = ", ".join(f"{count} {word}" for word, count in sorted(self.loads.items()))
@@ -73,7 +82,7 @@ def rows() -> list[Row]:
 
 def _row(name: str, function: ScalarFunction, types: tuple[str, ...]) -> Row:
     ptx = function.program([parse(t) for t in types], Config(device="cuda"), "cuda").code
-    resources = {arch: nvjitlink.resources(ptx, arch) for arch in ARCHITECTURES}
+    resources = {arch: nvjitlink.resources(ptx, arch) for arch in architectures()}
     words = [word.split(".") for word in _disassembled(nvjitlink.assemble(ptx, SHOWN, DiskCache(None)))]
     moved = Counter(f"{parts[0]}.{_width(parts)}" for parts in words if parts[0] in ("LDG", "STG"))
     return Row(name, types, resources, Counter(parts[0] for parts in words), moved)
@@ -101,27 +110,46 @@ def _disassembler() -> str:
     return str(program.locate())
 
 
+def tool_kit() -> str:
+    """The major version of the installed CUDA tool kit."""
+    return version("cuda-bindings").partition(".")[0]
+
+
+def architectures() -> tuple[str, ...]:
+    """Those of :data:`ARCHITECTURES` that the installed tool kit still has: CUDA 13 dropped sm_70."""
+    major, minor = baseline()
+    return tuple(arch for arch in ARCHITECTURES if int(arch) >= major * 10 + minor)
+
+
 def made_with() -> str:
-    return ", ".join(f"{name} {version(name)}" for name in TOOLS)
+    return ", ".join(f"{name} {version(name)}" for name in TOOLS[tool_kit()])
 
 
-def page(lines: list[str]) -> str:
+def section(lines: list[str]) -> str:
+    """What the page says of the installed tool kit."""
     heads = " | ".join(f"sm_{arch}" for arch in ARCHITECTURES)
-    return f"""# Machine code
-
-What NVIDIA's assembler, nvJitLink, makes of our programs' PTX: the registers of a thread by architecture; the most
-bytes that any of these architectures spills for want of registers, and puts on the stack; for sm_{SHOWN}, the
-instructions, those of double-precision arithmetic among them, and the accesses to global memory by their width in
-bits. No GPU is needed for this, and none was used. `python -m tests.machine_code` writes this page; a test makes
-the table again and compares, and whatever the tools' versions demands that nothing is spilled.
-
+    return f"""
 Made with: {made_with()}
 
 | program | columns | {heads} | spilled | stack | instructions | double | memory |
 |---|---|{"---|" * len(ARCHITECTURES)}---|---|---|---|---|
 {chr(10).join(lines)}
+
 """
 
 
+def committed(name: str) -> str:
+    """The page's section between ``<!-- name -->`` and ``<!-- /name -->``."""
+    return PAGE.read_text().partition(f"<!-- {name} -->\n")[2].partition(f"<!-- /{name} -->\n")[0]
+
+
+def write(name: str, content: str) -> None:
+    before, start, rest = PAGE.read_text().partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- /{name} -->\n")
+    assert start, f"{PAGE.name} has no beginning of a section {name}"
+    assert end, f"{PAGE.name} has no end of a section {name}"
+    PAGE.write_text(before + start + content + end + after)
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page([row.line() for row in rows()]))
+    write(f"CUDA {tool_kit()}", section([row.line() for row in rows()]))

@@ -12,6 +12,7 @@ import gpuspark as gs
 from gpuspark.account import Ledger
 from gpuspark.errors import ConfigError
 from gpuspark.session import WORKER_LOGGING
+from tests.devices import DEVICES
 
 
 def triple(n):
@@ -37,7 +38,7 @@ def _summaries(spark):
     return {s.function: s for s in gs.ledger(spark).summary()}
 
 
-@pytest.mark.parametrize("device", ["cpu", "emulated", "python"])
+@pytest.mark.parametrize("device", DEVICES)
 def test_rows_batches_and_device_are_exact(clean, device) -> None:
     clean.conf.set("spark.gpuspark.device", device)
     frame = clean.range(0, 25_000, 1, 3)

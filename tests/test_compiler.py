@@ -117,6 +117,31 @@ def test_the_tools_are_named_with_their_versions() -> None:
     assert f"numba-cuda {version('numba-cuda')} " in compiler._tools("ptx")
 
 
+@pytest.mark.parametrize("tool", ["cuda-bindings", "nvidia-cuda-nvcc-cu12", "nvidia-nvvm", "nvidia-cuda-nvrtc"])
+def test_whichever_tool_kit_is_installed_decides_the_key_of_ptx(monkeypatch, tool: str) -> None:
+    before = {target: request_for().key(target) for target in ("cpu", "ptx")}
+    real = compiler._version
+    monkeypatch.setattr(compiler, "_version", lambda name: "99.0" if name == tool else real(name))
+    compiler._tools.cache_clear()
+    after = {target: request_for().key(target) for target in ("cpu", "ptx")}
+    compiler._tools.cache_clear()
+    assert {target: after[target] == before[target] for target in before} == {"cpu": True, "ptx": False}
+
+
+def test_condas_tool_kit_decides_the_key_too(monkeypatch, tmp_path: Path) -> None:
+    """conda's packages of the tool kit are no Python distributions: its own records name them."""
+    records = tmp_path / "conda-meta"
+    records.mkdir()
+    (records / "cuda-nvvm-impl-12.9.86-0.json").touch()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    compiler._tools.cache_clear()
+    told = compiler._tools("ptx"), compiler._tools("cpu")
+    compiler._tools.cache_clear()
+    assert told[0].endswith(" cuda-nvvm-impl-12.9.86-0")
+    assert "conda" not in told[1]
+    assert "cuda-nvvm" not in told[1]
+
+
 def test_a_refusal_is_remembered_with_its_reason(fresh, monkeypatch) -> None:
     text = request_for(lambda a: len(a))
     for _ in range(2):

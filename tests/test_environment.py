@@ -21,7 +21,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # conda's name of a package, where it is not PyPI's.
 CONDA_NAMES = {"build": "python-build", "nvidia-nvjitlink-cu12": "libnvjitlink"}
 # These check the source, or machine code that is never run: neither needs a GPU.
-NOT_ON_A_GPU_NODE = {"ruff", "mypy", "nvidia-cuda-nvdisasm"}
+NOT_ON_A_GPU_NODE = {"ruff", "mypy", "nvidia-cuda-nvdisasm", "coverage"}
 
 
 def conda_packages(text: str) -> dict[str, SpecifierSet]:

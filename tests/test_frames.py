@@ -11,6 +11,7 @@ from pyspark.errors import PythonException
 
 import gpuspark as gs
 from gpuspark import kernels
+from tests.devices import DEVICES
 
 SCHEMA = (
     "n bigint, x double, s string, b boolean, d date, t timestamp, c decimal(10,2), a array<int>, "
@@ -33,7 +34,7 @@ def unchanged(batches):
     yield from batches
 
 
-@pytest.mark.parametrize("device", ["cpu", "emulated", "python"])
+@pytest.mark.parametrize("device", DEVICES)
 def test_every_type_passes_as_in_pyspark(spark, frame, device) -> None:
     spark.conf.set("spark.gpuspark.device", device)
     ours = gs.map_in_arrow(frame, unchanged, frame.schema)
@@ -42,7 +43,7 @@ def test_every_type_passes_as_in_pyspark(spark, frame, device) -> None:
     assert sorted(map(repr, ours.collect())) == sorted(map(repr, theirs.collect()))
 
 
-@pytest.mark.parametrize("device", ["cpu", "emulated", "python"])
+@pytest.mark.parametrize("device", DEVICES)
 def test_compiled_functions_kernels_and_arrays_inside_a_body(spark, frame, device) -> None:
     spark.conf.set("spark.gpuspark.device", device)
     gs.ledger(spark).clear()

@@ -19,6 +19,7 @@ import pytest
 
 import gpuspark as gs
 from gpuspark.testing import run_on
+from tests.devices import CUDA
 
 PAGE = Path(__file__).parent.parent / "docs" / "native-arithmetic.md"
 BIG, MIN = 2**62, -(2**63)
@@ -108,11 +109,12 @@ def test_the_page_is_what_the_programs_do() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: _expression(c[1]))
-def test_the_emulated_device_does_the_same(case) -> None:
+@pytest.mark.parametrize("device", ["emulated", CUDA])
+def test_other_devices_do_the_same(case, device) -> None:
     declared, body, arguments = case
     f, table = gs.udf(body, declared), _table(arguments)
-    cpu, emulated = (run_on(device, f, table, arithmetic="native") for device in ("cpu", "emulated"))
-    assert repr(cpu.values) == repr(emulated.values)
+    cpu, other = (run_on(name, f, table, arithmetic="native") for name in ("cpu", device))
+    assert repr(cpu.values) == repr(other.values)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: _expression(c[1]))

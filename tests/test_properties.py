@@ -13,27 +13,30 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from gpuspark.plan import DeviceName
 from gpuspark.scalar_udf import _null_for_null
 from gpuspark.testing import assert_same_on_all_devices
 from gpuspark.values import from_python, same, to_python
 from gpuspark.verify import tolerance
 from tests.bodies import CASES, Case
+from tests.devices import ANY_COMPILED
 from tests.strategies import tables
 
 EXAMPLES = int(os.environ.get("GPUSPARK_EXAMPLES", "1000"))
 
 
+@ANY_COMPILED
 @pytest.mark.parametrize("case", CASES, ids=str)
 @settings(
-    max_examples=max(5, -(-EXAMPLES // len(CASES))),
+    max_examples=-(-EXAMPLES // len(CASES)),
     deadline=None,
     derandomize="GPUSPARK_EXAMPLES" not in os.environ,
     suppress_health_check=list(HealthCheck),
 )
 @given(data=st.data())
-def test_every_device_gives_pythons_answer(case: Case, data: st.DataObject) -> None:
+def test_every_device_gives_pythons_answer(case: Case, devices: tuple[DeviceName, ...], data: st.DataObject) -> None:
     names = tuple(case.f.signature.parameters)[: len(case.types)]
-    assert_same_on_all_devices(case.f, data.draw(tables(names, case.types)))
+    assert_same_on_all_devices(case.f, data.draw(tables(names, case.types)), devices=devices)
 
 
 @pytest.mark.parametrize("columns", sorted({case.types for case in CASES}), ids="-".join)

@@ -16,6 +16,7 @@ from gpuspark.rowwise import FLOOR_ROWS, Work
 from gpuspark.testing import assert_same_on_all_devices, run_on
 from gpuspark.types import of_arrow
 from gpuspark.worker import Runner
+from tests.devices import ANY_COMPILED, CUDA, DEVICES
 
 
 def _runner(f, columns, **flags) -> Runner:
@@ -46,7 +47,7 @@ def test_the_share_of_memory_that_is_allowed_counts_like_the_memory() -> None:
     assert work.retries >= 1
 
 
-@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize("device", ["cpu", "emulated", CUDA])
 def test_a_long_batch_is_sliced_to_the_target(device, monkeypatch) -> None:
     column = pa.array([None if n % 7 == 0 else float(n) for n in range(3 * FLOOR_ROWS + 5)]).slice(2)
     runner = _runner(halve, [column], device=device, target_bytes=8 * FLOOR_ROWS)
@@ -165,7 +166,7 @@ def test_no_device_memory_is_kept_after_a_batch() -> None:
     assert runner.device.memory().free == before
 
 
-@pytest.mark.parametrize("device", ["python", "cpu", "emulated"])
+@pytest.mark.parametrize("device", DEVICES)
 def test_an_error_of_the_body_keeps_its_type_and_names_function_row_and_values(device) -> None:
     @gs.udf("double")
     def inverse(a, b):
@@ -177,7 +178,8 @@ def test_an_error_of_the_body_keeps_its_type_and_names_function_row_and_values(d
     assert "function=inverse row=777 device=python a=1.0 b=0.0" in outcome.error
 
 
-def test_rows_that_overflow_get_pythons_answer_and_the_rest_stays_compiled() -> None:
+@pytest.mark.parametrize("device", ["cpu", CUDA])
+def test_rows_that_overflow_get_pythons_answer_and_the_rest_stays_compiled(device) -> None:
     @gs.udf("bigint")
     def mixed(a):
         return a * a % 1_000_003
@@ -185,27 +187,30 @@ def test_rows_that_overflow_get_pythons_answer_and_the_rest_stays_compiled() -> 
     values = [3, 2**62, None, -5, 2**40]
     column = pa.array(values, pa.int64())
     work = Work()
-    result = _runner(mixed, [column], device="cpu").run([column], work)
+    result = _runner(mixed, [column], device=device).run([column], work)
     assert result.to_pylist() == [None if v is None else v * v % 1_000_003 for v in values]
     assert any("computed again" in reason for reason in work.reasons)
 
 
+@ANY_COMPILED
 @pytest.mark.parametrize("sign", [1, -1])
-def test_whole_numbers_beyond_doubles_are_not_rounded_twice(sign) -> None:
+def test_whole_numbers_beyond_doubles_are_not_rounded_twice(sign, devices) -> None:
     """2**53 + 1 has no double of its own; Python divides the whole numbers, and refuses to store them as doubles."""
     near = [sign * (2**53 + n) for n in range(-2, 3)] + [sign * (2**62 + 2**9 * 3), sign * (2**60 - 1)]
     pairs = [(a, b) for a in (*near, 1, 3, 10**18 + 1) for b in (*near, 3, 7)]
     columns = {"a": [a for a, _ in pairs], "b": [b for _, b in pairs]}
-    assert_same_on_all_devices(gs.udf("double")(lambda a, b: a / b), pa.table(columns))
+    assert_same_on_all_devices(gs.udf("double")(lambda a, b: a / b), pa.table(columns), devices=devices)
     for whole in near:
-        assert_same_on_all_devices(gs.udf("double")(lambda a: a), pa.table({"a": [whole]}))
-        assert_same_on_all_devices(gs.udf("float")(lambda a: a), pa.table({"a": [sign * 2**24 + whole % 3]}))
+        assert_same_on_all_devices(gs.udf("double")(lambda a: a), pa.table({"a": [whole]}), devices=devices)
+        near_float = pa.table({"a": [sign * 2**24 + whole % 3]})
+        assert_same_on_all_devices(gs.udf("float")(lambda a: a), near_float, devices=devices)
 
 
-def test_a_product_is_rounded_before_it_is_added_to() -> None:
+@ANY_COMPILED
+def test_a_product_is_rounded_before_it_is_added_to(devices) -> None:
     """A fused multiply-add would give -2**-60."""
     table = pa.table({"a": [1 + 2.0**-30], "b": [1 - 2.0**-30], "c": [-1.0]})
-    outcome = assert_same_on_all_devices(gs.udf("double")(lambda a, b, c: a * b + c), table)
+    outcome = assert_same_on_all_devices(gs.udf("double")(lambda a, b, c: a * b + c), table, devices=devices)
     assert outcome.values == [0.0]
 
 
@@ -226,18 +231,20 @@ def test_whole_and_real_on_two_paths_keep_their_types() -> None:
         run_on("cpu", either, pa.table({"a": [0.0, 1.0]}))
 
 
-def test_native_arithmetic_wraps_and_gives_ieee_values() -> None:
+@pytest.mark.parametrize("device", ["cpu", CUDA])
+def test_native_arithmetic_wraps_and_gives_ieee_values(device) -> None:
     column = pa.array([2**62, 3], pa.int64())
     square = gs.udf("bigint")(lambda a: a * a)
-    result = _runner(square, [column], device="cpu", arithmetic="native").run([column], Work())
+    result = _runner(square, [column], device=device, arithmetic="native").run([column], Work())
     assert result.to_pylist() == [0, 9]
     inverse = gs.udf("double")(lambda a: 1 / a)
     zero = pa.array([0.0, -0.0, 2.0])
-    found = _runner(inverse, [zero], device="cpu", arithmetic="native").run([zero], Work()).to_pylist()
+    found = _runner(inverse, [zero], device=device, arithmetic="native").run([zero], Work()).to_pylist()
     assert found == [math.inf, -math.inf, 0.5]
 
 
-def test_what_a_user_raises_is_raised_in_native_arithmetic_too() -> None:
+@pytest.mark.parametrize("device", ["cpu", CUDA])
+def test_what_a_user_raises_is_raised_in_native_arithmetic_too(device) -> None:
     @gs.udf("double")
     def picky(a):
         if a < 0:
@@ -246,18 +253,19 @@ def test_what_a_user_raises_is_raised_in_native_arithmetic_too() -> None:
 
     with pytest.raises(ValueError, match="negative") as error:
         column = pa.array([1.0, -1.0])
-        _runner(picky, [column], device="cpu", arithmetic="native").run([column], Work())
+        _runner(picky, [column], device=device, arithmetic="native").run([column], Work())
     assert "row=1" in error.value.__notes__[0]
 
 
-def test_a_loop_ends_when_its_row_is_marked() -> None:
+@ANY_COMPILED
+def test_a_loop_ends_when_its_row_is_marked(devices) -> None:
     @gs.udf("bigint")
     def collapses(n):
         while n != 0:
             n = n // (n - n)
         return n
 
-    outcome = assert_same_on_all_devices(collapses, pa.table({"n": pa.array([5], pa.int64())}))
+    outcome = assert_same_on_all_devices(collapses, pa.table({"n": pa.array([5], pa.int64())}), devices=devices)
     assert outcome.error.startswith("ZeroDivisionError")
 
 
@@ -268,9 +276,10 @@ def test_fallback_raise_refuses_what_does_not_compile() -> None:
     assert run_on("cpu", text, pa.table({"a": [1.0]}), fallback="silent").values == ["1.0"]
 
 
+@ANY_COMPILED
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 64, 1025])
 @pytest.mark.parametrize("offset", [0, 1, 5, 8])
-def test_sliced_columns_with_bitmaps_at_any_bit(length: int, offset: int) -> None:
+def test_sliced_columns_with_bitmaps_at_any_bit(length: int, offset: int, devices) -> None:
     @gs.udf("boolean", nulls="pass")
     def known_and_true(flag, n):
         return None if n is None else flag is not None and flag and n > 2
@@ -278,7 +287,7 @@ def test_sliced_columns_with_bitmaps_at_any_bit(length: int, offset: int) -> Non
     flags = pa.array([None if i % 5 == 0 else i % 3 == 0 for i in range(length + offset)], pa.bool_())
     numbers = pa.array([None if i % 7 == 0 else i for i in range(length + offset)], pa.int32())
     table = pa.table({"flag": flags, "n": numbers}).slice(offset)
-    assert_same_on_all_devices(known_and_true, table)
+    assert_same_on_all_devices(known_and_true, table, devices=devices)
 
 
 def test_inputs_are_never_written_to() -> None:

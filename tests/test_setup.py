@@ -154,6 +154,14 @@ def test_set_up_again_when_something_changed(machine: Machine, checkout: Path) -
     assert "pandas==2.2.*" in machine.log[-1]
 
 
+def test_another_extra_is_another_set_up(machine: Machine, checkout: Path) -> None:
+    machine.run(checkout / ".ci/setup", ".venv-cuda13")
+    assert ".[dev]" in machine.log[-1].split()
+    machine.run(checkout / ".ci/setup", ".venv-cuda13", EXTRA="toolchains")
+    assert installs(machine) == 2
+    assert ".[toolchains]" in machine.log[-1].split()
+
+
 def test_a_set_up_that_failed_is_begun_again(machine: Machine, checkout: Path) -> None:
     machine.command("uv", 'for last; do :; done; case "$1" in venv) mkdir -p "$last/bin" ;; pip) exit 2 ;; esac')
     assert machine.run(checkout / ".ci/setup", ".venv").returncode != 0

@@ -14,8 +14,7 @@ from pyspark.sql import functions as F
 import gpuspark as gs
 from gpuspark.errors import CallError, ConfigError, DeclarationError
 from gpuspark.scalar_udf import ScalarUDF
-
-DEVICES = ("cpu", "emulated", "python")
+from tests.devices import DEVICES
 
 
 def score(a, b, c=1.0):

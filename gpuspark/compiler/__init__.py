@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
+import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from gpuspark.compiler.rewrite import Body, rewrite
@@ -24,8 +26,14 @@ __all__ = ["Body", "CannotCompile", "Request", "compile_program", "rewrite"]
 
 _TOOLS: dict[Target, tuple[str, ...]] = {
     "cpu": ("numba", "llvmlite"),
-    "ptx": ("numba", "llvmlite", "numba-cuda", "nvidia-cuda-nvcc-cu12", "nvidia-nvvm"),
-}
+    "ptx": (
+        "numba", "llvmlite", "numba-cuda", "cuda-bindings",
+        "nvidia-cuda-nvcc-cu12", "nvidia-cuda-nvrtc-cu12",  # CUDA 12
+        "nvidia-nvvm", "nvidia-cuda-nvrtc",  # CUDA 13
+    ),
+}  # fmt: skip
+"""The distributions whose versions decide the code. CUDA's are those of the compiler, and of NVRTC, which says what
+the oldest architecture is; one tool kit's are installed, or conda's packages, which Python's metadata does not know."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,8 @@ def _described(value: Any) -> str:
 @cache
 def _tools(target: Target) -> str:
     words = [f"{name} {_version(name)}" for name in _TOOLS[target]]
+    if target == "ptx":
+        words += sorted(file.stem for file in Path(sys.prefix, "conda-meta").glob("cuda-nv*.json"))
     if target == "cpu":
         from llvmlite import binding
 

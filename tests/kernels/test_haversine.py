@@ -20,6 +20,7 @@ from gpuspark.kernels.haversine import EARTH_RADIUS_KM
 from gpuspark.rowwise import Work
 from gpuspark.types import parse
 from gpuspark.worker import Runner
+from tests.devices import CUDA, DEVICES
 
 NAMES = ["lat1", "lon1", "lat2", "lon2"]
 LATITUDE = st.floats(-90, 90)
@@ -46,7 +47,7 @@ def run(device: str, columns: list[pa.Array]) -> pa.Array:
     return runner.run(columns, Work())
 
 
-@pytest.mark.parametrize("device", ["python", "cpu", "emulated"])
+@pytest.mark.parametrize("device", DEVICES)
 @given(places=PLACES)
 def test_every_device_measures_the_sphere(device: str, places: list[tuple[float, float, float, float]]) -> None:
     found = run(device, [pa.array(column, pa.float64()) for column in zip(*places, strict=True)]).to_pylist()
@@ -58,7 +59,7 @@ def test_every_device_measures_the_sphere(device: str, places: list[tuple[float,
         assert kilometres == pytest.approx(exact, rel=1e-12, abs=1e-9 + 1e-11 * steepness)
 
 
-@pytest.mark.parametrize("device", ["python", "cpu", "emulated"])
+@pytest.mark.parametrize("device", DEVICES)
 def test_nulls_nan_and_infinity(device: str) -> None:
     here = [pa.array([0.0, 0.0])] * 3
     assert run(device, [pa.array([None, 1.0]), *here])[0].as_py() is None
@@ -67,7 +68,7 @@ def test_nulls_nan_and_infinity(device: str) -> None:
         run(device, [pa.array([math.inf, 1.0]), *here])
 
 
-@pytest.mark.parametrize("device", ["python", "cpu"])
+@pytest.mark.parametrize("device", ["python", "cpu", CUDA])
 def test_antipodes_are_half_way_round(device: str) -> None:
     """There the square of the half chord may come out a little above 1."""
     random = np.random.default_rng(7)

@@ -32,6 +32,11 @@ def build(folder: Path) -> Path:
     return library
 
 
+def version() -> str:
+    """The CUDA version that a driver as new as the installed packages supports, as the stub is told."""
+    return f"{cuda.bindings.__version__.partition('.')[0]}090"
+
+
 @functools.cache
 def open_stage() -> Stage:
     """The one stage of this process, whose server is started once. It is swept at the end."""
@@ -58,7 +63,7 @@ class Stage:
     def play(self, scene: Callable[..., object], /, *arguments: object, **settings: str) -> None:
         """Runs ``scene(*arguments)``; what it raises is raised here, with its traceback."""
         environment = {"GPUSPARK_CACHE_DIR": str(self._cache)} | settings
-        environment.setdefault("STUB_VERSION", f"{cuda.bindings.__version__.partition('.')[0]}090")
+        environment.setdefault("STUB_VERSION", version())
         with ProcessPoolExecutor(1, mp_context=self._context) as process:
             process.submit(_perform, scene, arguments, environment).result()
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,12 @@ from gpuspark.devices.emulator.interpreter import launch
 from gpuspark.devices.emulator.memory import AddressSpace, Buffer
 from gpuspark.devices.emulator.parser import parse
 from gpuspark.devices.emulator.program import Program as LoadedProgram
+from gpuspark.devices.emulator.syntax import Module
 from gpuspark.devices.protocol import Program
 from gpuspark.errors import DeviceFault
 
 ILLEGAL_ADDRESS = 700
+LAUNCH_FAILED = 719
 EMULATED_BYTES = 1 << 30
 
 _Runner = ctypes.CFUNCTYPE(
@@ -39,6 +44,7 @@ class Stub:
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL("libcuda.so.1")
+        self._library.stub_launched.restype = ctypes.c_void_p
         self._library.stub_allocation.restype = ctypes.c_size_t
         self._library.stub_allocation.argtypes = [
             ctypes.c_uint64,
@@ -64,14 +70,24 @@ class Stub:
         """What a real driver would have let corrupt memory."""
         return int(self._library.stub_misuses())
 
-    def run_launches_of(self, program: Program, parameters: int) -> None:
-        """Makes launches run the PTX of ``program``, whose entry has ``parameters`` words."""
+    def run_launches_of(self, program: Program) -> None:
+        """Makes launches run the PTX of ``program``."""
+        self.run_launches(lambda _entry, _image: program)
 
-        def run(entry: bytes, grid: int, block: int, words: Any, device: int) -> int:
+    def run_launches(self, find: Callable[[str, bytes], Program]) -> None:
+        """Makes each launch run the PTX of ``find(entry, image)``, where ``image`` is the code that was loaded.
+        A ``LookupError`` of ``find`` is a launch that failed."""
+
+        def run(name: bytes, grid: int, block: int, words: Any, device: int) -> int:
             self.geometries.append((grid, block, device))
-            values = [words[place][0] for place in range(parameters)]
+            entry = name.decode()
             try:
-                self._emulate(program, entry.decode(), grid, block, values, device)
+                module = _parsed(find(entry, self._image()).code)
+                values = [words[place][0] for place in range(len(module.functions[entry].parameters))]
+                self._emulate(module, entry, grid, block, values, device)
+            except LookupError as unknown:
+                print(f"stub driver: {entry} cannot be run: {unknown!r}", file=sys.stderr)
+                return LAUNCH_FAILED
             except DeviceFault as fault:
                 self.failures.append(fault)
                 return ILLEGAL_ADDRESS
@@ -81,7 +97,11 @@ class Stub:
         _callbacks.append(callback)
         self._library.stub_set_runner(callback)
 
-    def _emulate(self, program: Program, entry: str, grid: int, block: int, words: list[int], device: int) -> None:
+    def _image(self) -> bytes:
+        size = ctypes.c_size_t()
+        return ctypes.string_at(self._library.stub_launched(ctypes.byref(size)), size.value)
+
+    def _emulate(self, module: Module, entry: str, grid: int, block: int, words: list[int], device: int) -> None:
         """Runs the launch on copies of the allocations that its words point into, and copies them back."""
         space = AddressSpace(EMULATED_BYTES, check_uninitialised=False)
         copies: dict[int, tuple[Buffer, np.ndarray[tuple[int], np.dtype[np.uint8]]]] = {}
@@ -96,9 +116,14 @@ class Stub:
                     buffer.data[:size] = memory
                     copies[start.value] = buffer, memory
                 moved[place] = copies[start.value][0].address + word - start.value
-        launch(LoadedProgram(parse(program.code.decode()), space), entry, (grid, 1, 1), (block, 1, 1), moved)
+        launch(LoadedProgram(module, space), entry, (grid, 1, 1), (block, 1, 1), moved)
         for buffer, memory in copies.values():
             memory[:] = buffer.data[: memory.size]
+
+
+@functools.lru_cache(256)
+def _parsed(ptx: bytes) -> Module:
+    return parse(ptx.decode())
 
 
 def calls() -> list[str]:

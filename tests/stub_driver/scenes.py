@@ -29,7 +29,6 @@ from stub_driver.control import Stub, calls
 
 PTX = (Path(__file__).parent / "sample.ptx").read_bytes()
 SAMPLE = Program("ptx", PTX, re.findall(r"\.entry\s+(\w+)", PTX.decode())[0], key="sample")
-SAMPLE_PARAMETERS = 5
 
 SIZES = (0, 1, 31, 32, 33, 255, 256, 257, 1000, 4097)
 UUIDS = ["aabbcc00-1111-2222-3333-444444444444", "aabbcc01-1111-2222-3333-444444444444"]
@@ -162,7 +161,7 @@ ON_ANY_DEVICE: tuple[Callable[[CudaDevice], None], ...] = (
 def on_the_stub(check: Callable[[CudaDevice], None]) -> None:
     """``check`` on the stub: it leaves nothing allocated and misuses nothing."""
     stub = Stub()
-    stub.run_launches_of(SAMPLE, SAMPLE_PARAMETERS)
+    stub.run_launches_of(SAMPLE)
     check(cuda_device.select())
     assert (stub.live(), stub.misuses(), stub.failures) == (0, 0, [])
 
@@ -314,7 +313,7 @@ def loads(kind: str) -> int:
 
 
 def a_program_is_loaded_once_by_device() -> None:
-    Stub().run_launches_of(SAMPLE, SAMPLE_PARAMETERS)
+    Stub().run_launches_of(SAMPLE)
     for _ in range(3):
         for address in ("0", "1"):
             run_sample(cuda_device.select(address), 10)
@@ -323,7 +322,7 @@ def a_program_is_loaded_once_by_device() -> None:
 
 def the_code_is_for_the_architecture(arch: str) -> None:
     """The stub loads machine code only if it is for its own architecture."""
-    Stub().run_launches_of(SAMPLE, SAMPLE_PARAMETERS)
+    Stub().run_launches_of(SAMPLE)
     device = cuda_device.select()
     a_program_computes(device)
     assert device.facts()["arch"] == f"sm_{arch}"
@@ -339,7 +338,7 @@ def machine_code_comes_from_the_disk() -> None:
 
 def the_drivers_compiler_is_the_last_resort() -> None:
     """nvJitLink does not know the architecture. The stub's compiler takes no PTX newer than 6.3."""
-    Stub().run_launches_of(SAMPLE, SAMPLE_PARAMETERS)
+    Stub().run_launches_of(SAMPLE)
     device = cuda_device.select()
     a_program_computes(device)
     assert (loads("cubin"), loads("ptx")) == (0, 1)
@@ -360,7 +359,7 @@ def no_way_to_load_a_program() -> None:
 
 def blocks_cover_the_rows() -> None:
     stub = Stub()
-    stub.run_launches_of(SAMPLE, SAMPLE_PARAMETERS)
+    stub.run_launches_of(SAMPLE)
     device = cuda_device.select()
     for count in SIZES:
         run_sample(device, count)
@@ -391,7 +390,7 @@ def launch_sample(device: CudaDevice, handle: Handle) -> None:
 def failures_are_told(name: str) -> None:
     """``name`` fails with each kind of code. Until the device is lost it works on, and nothing leaks."""
     stub = Stub()
-    stub.run_launches_of(SAMPLE, SAMPLE_PARAMETERS)
+    stub.run_launches_of(SAMPLE)
     device, other = cuda_device.select("0"), cuda_device.select("1")
     handle = device.allocate(8)
     for code, kind in ((2, OutOfMemory), (46, CudaUnavailable), (100, CudaUnavailable), (1, DeviceError)):
@@ -435,7 +434,7 @@ def a_lost_device_is_left_alone(code: int) -> None:
 def a_fault_in_a_program_loses_the_device() -> None:
     """The program writes through an address that is nobody's; what is launched tells it later."""
     stub = Stub()
-    stub.run_launches_of(SAMPLE, SAMPLE_PARAMETERS)
+    stub.run_launches_of(SAMPLE)
     device = cuda_device.select()
     handle = device.allocate(8)
     device.launch(SAMPLE, [Pointer(handle), Pointer(handle), 12345 * 256, Pointer(handle)], 1)
@@ -477,7 +476,7 @@ def an_unknown_result_is_told() -> None:
 def a_worker_changes_its_device() -> None:
     """Tasks of one worker select different devices; each keeps its own memory and programs."""
     stub = Stub()
-    stub.run_launches_of(SAMPLE, SAMPLE_PARAMETERS)
+    stub.run_launches_of(SAMPLE)
     held = []
     for turn, address in enumerate(["0", "1", "GPU-" + UUIDS[0], "1"]):
         device = cuda_device.select(address)

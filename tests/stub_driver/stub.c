@@ -1,6 +1,6 @@
 /* A stand-in for libcuda.so.1, so that gpuspark/devices/cuda.py runs through the real cuda.bindings and
  * cuda-core on a machine without a GPU. Device memory is host memory between guard bytes; a launch calls
- * back into the test (stub_set_runner). It is strict where a driver is: a pointer must lie in a live
+ * back into Python (stub_set_runner). It is strict where a driver is: a pointer must lie in a live
  * allocation of the current device, a cubin must be for the device's architecture, and after an error
  * that breaks a context every call fails. What a real driver would let corrupt memory is counted as misuse.
  *
@@ -9,6 +9,7 @@
  *   STUB_POOLS (1: memory pools), STUB_PTX (80: newest PTX version of the JIT), STUB_MIG (0),
  *   STUB_LOG (a file that gets "pid name device" for each call),
  *   STUB_FAIL ("name:every:code": each every-th call of name, or of * for any, returns code),
+ *   STUB_RUNNER (a Python module that is imported at the first launch where nobody set a runner, and sets one),
  *   CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER, as the driver reads them. Without PCI_BUS_ID the order
  *   of the devices is reversed, as if the last one were the fastest.
  *
@@ -68,6 +69,7 @@ static int device_count, initialized_by, broken;
 static Allocation *live;
 static long misuses;
 static Runner runner;
+static Library *launched;
 static __thread Device *current;
 static struct { char name[64]; long every, seen; int code; } fault;
 
@@ -110,6 +112,8 @@ static Result enter(const char *name) {
 /* ---- what the tests ask ------------------------------------------------------------------------------ */
 
 void stub_set_runner(Runner function) { runner = function; }
+/* The code that the kernel being launched was loaded from. */
+const unsigned char *stub_launched(size_t *size) { *size = launched->size; return launched->image; }
 long stub_misuses(void) { return misuses; }
 void stub_fail(const char *name, long every, int code) {
     snprintf(fault.name, sizeof fault.name, "%s", name);
@@ -425,10 +429,24 @@ Result cuLibraryGetKernel(Kernel **kernel, Library *library, const char *name) {
     return SUCCESS;
 }
 
+/* Imports what STUB_RUNNER names, by the interpreter that this process is. */
+static void find_runner(void) {
+    const char *module = getenv("STUB_RUNNER");
+    int (*enter_python)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "PyGILState_Ensure");
+    void (*leave_python)(int) = (void (*)(int))dlsym(RTLD_DEFAULT, "PyGILState_Release");
+    void *(*import)(const char *) = (void *(*)(const char *))dlsym(RTLD_DEFAULT, "PyImport_ImportModule");
+    void (*print)(void) = (void (*)(void))dlsym(RTLD_DEFAULT, "PyErr_Print");
+    if (!module || !enter_python || !leave_python || !import || !print) return;
+    int held = enter_python();
+    if (!import(module)) print();
+    leave_python(held);
+}
 static Result run(Kernel *kernel, unsigned grid, unsigned block, void **words) {
     NEED_CONTEXT();
     if (grid == 0 || block == 0 || block > 1024) return INVALID_VALUE;
+    if (!runner) find_runner();
     if (!runner) return misuse("a launch before stub_set_runner");
+    launched = kernel->library;
     Result result = runner(kernel->name, grid, block, words, index_of(current));
     if (breaks_the_context(result)) broken = result;
     return SUCCESS;  /* what goes wrong in a kernel is told by the calls after it */

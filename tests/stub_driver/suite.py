@@ -12,7 +12,6 @@ import pytest
 import gpuspark as gs
 from gpuspark import kernels
 from gpuspark.config import Config
-from gpuspark.devices.emulator.parser import parse as parse_ptx
 from gpuspark.errors import DeviceError, FallbackError
 from gpuspark.rowwise import FLOOR_ROWS, Work
 from gpuspark.scalar_udf import ScalarUDF
@@ -39,8 +38,7 @@ def opened(stub: Stub, f: ScalarUDF, given: list[pa.Array], **flags: object) -> 
     config = Config(**{"device": "cuda", "fallback": "raise", **flags})  # type: ignore[arg-type]
     runner = Runner(f.scalar_function(names), [of_arrow(column.type) for column in given], config)
     if runner.program is not None and runner.program.target == "ptx":
-        entry = parse_ptx(runner.program.code.decode()).functions[runner.program.entry]
-        stub.run_launches_of(runner.program, len(entry.parameters))
+        stub.run_launches_of(runner.program)
     return runner
 
 
