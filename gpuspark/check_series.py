@@ -85,7 +85,7 @@ def look(udf: SeriesUDF, types: Sequence[str], tried: Sequence[str]) -> Verdict:
         text if labels == list(ran) else f"{', '.join(labels)}: {text}" for text, labels in reasons.items()
     ]
     said.sort(key=lambda text: "not known" in text)
-    answers = set(ran.values())
+    answers = set(ran.values()) or set(verdicts.values())
     return Verdict(True if True in answers else False if False in answers else None, verdicts, said)
 
 

@@ -220,6 +220,8 @@ def test_given_types_of_a_series_body(tmp_path: Path) -> None:
     for one in check(str(path), types=["string", "int"]):
         assert (one.runs, one.types, one.reasons) == (True, {"string, int": True}, [])
     assert {one.runs for one in check(str(path), types=["int", "string"])} == {None}
+    assert {one.runs for one in check(str(path), types=["string", "date"])} == {False}
+    assert {one.runs for one in check(str(path), types=["string", "array<int>"])} == {False}
 
 
 def test_a_body_that_does_not_end_is_left_alone(tmp_path: Path, monkeypatch) -> None:
