@@ -88,24 +88,18 @@ def to_host(result: Any) -> Any:
     return result.to_pandas() if hasattr(result, "to_pandas") else result
 
 
+REFUSALS = (NotImplementedError, AttributeError, TypeError)
+"""What cuDF raises where it lacks what it is asked for."""
+
+
 def refused(error: BaseException) -> bool:
     """Whether cuDF said that it lacks what the body asked for: the innermost frame is cuDF's, so the body itself
     did nothing wrong."""
-    return isinstance(error, NotImplementedError | AttributeError | TypeError) and _raised_in(error) == "cudf"
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error of cuDF, CuPy or RMM says that the device has no room."""
-    return isinstance(error, MemoryError) and _raised_in(error) != ""
-
-
-def _raised_in(error: BaseException) -> str:
-    """The RAPIDS package whose frame is the innermost one, ``cudf`` for pylibcudf; empty where it is none."""
     last = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
         last = frame
-    package = str(last.f_globals.get("__name__", "")).split(".")[0] if last is not None else ""
-    return {"pylibcudf": "cudf"}.get(package, package) if package in ("cudf", "pylibcudf", "cupy", "rmm") else ""
+    module = str(last.f_globals.get("__name__", "")) if last is not None else ""
+    return isinstance(error, REFUSALS) and module.split(".")[0] in ("cudf", "pylibcudf")
 
 
 def place(error: BaseException, body: Callable[..., Any]) -> str:

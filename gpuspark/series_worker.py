@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -124,12 +125,13 @@ class SeriesWorker:
         """A body that makes one value of an iterator of batches."""
         start = time.perf_counter()
         try:
-            with _Located(self.name, lambda: f"0-{self._rows - 1}", self._decide().device):
-                result = self.body(self._incoming(batches), *more)
+            device = self._decide().device
+            with _Located(self.name, lambda: f"0-{self._rows - 1}", device), self._on(device):
+                result = cudf_form.to_host(self.body(self._incoming(batches), *more))
         finally:
             self._turn.end()
-        self._account(self._decide().device, 0, 0, 0, {"run": time.perf_counter() - start}, (), batches=0)
-        return cudf_form.to_host(result)
+        self._account(device, 0, 0, 0, {"run": time.perf_counter() - start}, (), batches=0)
+        return result
 
     def _counted_results(self, results: Iterable[Any]) -> Iterator[Any]:
         device = self._decide().device
@@ -138,7 +140,8 @@ class SeriesWorker:
             start, waited = time.perf_counter(), self._turn.waited
             with _Located(self.name, lambda: f"0-{self._rows - 1}", device):
                 try:
-                    result = self._out(cudf_form.to_host(next(iterator)))
+                    with self._on(device):
+                        result = self._out(cudf_form.to_host(next(iterator)))
                 except StopIteration:
                     return
                 except Exception as error:
@@ -222,14 +225,14 @@ class SeriesWorker:
             self._turn.begin()
             seconds["wait"] = time.perf_counter() - start
             try:
-                return self._cudf_result(given, columns, named, seconds), "cuda", []
-            except Exception as error:
-                if cudf_form.refused(error):
-                    why = _retired[self.call] = f"cuDF has not {error} ({cudf_form.place(error, self.body)})"
-                elif cudf_form.out_of_memory(error):
-                    why = f"no room for a batch of {rows:,} rows ({error})"
-                else:
+                with self._on("cuda"):
+                    return self._cudf_result(given, columns, named, seconds), "cuda", []
+            except OutOfMemory as error:
+                why = f"no room for a batch of {rows:,} rows ({error})"
+            except cudf_form.REFUSALS as error:
+                if not cudf_form.refused(error):
                     raise
+                why = _retired[self.call] = f"cuDF has not {error} ({cudf_form.place(error, self.body)})"
             finally:
                 self._turn.end()
         if task_config().fallback == "raise":
@@ -247,6 +250,14 @@ class SeriesWorker:
         result = self._out(cudf_form.to_host(answer))
         seconds |= {"copy_in": there - start, "run": ran - there, "copy_out": time.perf_counter() - ran}
         return result
+
+    def _on(self, device: DeviceName) -> AbstractContextManager[None]:
+        """Within, what RAPIDS says of the GPU becomes an error of ours."""
+        if device != "cuda":
+            return nullcontext()
+        from gpuspark.devices.rapids import device_errors
+
+        return device_errors(f"running {self.name}")
 
     def _to_device(self, column: Any) -> Any:
         return cudf_form.to_device(column, self.missing, self._conversion().time_zone if self.transport else "UTC")
@@ -269,7 +280,7 @@ class SeriesWorker:
         if cudf_form.refused(error):
             _retired[self.call] = f"cuDF has not {error} ({cudf_form.place(error, self.body)})"
             error.add_note(f"gpuspark: {_retired[self.call]}. Set spark.gpuspark.device=cpu for this job.")
-        elif cudf_form.out_of_memory(error):
+        elif isinstance(error, OutOfMemory):
             error.add_note(
                 "gpuspark: the device has no room. Lower spark.sql.execution.arrow.maxRecordsPerBatch or "
                 "spark.gpuspark.device.maxConcurrentTasks."

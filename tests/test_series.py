@@ -19,7 +19,7 @@ import gpuspark as gs
 from gpuspark import cudf_form, pandas_form, series, series_worker
 from gpuspark.config import Config
 from gpuspark.devices import permits
-from gpuspark.errors import DeclarationError, FallbackError
+from gpuspark.errors import DeclarationError, FallbackError, OutOfMemory
 from gpuspark.plan import Plan
 from gpuspark.session import TaskFacts
 
@@ -259,7 +259,7 @@ def on_gpu(monkeypatch):
     source = (
         "class Series(pd.Series):\n"
         "    def describe(self): raise NotImplementedError('describe')\n"
-        "    def cumsum(self): raise MemoryError('std::bad_alloc')\n"
+        "    def cumsum(self): raise MemoryError('std::bad_alloc: out_of_memory: CUDA error')\n"
     )
     made = of_package("cudf", source)["Series"]
     steps: list[str] = []
@@ -361,6 +361,16 @@ def test_what_cudf_refuses_runs_on_pandas_and_stays_there(on_gpu) -> None:
     assert worker.once([column], {}) is column
     assert worker.steps == ["permit", "trim", "returned"]
     assert devices_of(worker) == {"cpu": 4}
+
+
+def test_a_body_over_iterators_that_finds_no_room_says_what_to_lower(on_gpu) -> None:
+    def body(batches):
+        for batch in batches:
+            yield batch.cumsum()
+
+    with pytest.raises(OutOfMemory) as error:
+        list(on_gpu(body).iterate(iter([pd.Series([1.0])])))
+    assert "Lower spark.sql.execution.arrow.maxRecordsPerBatch" in "".join(error.value.__notes__)
 
 
 def test_fallback_raise_forbids_pandas_there(on_gpu) -> None:
