@@ -65,7 +65,7 @@ SECTIONS = (
     Section("the behaviour suite", device_tests("tests", *OTHERS), 420, ("-k", "not test_account")),
     Section("generated batches", device_tests(GENERATED), 180, ("-k", "haversine or arithmetic or logic or any_null")),
     Section("RAPIDS and batch bodies", device_tests(*NEED_RAPIDS), 180, None, RAPIDS_ARE_MISSING),
-    Section("contracts with RAPIDS", ("-m", "pytest", CONTRACTS), 60, None, RAPIDS_ARE_MISSING),
+    Section("contracts with RAPIDS", ("-m", "pytest", CONTRACTS), 60),
     Section(
         "the benchmark",
         ("-m", "gpuspark.bench.vertical_slice", "--device", "cuda", "--rows", "2000000", "--rounds", "3"),
@@ -261,8 +261,7 @@ def chosen(names: Sequence[str]) -> list[Section]:
     unknown = set(names) - {section.name for section in SECTIONS}
     if unknown:
         raise SystemExit(f"no sections: {', '.join(unknown)}. There are: {', '.join(s.name for s in SECTIONS)}")
-    there = [section for section in SECTIONS if CONTRACTS not in section.arguments or (ROOT / CONTRACTS).exists()]
-    return [section for section in there if not names or section.name in names]
+    return [section for section in SECTIONS if not names or section.name in names]
 
 
 def run(sections: Sequence[Section], log: Path, *, rehearsed: bool, most_seconds: float = MOST_SECONDS) -> int:
