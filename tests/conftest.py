@@ -36,6 +36,7 @@ SETTINGS = {
     "spark.default.parallelism": "2",
     "spark.sql.shuffle.partitions": "2",
     "spark.sql.session.timeZone": "UTC",
+    "spark.python.daemon.module": "warm_daemon",
 }
 
 # `make properties` sets GPUSPARK_EXAMPLES and looks at new inputs each time; otherwise the inputs are
@@ -54,6 +55,8 @@ settings.load_profile("gpuspark")
 # import functions of the tests as this process does: `test_x`, or `tests.x`.
 TESTS = Path(__file__).parent
 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+# Jobs are short, so Java that starts quickly beats Java that runs quickly; also where a test starts a Spark itself.
+os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS.parent), str(TESTS)])
 
 
