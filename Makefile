@@ -16,7 +16,7 @@ MIXED := pyspark==4.3.* pandas==2.3.*
 SPARK := tests/test_udf.py tests/test_series.py tests/test_frames.py
 TOOLCHAINS := tests/test_machine_code.py tests/test_emulated.py tests/test_properties.py tests/test_cuda.py \
 	tests/test_cuda_suite.py tests/test_compiler.py
-CORE := $(SPARK) tests/test_values.py tests/test_account.py tests/test_rewrite.py tests/test_plan.py tests/test_rowwise.py
+CORE := $(SPARK) tests/test_segments.py tests/test_values.py tests/test_rewrite.py tests/test_plan.py tests/test_rowwise.py
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16

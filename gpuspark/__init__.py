@@ -12,7 +12,8 @@ record.
 212.0
 
 Three dialects: *scalar* (:func:`udf`: numbers in, a number out), *series* (:func:`pandas_udf`: pandas
-Series, cuDF Series on a GPU) and *batch* (:func:`map_in_arrow`: device-neutral columns). Functions keep
+Series, cuDF Series on a GPU) and *batch* (:func:`map_in_arrow`, and for groups :func:`apply_in_segments`:
+device-neutral columns). Functions keep
 plain PySpark's values, nulls, types and errors on every device. ``f.explain()`` tells where a function
 would run, and :func:`ledger` where it did. The session flag is ``spark.gpuspark.*``.
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from gpuspark.machine import info
     from gpuspark.plan import Plan
     from gpuspark.scalar_udf import udf
+    from gpuspark.segments import Segments, apply_in_segments
     from gpuspark.series import pandas_udf
 
 __version__ = "0.1.0"
@@ -40,6 +42,8 @@ _PUBLIC = {
     "udf": "gpuspark.scalar_udf",
     "pandas_udf": "gpuspark.series",
     "map_in_arrow": "gpuspark.frames",
+    "apply_in_segments": "gpuspark.segments",
+    "Segments": "gpuspark.segments",
     "Batch": "gpuspark.batch",
     "Column": "gpuspark.batch",
     "Plan": "gpuspark.plan",
@@ -54,7 +58,9 @@ __all__ = [
     "Column",
     "Ledger",
     "Plan",
+    "Segments",
     "__version__",
+    "apply_in_segments",
     "functions",
     "info",
     "kernels",

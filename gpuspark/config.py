@@ -95,6 +95,9 @@ class Config:
         _bytes,
         "Arrow bytes that one run of a row-wise program takes; longer batches are sliced",
     )
+    segment_bytes: int = _key(
+        "segment.maxBytes", 1 << 30, _bytes, "Arrow bytes of one group that apply_in_segments gathers; more is an error"
+    )
     memory_limit_fraction: float = _key(
         "memory.limitFraction", 0.8, _fraction, "share of the GPU's memory that all workers on it may use together"
     )

@@ -8,6 +8,7 @@
     ├── CallError (TypeError)            a function called with the wrong columns
     ├── ResultError (ValueError)         a body returned what its declared type cannot hold
     ├── VerificationError (RuntimeError) a device and plain Python gave two answers
+    ├── GroupTooLarge (ValueError)       a group of apply_in_segments that a worker may not hold
     ├── FallbackError (RuntimeError)     fallback=raise, and the device asked for was not used
     ├── CapsuleError (ValueError)        a capsule that cannot be read, or not be replayed here
     └── DeviceError (RuntimeError)
@@ -44,6 +45,10 @@ class CallError(GpusparkError, TypeError):
 
 class ResultError(GpusparkError, ValueError):
     """A body returned a value, type or number of rows that it did not declare."""
+
+
+class GroupTooLarge(GpusparkError, ValueError):
+    """A group has more bytes than ``spark.gpuspark.segment.maxBytes`` allows a worker to hold."""
 
 
 class FallbackError(GpusparkError, RuntimeError):

@@ -25,9 +25,9 @@ LOADER = ("gpuspark.devices.cpu", "llvmlite")  # loads machine code from the cac
 # What users call; what a worker runs; and what that stands on. Imports go down or stay.
 SURFACE = {
     "account", "check", "cli", "columns", "demo", "frames", "functions", "machine", "scalar_udf", "series", "testing",
-    "replay",
+    "replay", "segments",
 }  # fmt: skip
-WORK = {"capsule", "findings", "records", "rowwise", "scalar", "verify", "worker"}
+WORK = {"capsule", "findings", "records", "rowwise", "scalar", "series_worker", "verify", "worker"}
 FLOOR = {"batch", "compiler", "devices", "disk_cache", "plan"}
 HEAVY = CUDA | COMPILERS | {"pandas", "pyarrow", "pyspark", "scipy", "torch"}
 

@@ -25,6 +25,7 @@ def test_the_keys_are_the_documented_ones() -> None:
         "ledger",
         "verify.fraction",
         "capsule.folder",
+        "segment.maxBytes",
     }
     assert all(Config.keys().values())
 

@@ -77,3 +77,11 @@ def test_a_fault_is_in_the_ledger_and_its_batch_in_a_capsule(connect, tmp_path: 
     assert read(path).manifest.rows == list(range(500))
     [found] = [found for record in gs.ledger(connect).records for found in record.findings]
     assert found.startswith("found on emulated: bounds: planted: no memory for 8 bytes")
+
+
+def test_segments(connect) -> None:
+    def counted(segments):
+        return segments.keys.with_column("n", segments.lengths)
+
+    rows = gs.apply_in_segments(connect.range(20).selectExpr("id % 3 k"), "k", counted, "k bigint, n bigint").collect()
+    assert sorted(tuple(row) for row in rows) == [(0, 7), (1, 7), (2, 6)]

@@ -88,6 +88,8 @@ def test_the_readmes_functions_compute(scope, tmp_path: Path) -> None:
     assert [r.x for r in row] == [2.0, 0.0]
     assert spark.sql("select or_zero(cast(null as double))").first()[0] == 0.0
     assert [r[0] for r in df.select(scope["centred"]("amount")).coalesce(1).collect()]
+    paid = gs.apply_in_segments(df, "rate", scope["totals"], "rate double, total double").collect()
+    assert [tuple(row) for row in paid] == [(0.1, 3.0)]
     km = gs.map_in_arrow(scope["trips"], scope["add_distance"], "id bigint, km double").collect()[0].km
     assert 5500 < km < 5600  # New York to London
     assert {device for s in gs.ledger(spark).summary() for device in s.devices} == {"cpu"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 
+import numpy as np
 import pytest
 
 import gpuspark as gs
@@ -19,9 +20,8 @@ def parameters(function: object) -> list[str]:
 
 
 def test_the_package() -> None:
-    assert sorted(gs.__all__) == sorted(
-        "Batch Column Ledger Plan __version__ functions info kernels ledger map_in_arrow pandas_udf testing udf".split()
-    )
+    names = "Batch Column Ledger Plan Segments apply_in_segments functions info kernels ledger map_in_arrow pandas_udf"
+    assert sorted(gs.__all__) == sorted([*names.split(), "__version__", "testing", "udf"])
     assert [name for name in gs.__all__ if getattr(gs, name, None) is None] == []
 
 
@@ -31,6 +31,7 @@ def test_the_package() -> None:
         (gs.udf, ["f=None", "returnType=None", "nulls='propagate'"]),
         (gs.pandas_udf, ["f=None", "returnType=None", "functionType=None", "missing='pandas'"]),
         (gs.map_in_arrow, ["df", "func", "schema", "barrier=False", "profile=None"]),
+        (gs.apply_in_segments, ["df", "by", "func", "schema", "order_by=None"]),
         (gs.ledger, ["spark=None"]),
         (gs.info, []),
         (gs.Batch.from_arrow, ["batch", "device='cpu'"]),
@@ -60,6 +61,11 @@ def test_batches_and_columns() -> None:
     made = gs.Batch({}, 0)
     assert [name for name in batch.split() if not hasattr(gs.Batch, name) and not hasattr(made, name)] == []
     assert [name for name in column.split() if name not in dir(gs.Column)] == []
+
+
+def test_segments() -> None:
+    segments = gs.Segments(gs.Batch({}, 0), np.zeros(1, np.int64), [])
+    assert [name for name in ("offsets", "keys", "batch", "__getitem__") if not hasattr(segments, name)] == []
 
 
 def test_kernels_and_column_functions() -> None:

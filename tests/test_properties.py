@@ -41,7 +41,7 @@ def test_every_device_gives_pythons_answer(case: Case, devices: tuple[DeviceName
 
 @pytest.mark.parametrize("columns", sorted({case.types for case in CASES}), ids="-".join)
 @settings(
-    max_examples=max(1, EXAMPLES // 1000),
+    max_examples=max(1, EXAMPLES // 5000),
     deadline=None,
     derandomize="GPUSPARK_EXAMPLES" not in os.environ,
     suppress_health_check=list(HealthCheck),

@@ -180,6 +180,15 @@ BREAKS = (
           "tests/test_session.py"),
     Break("flag", "switched off it is ours nevertheless", "gpuspark/scalar_udf.py",
           "            if config.enabled:\n", "            if True:\n", "tests/test_udf.py"),
+    # --- segments
+    Break("segments", "a piece begins within a group", "gpuspark/segments.py",
+          "arrow = arrow.slice(starts[0])", "arrow = arrow.slice(starts[0] + 1)", "tests/test_segments.py"),
+    Break("segments", "a group is cut where a batch of Spark's ends", "gpuspark/segments.py",
+          "config.target_bytes and len(starts):", "config.target_bytes:", "tests/test_segments.py"),
+    Break("segments", "the order within a group is forgotten", "gpuspark/segments.py",
+          ".orderBy(*order) if order", ".orderBy(*quoted) if order", "tests/test_segments.py"),
+    Break("segments", "a group of any size is held", "gpuspark/segments.py",
+          "if size > config.segment_bytes:", "if False:", "tests/test_segments.py"),
     # --- plan
     Break("plan", "only the first reason is kept", "gpuspark/plan.py",
           "found = [Reason(device, text) for text in obstacles.get(device, ())]",
