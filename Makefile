@@ -8,15 +8,16 @@
 VENV := .venv
 IN = . ./$(VENV)/activate-spark &&
 
-# The lanes: the newest versions run everything (`make test`), the others the tests that touch PySpark and
-# pandas (SPARK). The oldest lane is held at the lower bounds of pyproject.toml, and tries the compilers too.
+# The lanes: the newest versions run everything (`make test`), the others what depends on them: the dialects inside
+# Spark (SPARK), the emulator aside, which knows neither PySpark nor pandas. The oldest lane is held at the lower
+# bounds of pyproject.toml, and tries the batch dialect, the table of results, Spark Connect and the compiler too.
 OLDEST := pyspark==4.1.* pandas==2.2.* pyarrow==19.* numpy==2.0.* numba==0.64.*
 MIDDLE := pyspark==4.2.* pandas==3.0.*
 MIXED := pyspark==4.3.* pandas==2.3.*
-SPARK := tests/test_udf.py tests/test_series.py tests/test_frames.py
+SPARK := tests/test_udf.py tests/test_series.py
+CORE := $(SPARK) tests/test_frames.py tests/test_values.py tests/test_rewrite.py tests/test_plan.py
 TOOLCHAINS := tests/test_machine_code.py tests/test_emulated.py tests/test_properties.py tests/test_cuda.py \
 	tests/test_cuda_suite.py tests/test_compiler.py
-CORE := $(SPARK) tests/test_segments.py tests/test_values.py tests/test_rewrite.py tests/test_plan.py tests/test_rowwise.py
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -48,7 +49,7 @@ unit: setup c-compiler
 c-compiler:
 	@command -v cc >/dev/null || .ci/debian gcc libc6-dev || { echo 'The tests need a C compiler, cc.' >&2; exit 1; }
 
-lanes: lane-oldest lane-middle lane-mixed ## the core tests on older PySpark and pandas
+lanes: lane-oldest lane-connect lane-middle lane-mixed ## the core tests on older PySpark and pandas
 
 lane-oldest: PINS = $(OLDEST)
 lane-middle: PINS = $(MIDDLE)
@@ -58,8 +59,10 @@ lane-middle lane-mixed: TESTS = $(SPARK)
 lane-oldest lane-middle lane-mixed: lane-%:
 	@.ci/setup .venv-$* $(foreach pin,$(PINS),'$(pin)')
 	@echo "lane $*: $(PINS)"
-	@. ./.venv-$*/activate-spark && pytest -m 'connect and not device' tests/test_connect.py
-	@. ./.venv-$*/activate-spark && pytest $(TESTS)
+	@. ./.venv-$*/activate-spark && pytest -k 'not emulated' $(TESTS)
+
+lane-connect: lane-oldest
+	@. ./.venv-oldest/activate-spark && pytest -m 'connect and not device' tests/test_connect.py
 
 toolchains: c-compiler ## CUDA 13 and the successor of numba-cuda, in an environment of their own
 	@EXTRA=toolchains .ci/setup .venv-cuda13
@@ -95,5 +98,5 @@ device-suite: ## on a GPU node, in the environment of environment.yml: device te
 clean: ## removes the environments and everything that was built
 	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse
 
-.PHONY: help setup demo test quick lint types connect unit c-compiler lanes lane-oldest lane-middle lane-mixed \
+.PHONY: help setup demo test quick lint types connect unit c-compiler lanes lane-oldest lane-connect lane-middle lane-mixed \
 	toolchains evidence contracts properties programs sabotage bench dist device-suite clean
