@@ -28,7 +28,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ from gpuspark.compiler.source import read as read_source
 from gpuspark.config import OFF, Config
 from gpuspark.errors import CapsuleError, ConfigError, DeviceError, FallbackError, VerificationError
 from gpuspark.scalar import ScalarFunction
+from gpuspark.versions import installed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -176,13 +177,7 @@ def _pickled(function: ScalarFunction) -> bytes:
 
 def versions() -> dict[str, str]:
     """Those that decide what a program does, of this process."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version(), **installed(_PACKAGES)}
 
 
 def save(capsule: Capsule, folder: Path) -> Path:

@@ -7,10 +7,10 @@ import platform
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from gpuspark.session import active_session, driver_config
+from gpuspark.versions import installed
 
 _PACKAGES = (
     "gpuspark", "pyspark", "pyarrow", "pandas", "numpy", "numba", "llvmlite", "numba-cuda", "cuda-core",
@@ -64,17 +64,7 @@ def info() -> Info:
         known = ", ".join(f"{key} {value}" for key, value in presence.facts.items())
         devices[name] = f"not used: {presence.reason}" if presence.reason else f"here: {known}"
     flags = {f.metadata["key"]: getattr(config, f.name) for f in fields(config)}
-    return Info(devices, {"python": platform.python_version(), **_versions()}, _java(), describe(), flags)
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return Info(devices, {"python": platform.python_version(), **installed(_PACKAGES)}, _java(), describe(), flags)
 
 
 def _java() -> str:

@@ -28,7 +28,7 @@ SURFACE = {
     "replay", "segments",
 }  # fmt: skip
 WORK = {"capsule", "findings", "records", "rowwise", "scalar", "series_worker", "verify", "worker"}
-FLOOR = {"batch", "compiler", "devices", "disk_cache", "plan"}
+FLOOR = {"batch", "compiler", "devices", "disk_cache", "plan", "versions"}
 HEAVY = CUDA | COMPILERS | {"pandas", "pyarrow", "pyspark", "scipy", "torch"}
 
 
