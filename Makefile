@@ -8,6 +8,9 @@
 VENV := .venv
 IN = . ./$(VENV)/activate-spark &&
 
+# Two processes, each with a Spark of its own; the tests of a file share what they set up, and stay together.
+PYTEST := pytest -n 2 --dist loadfile
+
 # The lanes: the newest versions run everything (`make test`), the others what depends on them: the dialects inside
 # Spark (SPARK), the emulator aside, which knows neither PySpark nor pandas. The oldest lane is held at the lower
 # bounds of pyproject.toml, and tries the batch dialect, the table of results, Spark Connect and the compiler too.
@@ -31,7 +34,7 @@ demo: setup ## the flight data of New York 2013, on every device that is here
 test: lint types connect unit ## everything that a change must pass
 
 quick: setup ## the tests that take less than ten seconds each
-	@$(IN) pytest -m 'not device and not connect and not slow'
+	@$(IN) $(PYTEST) -m 'not device and not connect and not slow'
 
 lint: setup
 	@$(IN) ruff check .
@@ -43,7 +46,7 @@ connect: setup
 	@$(IN) pytest -m 'connect and not device'
 
 unit: setup c-compiler
-	@$(IN) pytest
+	@$(IN) $(PYTEST)
 
 # The CUDA device is tried on a stub driver, which the tests compile.
 c-compiler:
@@ -59,7 +62,7 @@ lane-middle lane-mixed: TESTS = $(SPARK)
 lane-oldest lane-middle lane-mixed: lane-%:
 	@.ci/setup .venv-$* $(foreach pin,$(PINS),'$(pin)')
 	@echo "lane $*: $(PINS)"
-	@. ./.venv-$*/activate-spark && pytest -k 'not emulated' $(TESTS)
+	@. ./.venv-$*/activate-spark && $(PYTEST) -k 'not emulated' $(TESTS)
 
 lane-connect: lane-oldest
 	@. ./.venv-oldest/activate-spark && pytest -m 'connect and not device' tests/test_connect.py
@@ -76,10 +79,10 @@ contracts: c-compiler ## our calls against the real RAPIDS packages, without a G
 	@.ci/contracts
 
 properties: setup ## one function, every device, one answer: 10,000 generated batches
-	@$(IN) GPUSPARK_EXAMPLES=10000 pytest tests/test_properties.py tests/test_host_ir.py
+	@$(IN) GPUSPARK_EXAMPLES=10000 pytest -n 2 tests/test_properties.py tests/test_host_ir.py
 
 programs: setup ## 2,000 random programs over random batches, on every device and through the host's compiler
-	@$(IN) GPUSPARK_PROGRAMS=2000 pytest tests/test_programs.py
+	@$(IN) GPUSPARK_PROGRAMS=2000 pytest -n 2 tests/test_programs.py
 
 sabotage: setup ## does every test fail when the code that it guards is broken? (a quarter of an hour)
 	@$(IN) python -m tests.sabotage

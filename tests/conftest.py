@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -139,9 +139,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class DeviceTests:
-    """Counts the tests that need a GPU, run and not run, and says so before pytest's closing line."""
+    """Counts the tests that need a GPU, run and not run, and says so before pytest's closing line.
 
-    def __init__(self) -> None:
+    With pytest-xdist (``-n 2``) every worker collects all tests and runs a part of them; the first one
+    that ends tells the counts to the process that prints the summary.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
         self.ran = 0
         self.left_out = 0
 
@@ -150,6 +155,14 @@ class DeviceTests:
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         self.left_out += sum(item.get_closest_marker("device") is not None for item in items)
+
+    def pytest_sessionfinish(self) -> None:
+        if hasattr(self.config, "workeroutput"):
+            self.config.workeroutput["device-tests"] = (self.ran, self.left_out)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self.ran, self.left_out = getattr(node, "workeroutput", {}).get("device-tests", (self.ran, self.left_out))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"device-marked tests: {self.ran} ran, {self.left_out} left out. {_why_left_out()}")
@@ -164,4 +177,4 @@ def _why_left_out() -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(DeviceTests(), "gpuspark-device-tests")
+    config.pluginmanager.register(DeviceTests(config), "gpuspark-device-tests")
