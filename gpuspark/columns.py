@@ -6,9 +6,9 @@ column types. Elsewhere (a notebook, a test) each call takes what the body captu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 from gpuspark.batch import Column, series_to_arrow
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark import TaskContext
 
+    from gpuspark.plan import DeviceName, Plan
     from gpuspark.scalar_udf import ScalarUDF
-
-_Key = tuple["ScalarUDF", tuple[str, ...], tuple["pa.DataType", ...]]
 
 
 @dataclass
@@ -38,6 +37,21 @@ class _Call:
     rows: int = 0
 
 
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+class _Settled(Protocol):
+    """A function for which a task has decided where it runs."""
+
+    plan: Plan
+    reasons: list[str]
+
+    @property
+    def function(self) -> _Named: ...
+
+
 class Inside:
     """What the functions called inside a body do, for the ledger entry of that body: seconds by phase, the
     device where another one than the body's was taken, and why."""
@@ -45,8 +59,11 @@ class Inside:
     def __init__(self, account: Entry) -> None:
         self._account = account
         self._seconds = 0.0
+        self.device: DeviceName | None = None
+        """Where the last of them ran."""
 
-    def add(self, runner: Runner, work: Work) -> None:
+    def add(self, runner: _Settled, work: Work) -> None:
+        self.device = runner.plan.device
         self._seconds += sum(work.seconds.values())
         reasons = [f"{reason} (in {runner.function.name})" for reason in [*runner.reasons, *work.reasons]]
         self._account.add(
@@ -54,7 +71,7 @@ class Inside:
             seconds=work.seconds, reasons=reasons, retries=work.retries,
         )  # fmt: skip
 
-    def found(self, runner: Runner, reasons: Sequence[str]) -> None:
+    def found(self, runner: _Settled, reasons: Sequence[str]) -> None:
         """Accounts for a batch in which a function failed."""
         self._account.found(runner.plan.device, [f"{reason} (in {runner.function.name})" for reason in reasons])
 
@@ -68,7 +85,8 @@ class Inside:
 class _Task:
     """What is remembered for as long as a task lasts: the next one may have other flags, or another GPU."""
 
-    calls: dict[_Key, _Call] = field(default_factory=dict)
+    calls: dict[Any, Any] = field(default_factory=dict)
+    """What is settled once: for a scalar function and its columns, for an array function and its parameters."""
     inside: Inside | None = None
 
 
@@ -78,7 +96,7 @@ _tasks: WeakKeyDictionary[TaskContext, _Task] = WeakKeyDictionary()
 def account_inside(account: Entry) -> Inside:
     """From now on, functions that are called on columns in the running task are accounted to ``account``."""
     inside = Inside(account)
-    _task().inside = inside
+    this_task().inside = inside
     return inside
 
 
@@ -92,19 +110,28 @@ def apply_now(function: ScalarUDF, columns: Sequence[Any], named: Mapping[str, A
     Raises :class:`~gpuspark.errors.CallError` for columns of different lengths, or Series of different indexes.
     """
     bound = function.bind(columns, named)
-    lengths = {name: len(value) for name, value in bound.items() if _is_column(value)}
+    arrays, like = as_columns(function.__name__, list(bound), list(bound.values()))
+    return like(_run(function, tuple(bound), arrays))
+
+
+def as_columns(
+    function: str, names: Sequence[str], values: Sequence[Any]
+) -> tuple[list[pa.Array], Callable[[pa.Array], Any]]:
+    """What a function was given as Arrow columns of one length, and how its result becomes what was given."""
+    lengths = {name: len(value) for name, value in zip(names, values, strict=False) if _is_column(value)}
     if len(set(lengths.values())) > 1:
-        raise CallError(f"{function.__name__} was given columns of different lengths: {lengths}")
-    given = [bound[name] for name in lengths]
+        raise CallError(f"{function} was given columns of different lengths: {lengths}")
+    given = [value for value in values if _is_column(value)]
+    if not given:
+        raise CallError(f"{function} takes columns: gpuspark's, Arrow's, Series, or Spark columns and their names")
     _check_indexes(function, given)
-    arrays = [_arrow(value, len(given[0])) for value in bound.values()]
-    return _like(given, _run(function, tuple(bound), arrays))
+    return [_arrow(value, len(given[0])) for value in values], lambda result: _like(given, result)
 
 
 def _run(function: ScalarUDF, names: tuple[str, ...], arrays: Sequence[pa.Array]) -> pa.Array:
-    task = _task()
+    task, work = this_task(), Work()
     key = (function, names, tuple(array.type for array in arrays))
-    call, work = task.calls.get(key), Work()
+    call: _Call | None = task.calls.get(key)
     if call is None:
         types = [of_arrow(array.type) for array in arrays]
         call = task.calls[key] = _Call(Runner(function.scalar_function(names), types, task_config()))
@@ -123,7 +150,7 @@ def _run(function: ScalarUDF, names: tuple[str, ...], arrays: Sequence[pa.Array]
     return result
 
 
-def _task() -> _Task:
+def this_task() -> _Task:
     """What is remembered for the running task; nothing where there is none."""
     running = running_task()
     return _Task() if running is None else _tasks.setdefault(running, _Task())
@@ -133,11 +160,11 @@ def _is_column(value: Any) -> bool:
     return hasattr(value, "iloc") or hasattr(value, "__arrow_c_array__")
 
 
-def _check_indexes(function: ScalarUDF, given: Sequence[Any]) -> None:
+def _check_indexes(function: str, given: Sequence[Any]) -> None:
     indexes = [value.index for value in given if hasattr(value, "iloc")]
     if any(not index.equals(indexes[0]) for index in indexes[1:]):
         raise CallError(
-            f"{function.__name__} was given Series of different indexes, and takes rows by their place. "
+            f"{function} was given Series of different indexes, and takes rows by their place. "
             "Align them first, or leave their indexes out: s.reset_index(drop=True)."
         )
 

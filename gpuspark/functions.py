@@ -17,14 +17,20 @@ from gpuspark.errors import CallError
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
-__all__ = ["haversine"]
+__all__ = [
+    "cosine_similarity",
+    "dot_product",
+    "euclidean_distance",
+    "haversine",
+]
 
 
-def _column_function(kernel: kernels.Kernel) -> Callable[..., Column]:
+def _column_function(kernel: kernels.AnyKernel) -> Callable[..., Column]:
     @wraps(kernel)
     def function(*columns: Any, **named: Any) -> Column:
         given = [_column(kernel, value) for value in columns]
-        made: Column = kernel(*given, **{name: _column(kernel, value) for name, value in named.items()})
+        called = {name: _column(kernel, v) if name in kernel.columns else v for name, v in named.items()}
+        made: Column = kernel(*given, **called)
         return made
 
     function.__module__ = __name__
@@ -32,11 +38,11 @@ def _column_function(kernel: kernels.Kernel) -> Callable[..., Column]:
     return function
 
 
-def _documentation(kernel: kernels.Kernel) -> str:
+def _documentation(kernel: kernels.AnyKernel) -> str:
     """The kernel's own words, what its spec knows, and an example for Spark in place of that for numbers."""
     text = inspect.getdoc(kernel) or ""
     parameters = "\n".join(f"{name}: {meaning}" for name, meaning in kernel.spec.parameters.items())
-    call = f"{kernel.__name__}({', '.join(repr(name) for name in kernel.spec.parameters)})"
+    call = f"{kernel.__name__}({', '.join(repr(name) for name in kernel.columns)})"
     return "\n\n".join(
         [
             text.partition(">>>")[0].rstrip(),
@@ -48,7 +54,7 @@ def _documentation(kernel: kernels.Kernel) -> str:
     )
 
 
-def _column(kernel: kernels.Kernel, value: Any) -> Any:
+def _column(kernel: kernels.AnyKernel, value: Any) -> Any:
     """A number as a literal column; a column or its name as it is."""
     from pyspark.sql import Column, functions
 
@@ -62,4 +68,7 @@ def _column(kernel: kernels.Kernel, value: Any) -> Any:
     )
 
 
+cosine_similarity = _column_function(kernels.cosine_similarity)
+dot_product = _column_function(kernels.dot_product)
+euclidean_distance = _column_function(kernels.euclidean_distance)
 haversine = _column_function(kernels.haversine)

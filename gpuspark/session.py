@@ -8,7 +8,9 @@ travel: they are :class:`~gpuspark.config.Config`'s. PySpark is imported inside 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -99,15 +101,28 @@ def running_task() -> TaskContext | None:
     return TaskContext.get()
 
 
+_here: ContextVar[Config | None] = ContextVar("gpuspark configuration outside of tasks", default=None)
+
+
+@contextmanager
+def configured(config: Config) -> Iterator[None]:
+    """Makes ``config`` that of the calls outside of tasks, which have the defaults otherwise."""
+    token = _here.set(config)
+    try:
+        yield
+    finally:
+        _here.reset(token)
+
+
 def task_config() -> Config:
-    """The configuration that the running task was started with; the defaults where there is no task.
+    """The configuration that the running task was started with; where there is no task, that of :func:`configured`.
 
     Remembered for as long as the task lasts, so it may be asked for with each batch.
     Raises :class:`~gpuspark.errors.ConfigError` as :func:`driver_config` does.
     """
     task = running_task()
     if task is None:
-        return Config()
+        return _here.get() or Config()
     config = _configs.get(task)
     if config is None:
         config = _configs[task] = Config.from_mapping(_properties(task))

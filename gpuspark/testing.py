@@ -6,6 +6,7 @@ For the tests of your own functions; needs no Spark and no GPU.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from gpuspark.errors import DeviceError, GpusparkError
 from gpuspark.plan import DeviceName
 from gpuspark.rowwise import Work
 from gpuspark.scalar_udf import ScalarUDF
+from gpuspark.session import configured
 from gpuspark.types import of_arrow
 from gpuspark.values import same, to_python
 from gpuspark.verify import tolerance
@@ -53,6 +55,19 @@ def run_on(device: DeviceName, f: ScalarUDF, table: pa.Table | pa.RecordBatch, *
             raise
         return Outcome(None, "", f"{type(error).__name__}: {error} {getattr(error, '__notes__', '')}")
     return Outcome(to_python(result), str(result.type), "")
+
+
+def on_device(device: DeviceName, **flags: Any) -> AbstractContextManager[None]:
+    """Inside ``with on_device("emulated"):`` kernels and array functions that are called outside of Spark run there,
+    or raise. ``flags``: fields of :class:`~gpuspark.config.Config`.
+
+    >>> from gpuspark import kernels
+    >>> import pyarrow as pa
+    >>> with on_device("cpu"):
+    ...     kernels.haversine(pa.array([0.0]), 0.0, 0.0, 0.0).to_pylist()
+    [0.0]
+    """
+    return configured(_config(device, flags))
 
 
 def assert_same_on_all_devices(

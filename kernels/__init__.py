@@ -8,8 +8,26 @@ cuDF Series, Spark columns, or plain numbers.
 from __future__ import annotations
 
 from gpuspark.kernels.haversine import haversine
-from gpuspark.kernels.spec import Kernel
+from gpuspark.kernels.similarity import cosine_similarity, dot_product, euclidean_distance
+from gpuspark.kernels.spec import AnyKernel, ColumnKernel, Kernel
 
-CATALOGUE: dict[str, Kernel] = {kernel.__name__: kernel for kernel in (haversine,)}
+CATALOGUE: dict[str, AnyKernel] = {
+    kernel.__name__: kernel
+    for kernel in (
+        haversine,
+        cosine_similarity,
+        dot_product,
+        euclidean_distance,
+    )
+}
 
-__all__ = ["CATALOGUE", "Kernel", "haversine"]
+__all__ = [
+    "CATALOGUE",
+    "AnyKernel",
+    "ColumnKernel",
+    "Kernel",
+    "cosine_similarity",
+    "dot_product",
+    "euclidean_distance",
+    "haversine",
+]

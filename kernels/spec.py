@@ -1,18 +1,21 @@
-"""What a kernel is: a scalar core with a name, described parameters, a reference and a declared cost.
+"""What a kernel is: an operation with a name, described parameters, a reference and a declared cost.
 
-The core is a plain Python function of numbers. From it come the compiled programs of every device; the
-kernel object is called on columns, Series, Spark columns or numbers alike. A new kernel is one file that
+An element-wise kernel (:func:`kernel`) is a scalar core, a plain Python function of numbers. A kernel over columns
+(:func:`column_kernel`) is a function of Arrow columns around array functions. From either come the compiled programs
+of every device; the kernel object is called on columns, Series or Spark columns alike. A new kernel is one file that
 imports this module, and one line in the catalogue (``kernels/__init__.py``).
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from gpuspark.column_kernel import ColumnKernel, by_name
 from gpuspark.scalar_udf import ScalarUDF
+
+__all__ = ["AnyKernel", "ColumnKernel", "Cost", "Kernel", "Nulls", "Spec", "column_kernel", "kernel"]
 
 Nulls = Literal["propagate", "pass"]
 
@@ -44,7 +47,7 @@ class Spec:
 
 
 class Kernel(ScalarUDF):
-    """A named columnar operation. ``kernel(...)`` takes what a ``gs.udf`` function takes."""
+    """A named element-wise operation. ``kernel(...)`` takes what a ``gs.udf`` function takes."""
 
     def __init__(self, core: Callable[..., Any], spec: Spec) -> None:
         super().__init__(core, spec.result, spec.nulls)
@@ -52,8 +55,16 @@ class Kernel(ScalarUDF):
         if list(spec.parameters) != list(self.signature.parameters):
             raise TypeError(f"{self.__name__}{self.signature} is described with {list(spec.parameters)}")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _find, (self.__module__, self.__name__)
+    def __reduce__(self) -> Any:
+        return by_name(self) or super().__reduce_ex__(2)
+
+    @property
+    def columns(self) -> list[str]:
+        """The parameters that take columns: all."""
+        return list(self.spec.parameters)
+
+
+AnyKernel = Kernel | ColumnKernel
 
 
 def kernel(
@@ -72,6 +83,19 @@ def kernel(
     return lambda core: Kernel(core, Spec(result, parameters, unit, reference, cost, nulls))
 
 
-def _find(module: str, name: str) -> Kernel:
-    found: Kernel = getattr(importlib.import_module(module), name)
-    return found
+def column_kernel(
+    result: str | Callable[..., str],
+    *,
+    parameters: Mapping[str, str],
+    unit: str,
+    reference: str,
+    cost: Cost,
+    nulls: Nulls = "propagate",
+) -> Callable[[Callable[..., Any]], ColumnKernel]:
+    """Makes a kernel of a function over Arrow columns, which calls array functions; by the fields of :class:`Spec`.
+
+    Its positional parameters are the columns, the others its options. ``result``: Spark's name of the result's type,
+    or a function that gives it for the options. Raises ``TypeError`` where ``parameters`` are not the function's.
+    """
+    shown = result if isinstance(result, str) else "by the options"
+    return lambda compute: ColumnKernel(compute, Spec(shown, parameters, unit, reference, cost, nulls), result)

@@ -26,6 +26,7 @@ from gpuspark.disk_cache import DiskCache
 from gpuspark.scalar import ScalarFunction
 from gpuspark.types import parse
 from tests.bodies import CASES
+from tests.kernel_samples import array_programs
 
 PAGE = Path(__file__).parents[1] / "docs" / "machine-code.md"
 ARCHITECTURES = ("70", "80", "90", "120")
@@ -64,8 +65,10 @@ class Row:
 
 
 def programs() -> Iterator[tuple[str, ScalarFunction, tuple[str, ...]]]:
-    """Every kernel, and every body of the tests, each for the first types that it is tried on."""
+    """Every element-wise kernel, and every body of the tests, each for the first types that it is tried on."""
     for name, kernel in kernels.CATALOGUE.items():
+        if not isinstance(kernel, kernels.Kernel):
+            continue
         names = tuple(kernel.signature.parameters)
         yield f"kernel {name}", kernel.scalar_function(names), ("double",) * len(names)
     seen: set[str] = set()
@@ -76,12 +79,24 @@ def programs() -> Iterator[tuple[str, ScalarFunction, tuple[str, ...]]]:
             yield name, case.f.scalar_function(tuple(case.f.signature.parameters)[: len(case.types)]), case.types
 
 
+def names() -> list[str]:
+    """Of all programs, in the page's order."""
+    return [name for name, _, _ in programs()] + [name for name, _, _ in array_programs()]
+
+
 def rows() -> list[Row]:
-    return [_row(name, function, types) for name, function, types in programs()]
+    scalar = [
+        _row(name, types, function.program([parse(t) for t in types], Config(device="cuda"), "cuda").code)
+        for name, function, types in programs()
+    ]
+    arrays = [
+        _row(name, tuple(map(str, kinds)), function.program(kinds, "ptx").code)
+        for name, function, kinds in array_programs()
+    ]
+    return scalar + arrays
 
 
-def _row(name: str, function: ScalarFunction, types: tuple[str, ...]) -> Row:
-    ptx = function.program([parse(t) for t in types], Config(device="cuda"), "cuda").code
+def _row(name: str, types: tuple[str, ...], ptx: bytes) -> Row:
     resources = {arch: nvjitlink.resources(ptx, arch) for arch in architectures()}
     words = [word.split(".") for word in _disassembled(nvjitlink.assemble(ptx, SHOWN, DiskCache(None)))]
     moved = Counter(f"{parts[0]}.{_width(parts)}" for parts in words if parts[0] in ("LDG", "STG"))

@@ -25,7 +25,7 @@ LOADER = ("gpuspark.devices.cpu", "llvmlite")  # loads machine code from the cac
 # What users call; what a worker runs; and what that stands on. Imports go down or stay.
 SURFACE = {
     "account", "check", "cli", "columns", "demo", "frames", "functions", "machine", "scalar_udf", "series", "testing",
-    "replay", "segments",
+    "column_kernel", "replay", "segments",
 }  # fmt: skip
 WORK = {"capsule", "findings", "records", "rowwise", "scalar", "series_worker", "verify", "worker"}
 FLOOR = {"batch", "compiler", "devices", "disk_cache", "plan", "versions"}
@@ -165,11 +165,14 @@ def bench_users(imports: list[Import]) -> list[Import]:
 
 
 def kernel_imports(imports: list[Import]) -> list[Import]:
-    """What kernels import beyond the standard library, NumPy, errors, configuration and their own
-    ``spec``. The catalogue in ``kernels/__init__.py`` imports the kernels too, and ``spec`` the decorator
-    that a kernel is made with."""
+    """What kernels import beyond the standard library, NumPy, pyarrow when they run, errors, configuration, their own
+    ``spec``, array functions and Arrow's layouts. The catalogue in ``kernels/__init__.py`` imports the kernels too,
+    and ``spec`` what a kernel is made with."""
     allowed = sys.stdlib_module_names | {"numpy"}
-    own = {"gpuspark.kernels.spec", "gpuspark.errors", "gpuspark.config"}
+    own = {
+        "gpuspark.kernels.spec", "gpuspark.errors", "gpuspark.config", "gpuspark.array_function", "gpuspark.layout",
+    }  # fmt: skip
+    makers = {"gpuspark.scalar_udf", "gpuspark.column_kernel"}
     return [
         found
         for found in imports
@@ -177,7 +180,8 @@ def kernel_imports(imports: list[Import]) -> list[Import]:
         and found.top not in allowed
         and found.target not in own
         and not (found.module == "gpuspark.kernels" and within(found.target, "gpuspark.kernels"))
-        and (found.module, found.target) != ("gpuspark.kernels.spec", "gpuspark.scalar_udf")
+        and not (found.top == "pyarrow" and not found.eager)
+        and not (found.module == "gpuspark.kernels.spec" and found.target in makers)
     ]
 
 

@@ -20,7 +20,8 @@ def parameters(function: object) -> list[str]:
 
 
 def test_the_package() -> None:
-    names = "Batch Column Ledger Plan Segments apply_in_segments functions info kernels ledger map_in_arrow pandas_udf"
+    names = "Batch Column Constant Ledger Out Plan Scratch Segments apply_in_segments array_function functions info"
+    names += " kernels ledger map_in_arrow pandas_udf"
     assert sorted(gs.__all__) == sorted([*names.split(), "__version__", "testing", "udf"])
     assert [name for name in gs.__all__ if getattr(gs, name, None) is None] == []
 
@@ -69,8 +70,9 @@ def test_segments() -> None:
 
 
 def test_kernels_and_column_functions() -> None:
-    assert list(kernels.CATALOGUE) == ["haversine"]
+    assert next(iter(kernels.CATALOGUE)) == "haversine"
     assert set(functions.__all__) == set(kernels.CATALOGUE)
+    assert set(kernels.CATALOGUE) <= set(kernels.__all__)
     assert parameters(kernels.haversine.__gpuspark_body__) == ["lat1", "lon1", "lat2", "lon2"]
 
 

@@ -14,7 +14,7 @@ from tests.machine_code import (
     architectures,
     committed,
     made_with,
-    programs,
+    names,
     rows,
     section,
     tool_kit,
@@ -22,6 +22,11 @@ from tests.machine_code import (
 
 MOST_REGISTERS = 64
 """More would leave fewer than 1,024 threads on a multiprocessor of 65,536 registers."""
+
+
+def most_registers(name: str) -> int:
+    """Array functions, which loop, may take twice as many."""
+    return 2 * MOST_REGISTERS if ": " in name else MOST_REGISTERS
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +39,7 @@ def test_nothing_is_spilled_and_registers_stay_under_the_cap(found) -> None:
         for arch in architectures():
             taken = row.resources[arch]
             assert (taken.spilled, taken.shared) == (0, 0), (row.name, arch)
-            assert 0 < taken.registers <= MOST_REGISTERS, (row.name, arch)
+            assert 0 < taken.registers <= most_registers(row.name), (row.name, arch)
 
 
 def test_each_column_is_loaded_at_its_own_width(found) -> None:
@@ -55,11 +60,11 @@ def test_the_page_is_what_the_tools_say(found) -> None:
 def test_each_tool_kits_table_holds_every_program(kit: str) -> None:
     """The other tool kit's too, whose registers only its own environment can compare."""
     named = [tuple(cell.strip() for cell in line.split("|")[1:]) for line in _table(committed(f"CUDA {kit}"))]
-    assert [row[0] for row in named] == [name for name, _, _ in programs()]
+    assert [row[0] for row in named] == names()
     for row in named:
         registers = dict(zip(ARCHITECTURES, row[2:6], strict=True))
         assert [arch for arch, word in registers.items() if word == "-"] == ([] if kit == "12" else ["70"])
-        assert all(0 < int(word) <= MOST_REGISTERS for word in registers.values() if word != "-")
+        assert all(0 < int(word) <= most_registers(row[0]) for word in registers.values() if word != "-")
         assert row[6] == "0"
 
 

@@ -16,13 +16,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from gpuspark.compiler.arrays import ArrayRequest, Parameter
 from gpuspark.compiler.rewrite import Body, rewrite
 from gpuspark.compiler.source import CannotCompile
 from gpuspark.devices.protocol import Program, Target
 from gpuspark.disk_cache import default_cache
 from gpuspark.types import ColumnType
 
-__all__ = ["Body", "CannotCompile", "Request", "compile_program", "rewrite"]
+__all__ = ["ArrayRequest", "Body", "CannotCompile", "Parameter", "Request", "compile_program", "rewrite"]
 
 _TOOLS: dict[Target, tuple[str, ...]] = {
     "cpu": ("numba", "llvmlite"),
@@ -48,25 +49,37 @@ class Request:
     nullable: bool
     """Whether the body sees nulls, as ``None`` (``nulls="pass"``)."""
 
-    def key(self, target: Target) -> str:
-        """A digest of the body, the types, the target, the tools' versions and our own code."""
+    def parts(self) -> tuple[Any, ...]:
+        """What the code depends on, but for the tools."""
         constants = [(name, _described(value)) for name, value in sorted(self.body.constants.items())]
-        parts = (
-            self.body.text, constants, [str(c) for c in self.columns], str(self.result), self.checked,
-            self.nullable, target, _tools(target), _own_code(),
-        )  # fmt: skip
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
+        types = [str(c) for c in self.columns], str(self.result)
+        return (self.body.text, constants, *types, self.checked, self.nullable)
+
+    def build(self, target: Target) -> tuple[str, bytes]:
+        """The entry's name and the code. Raises :class:`CannotCompile` with what the compiler refused."""
+        from gpuspark.compiler.build import build
+
+        return build(self, target)
+
+    def key(self, target: Target) -> str:
+        """The program's name in every cache."""
+        return program_key(self, target)
+
+
+def program_key(request: Request | ArrayRequest, target: Target) -> str:
+    """A digest of what is to be compiled, the types, the target, the tools' versions and our own code."""
+    return hashlib.sha256(repr((request.parts(), target, _tools(target), _own_code())).encode()).hexdigest()
 
 
 _known: dict[str, Program | CannotCompile] = {}
 
 
-def compile_program(request: Request, target: Target) -> Program:
+def compile_program(request: Request | ArrayRequest, target: Target) -> Program:
     """The program for ``request``: from this process's memory, the cache on disk, or the compiler.
 
     Raises :class:`CannotCompile` with the reason; a refusal is remembered like a program.
     """
-    key = request.key(target)
+    key = program_key(request, target)
     found = _known.get(key)
     if found is None:
         kept = default_cache().get(key)
@@ -76,11 +89,9 @@ def compile_program(request: Request, target: Target) -> Program:
     return found
 
 
-def _build(request: Request, target: Target, key: str) -> Program | CannotCompile:
-    from gpuspark.compiler.build import build
-
+def _build(request: Request | ArrayRequest, target: Target, key: str) -> Program | CannotCompile:
     try:
-        entry, code = build(request, target)
+        entry, code = request.build(target)
     except CannotCompile as refusal:
         if not refusal.lasting:
             return refusal

@@ -21,9 +21,13 @@ from numba import types
 from numba.core import errors as numba_errors
 from numba.core import ir
 
+from gpuspark.compiler.arrays import program_text as array_text
+from gpuspark.compiler.arrays import with_compiled_callees
 from gpuspark.compiler.operations import mathematics, moments, numbers, values  # noqa: F401  (they register)
+from gpuspark.compiler.operations.elementary import float_of_bits
 from gpuspark.compiler.operations.registry import (
     REFUSED,
+    advanced,
     enable_cuda,
     is_boolean,
     is_float,
@@ -39,6 +43,7 @@ from gpuspark.types import ColumnType
 
 if TYPE_CHECKING:
     from gpuspark.compiler import Request
+    from gpuspark.compiler.arrays import ArrayRequest
 
 _STATUS = types.CPointer(types.uint8)
 _RESULTS = {
@@ -116,15 +121,23 @@ def _namespace(body: Body, text: str, checked: bool, jit: Callable[..., Any]) ->
 def _machine_code(body: Body, text: str, signature: Any, checked: bool) -> tuple[str, bytes]:
     """An object file for this machine's processor, with one plain function and no call into Python."""
     scope = _namespace(body, text, checked, numba.njit(error_model="numpy", forceinline=True))
-    options: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    dispatcher = numba.njit(signature, **options)(scope["program"])
-    compiled = dispatcher.overloads[dispatcher.signatures[0]]
+    made = object_file(scope["program"], signature)
     _refuse_mixed(scope)
-    module = binding.parse_assembly(compiled.library.get_llvm_str())
+    return made
+
+
+def object_file(program: Callable[..., Any], signature: Any) -> tuple[str, bytes]:
+    """The entry's name, and an object file for this machine's processor that holds ``program``."""
+    options: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    dispatcher = numba.njit(signature, **options)(program)
+    compiled = dispatcher.overloads[dispatcher.signatures[0]]
+    text = compiled.library.get_llvm_str()
+    if "NRT_Allocate" in text:
+        raise CannotCompile("it makes arrays or lists of its own: ask for a Scratch instead")
     machine = binding.Target.from_default_triple().create_target_machine(
         cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=3, reloc="pic"
     )
-    return compiled.fndesc.llvm_func_name, machine.emit_object(module)
+    return compiled.fndesc.llvm_func_name, machine.emit_object(binding.parse_assembly(text))
 
 
 def _ptx(body: Body, text: str, signature: Any, checked: bool) -> tuple[str, bytes]:
@@ -135,29 +148,66 @@ def _ptx(body: Body, text: str, signature: Any, checked: bool) -> tuple[str, byt
 
 
 def cuda_library(body: Body, text: str, signature: Any, checked: bool) -> tuple[str, Any]:
-    """The entry's name, and numba-cuda's library of LLVM code for it. Contraction to fused multiply-add is
-    off: ``x * y + z`` must give what Python gives."""
+    """The entry's name, and numba-cuda's library of LLVM code for it."""
+    cuda = _cuda()
+    scope = {**_namespace(body, text, checked, cuda.jit(device=True)), "cuda": cuda}
+    exec(compile(text, "<gpuspark program>", "exec"), scope)
+    found = _linked(scope["program"], signature)
+    _refuse_mixed(scope)
+    return found
+
+
+def _cuda() -> Any:
+    """NVIDIA's compiler for Numba, with our operations registered."""
     try:
         enable_cuda()
         from numba import cuda
-        from numba.cuda import compiler, dispatcher
     except ImportError as error:
         refusal = CannotCompile(f"NVIDIA's compiler is not installed ({error}): pip install 'gpuspark[cuda12]'")
         refusal.lasting = False
         raise refusal from None
+    return cuda
+
+
+def _linked(program: Callable[..., Any], signature: Any) -> tuple[str, Any]:
+    """Compiles ``program`` as a kernel. Contraction to fused multiply-add is off: ``x * y + z`` must give what
+    Python gives."""
+    from numba.cuda import compiler, dispatcher
+
     oldest = SimpleNamespace(compute_capability=baseline())
-    scope = {**_namespace(body, text, checked, cuda.jit(device=True)), "cuda": cuda}
-    exec(compile(text, "<gpuspark program>", "exec"), scope)
     with mock.patch.object(dispatcher, "get_current_device", lambda: oldest):  # it asks for a GPU otherwise
         compiled = compiler.compile_cuda(
-            scope["program"], types.void, signature.args, cc=baseline(), nvvm_options={"opt": 3, "fma": False}
+            program, types.void, signature.args, cc=baseline(), nvvm_options={"opt": 3, "fma": False}
         )
         library = compiled.library
         entry = library.get_function(compiled.fndesc.llvm_func_name)
         library._entry_name = entry.name  # noqa: SLF001  (numba-cuda has no public way to make PTX with its options)
         compiler.kernel_fixup(entry, False)
-    _refuse_mixed(scope)
     return entry.name, library
+
+
+def build_arrays(request: ArrayRequest, target: Target) -> tuple[str, bytes]:
+    """As :func:`build`, for an array function."""
+    words = [
+        types.CPointer(getattr(types, p.dtype)) if p.is_array else types.int64 for p in request.parameters
+    ]
+    signature = types.void(*words, types.int64, types.int64)
+    jit = numba.njit(error_model="numpy") if target == "cpu" else _cuda().jit(device=True)
+    scope: dict[str, Any] = {
+        "function": with_compiled_callees(request.function, jit),
+        "float_of_bits": float_of_bits, "advanced": advanced,
+    }  # fmt: skip
+    if target == "ptx":
+        scope["cuda"] = _cuda()
+    exec(compile(array_text(request.parameters, target), "<gpuspark program>", "exec"), scope)
+    try:
+        if target == "cpu":
+            return object_file(scope["program"], signature)
+        entry, library = _linked(scope["program"], signature)
+        (ptx,) = library.get_asm_strs(cc=baseline())
+        return entry, ptx.encode()
+    except numba_errors.NumbaError as error:
+        raise CannotCompile(_refusal(error)) from error
 
 
 def baseline() -> tuple[int, int]:

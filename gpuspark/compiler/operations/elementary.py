@@ -20,7 +20,7 @@ from numba import types
 from gpuspark.compiler.operations.registry import convert_bits, primitive
 
 _bits = convert_bits("bits", types.float64, types.int64, ir.IntType(64))
-_float = convert_bits("float_of_bits", types.int64, types.float64, ir.DoubleType())
+float_of_bits = convert_bits("float_of_bits", types.int64, types.float64, ir.DoubleType())
 
 _ROUND = 6755399441055744.0
 """1.5 * 2**52: added to a small float, it leaves the nearest whole number in the last bits of the sum."""
@@ -52,15 +52,15 @@ def _exp(x):
     power = 1.0 + (r + r2 * (low + middle * r4 + high * (r4 * r4)))
     whole = _bits(shifted) - _ROUND_BITS
     half = whole >> 1  # in two steps, since 2.0**1024 and 2.0**-1074 have no bits of their own
-    return power * _float((half + _BIAS) << _FRACTION) * _float((whole - half + _BIAS) << _FRACTION)
+    return power * float_of_bits((half + _BIAS) << _FRACTION) * float_of_bits((whole - half + _BIAS) << _FRACTION)
 
 
 def _log(x):
     tiny = x < _SMALLEST_NORMAL
     bits = _bits(x * 2.0**54 if tiny else x)
     exponent = (bits - _ROOT_OF_HALF) >> _FRACTION
-    f = _float(bits - (exponent << _FRACTION)) - 1.0  # 1 + f lies between the roots of 1/2 and of 2
-    k = _float(exponent + _ROUND_BITS) - _ROUND - (54.0 if tiny else 0.0)
+    f = float_of_bits(bits - (exponent << _FRACTION)) - 1.0  # 1 + f lies between the roots of 1/2 and of 2
+    k = float_of_bits(exponent + _ROUND_BITS) - _ROUND - (54.0 if tiny else 0.0)
     s = f / (2.0 + f)
     s2 = s * s
     s4 = s2 * s2

@@ -134,6 +134,17 @@ slot = _intrinsic("slot", _slot)
 """The address of a byte of the program's own."""
 
 
+def _advanced(_context: Any, a: Any, b: Any) -> Any:
+    def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.gep(arguments[0], [arguments[1]])
+
+    return a(a, types.int64), code
+
+
+advanced = _intrinsic("advanced", _advanced)
+"""The address of the element ``b`` places after ``a``."""
+
+
 def enable_cuda() -> None:
     """Registers everything with the CUDA compiler, once. Raises ``ImportError`` where there is none."""
     from numba.cuda import extending as cuda_extending

@@ -1,0 +1,70 @@
+"""The cases: one file for each subject, each with a list ``CASES``. A case declares what is computed and in which
+forms; :mod:`gpuspark.bench.run` verifies the forms against the oracle's, and only then takes their time."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+FLOOR = "transport"
+"""The path that only moves the case's columns through Python: an identity ``mapInArrow``."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """``path`` shall be ``times`` as fast as ``than``; a number below 1 allows it to be slower."""
+
+    path: str
+    than: str
+    times: float
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operation over one set of data, in every form that a user would write it in."""
+
+    name: str
+    data: Callable[[int], pa.Table]
+    """The input of so many elements; the same for the same number."""
+    elements: int
+    """How many the core suite takes."""
+    unit: str
+    """What one element is: a row, a pair of texts, a group, a series."""
+    paths: Mapping[str, Callable[[DataFrame], DataFrame]]
+    """The forms by name, each from the input's frame to the result's. ``gpuspark`` is ours; :data:`FLOOR` is there
+    for every case, unless given here."""
+    oracle: str
+    """The path whose results are right."""
+    close: float = 1e-9
+    """Relative difference that floats may have from the oracle's."""
+    sorted_by: tuple[str, ...] = ()
+    """Columns of the result by which its rows are put in order before they are compared; all, if none are named."""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    operations: int = 0
+    """Of one element: bytes read and written, and arithmetic operations."""
+    aims: tuple[Aim, ...] = ()
+    capped: Mapping[str, int] = field(default_factory=dict)
+    """Paths too slow for all elements, and the number that they are given; their seconds are multiplied, and shown
+    as such."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Spark's settings while the case runs, such as batch sizes; the same for every path."""
+    note: str = ""
+
+
+def every_case() -> dict[str, Case]:
+    """All cases by name, in the order of their files."""
+    found: dict[str, Case] = {}
+    for file in pkgutil.iter_modules(__path__):
+        for case in importlib.import_module(f"{__name__}.{file.name}").CASES:
+            if case.name in found:
+                raise ValueError(f"two cases are called {case.name}")
+            found[case.name] = case
+    return found

@@ -1,0 +1,132 @@
+"""Similarity and distance of two vectors in each row."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpuspark.array_function import ArrayFunction, Out, array_function
+from gpuspark.errors import CallError
+from gpuspark.kernels.spec import Cost, column_kernel
+from gpuspark.layout import lists, nulls_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_REFERENCE = "G. Salton, A. Wong, C. S. Yang, A Vector Space Model for Automatic Indexing, CACM 18 (11), 1975"
+_PARAMETERS = {"left": "lists of numbers", "right": "lists of numbers, each as long as the one beside it"}
+
+
+@array_function
+def _dot(row, left_at, left, right_at, right, out):
+    total = 0.0
+    for k in range(left_at[row + 1] - left_at[row]):
+        total += left[left_at[row] + k] * right[right_at[row] + k]
+    out[row] = total
+
+
+@array_function
+def _euclidean(row, left_at, left, right_at, right, out):
+    total = 0.0
+    for k in range(left_at[row + 1] - left_at[row]):
+        difference = left[left_at[row] + k] - right[right_at[row] + k]
+        total += difference * difference
+    out[row] = math.sqrt(total)
+
+
+@array_function
+def _cosine(row, left_at, left, right_at, right, out):
+    total = 0.0
+    of_left = 0.0
+    of_right = 0.0
+    for k in range(left_at[row + 1] - left_at[row]):
+        a = left[left_at[row] + k]
+        b = right[right_at[row] + k]
+        total += a * b
+        of_left += a * a
+        of_right += b * b
+    out[row] = total / math.sqrt(of_left) / math.sqrt(of_right) if of_left > 0.0 and of_right > 0.0 else math.nan
+
+
+@column_kernel(
+    "double", parameters=_PARAMETERS, unit="the product of the vectors' units", reference=_REFERENCE,
+    cost=Cost(bytes_in=16, bytes_out=0, operations=2),
+)  # fmt: skip
+def dot_product(left: pa.Array, right: pa.Array) -> pa.Array:
+    """The sum of the products of the elements of two vectors, in double precision; 0 for empty ones.
+
+    A null vector gives null. Raises :class:`~gpuspark.errors.CallError` for vectors of different lengths and for
+    nulls inside a vector. The declared cost is that of one element.
+
+    >>> import pyarrow as pa
+    >>> dot_product(pa.array([[1.0, 2.0]]), pa.array([[3.0, 4.0]])).to_pylist()
+    [11.0]
+    """
+    return _of_pairs(_dot, left, right)
+
+
+@column_kernel(
+    "double", parameters=_PARAMETERS, unit="the vectors' unit", reference=_REFERENCE,
+    cost=Cost(bytes_in=16, bytes_out=0, operations=3),
+)  # fmt: skip
+def euclidean_distance(left: pa.Array, right: pa.Array) -> pa.Array:
+    """The length of the difference of two vectors, in double precision; 0 for empty ones.
+
+    A null vector gives null. Raises :class:`~gpuspark.errors.CallError` for vectors of different lengths and for
+    nulls inside a vector. The declared cost is that of one element.
+
+    >>> import pyarrow as pa
+    >>> euclidean_distance(pa.array([[0.0, 3.0]]), pa.array([[4.0, 0.0]])).to_pylist()
+    [5.0]
+    """
+    return _of_pairs(_euclidean, left, right)
+
+
+@column_kernel(
+    "double", parameters=_PARAMETERS, unit="none: between -1 and 1", reference=_REFERENCE,
+    cost=Cost(bytes_in=16, bytes_out=0, operations=6),
+)  # fmt: skip
+def cosine_similarity(left: pa.Array, right: pa.Array) -> pa.Array:
+    """The cosine of the angle between two vectors, in double precision; NaN where one of them is all zeros, or empty.
+
+    A null vector gives null. Raises :class:`~gpuspark.errors.CallError` for vectors of different lengths and for
+    nulls inside a vector. The declared cost is that of one element.
+
+    >>> import pyarrow as pa
+    >>> cosine_similarity(pa.array([[1.0, 0.0]]), pa.array([[0.0, 2.0]])).to_pylist()
+    [0.0]
+    """
+    return _of_pairs(_cosine, left, right)
+
+
+def _of_pairs(function: ArrayFunction, left: pa.Array, right: pa.Array) -> Any:
+    import pyarrow as pa
+
+    nulls = nulls_of(left, right)
+    left_at, a = lists(left, np.float64, "left")
+    right_at, b = lists(right, np.float64, "right")
+    differ = np.diff(left_at) != np.diff(right_at)
+    if nulls is not None:
+        if (differ & nulls).any():  # the list beside a null has no partner to be multiplied with
+            keep = pa.array(~nulls)
+            left_at, a = lists(_emptied(left, keep), np.float64)
+            right_at, b = lists(_emptied(right, keep), np.float64)
+        differ &= ~nulls
+    if differ.any():
+        row = int(np.flatnonzero(differ)[0])
+        raise CallError(
+            f"row {row} of the batch has a vector of {len(left[row])} and one of {len(right[row])} numbers: "
+            "both must be of one length"
+        )
+    values = function(len(left), left_at, a, right_at, b, Out("float64", len(left)))
+    return pa.array(values, mask=nulls)
+
+
+def _emptied(lists_: pa.Array, keep: pa.Array) -> pa.Array:
+    """The lists, with an empty one in the rows that are not kept."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.if_else(keep, lists_, pa.scalar([], lists_.type))

@@ -1,0 +1,50 @@
+"""A small call of each operation that is made of array functions, for tests that want all of them: the machine code
+of their programs, and the CUDA device on its stub driver. What they compute is asserted in ``tests/kernels``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+import pyarrow as pa
+
+from gpuspark import array_function, kernels
+from gpuspark.array_function import ArrayFunction
+from gpuspark.compiler import Parameter
+from gpuspark.testing import on_device
+
+VECTORS = [[1.0, 2.0, 3.0], None, [], [4.0, -1.0, 0.5]], [[2.0, 0.0, 1.0], [1.0], [], [1.0, 1.0, 1.0]]
+
+SAMPLES: dict[str, Callable[[], pa.Array]] = {
+    "cosine_similarity": lambda: kernels.cosine_similarity(*map(pa.array, VECTORS)),
+    "dot_product": lambda: kernels.dot_product(*map(pa.array, VECTORS)),
+    "euclidean_distance": lambda: kernels.euclidean_distance(*map(pa.array, VECTORS)),
+}
+"""By the operation's public name."""
+
+
+@contextmanager
+def recorded() -> Iterator[dict[tuple[ArrayFunction, tuple[Parameter, ...]], None]]:
+    """The array functions that are called meanwhile, with their parameters, in their order."""
+    seen: dict[tuple[ArrayFunction, tuple[Parameter, ...]], None] = {}
+    decide = array_function.decide
+
+    def spy(function, kinds, *rest):
+        seen[function, kinds] = None
+        return decide(function, kinds, *rest)
+
+    with mock.patch.object(array_function, "decide", spy):
+        yield seen
+
+
+def array_programs() -> Iterator[tuple[str, ArrayFunction, tuple[Parameter, ...]]]:
+    """Every array function that the samples use: the operation and its own name, and its parameters."""
+    seen: set[tuple[ArrayFunction, tuple[Parameter, ...]]] = set()
+    for name, call in SAMPLES.items():
+        with recorded() as found, on_device("python"):
+            call()
+        for function, kinds in found:
+            if (function, kinds) not in seen:
+                seen.add((function, kinds))
+                yield f"{name}: {function.name.lstrip('_')}", function, kinds
