@@ -37,9 +37,9 @@ def spark_sql(frame: DataFrame) -> DataFrame:
 def numpy(frame: DataFrame) -> DataFrame:
     from pyspark.sql import functions as spark_functions
 
-    F: Any = spark_functions  # PySpark's stubs lack its newer functions
+    known: Any = spark_functions  # PySpark's stubs lack its newer functions
 
-    @F.pandas_udf("double")
+    @known.pandas_udf("double")
     def cosine(a: Any, b: Any) -> Any:
         import pandas as pd
 
