@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from gpuspark import functions
@@ -40,9 +41,7 @@ def numpy(frame: DataFrame) -> DataFrame:
     known: Any = spark_functions  # PySpark's stubs lack its newer functions
 
     @known.pandas_udf("double")
-    def cosine(a: Any, b: Any) -> Any:
-        import pandas as pd
-
+    def cosine(a: pd.Series, b: pd.Series) -> pd.Series:
         x, y = np.stack(a.to_numpy()).astype("f8"), np.stack(b.to_numpy()).astype("f8")
         return pd.Series((x * y).sum(1) / np.sqrt((x * x).sum(1)) / np.sqrt((y * y).sum(1)))
 
