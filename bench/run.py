@@ -88,7 +88,8 @@ def run_case(
                 seconds[name].append(taken)
             say(f"{case.name}: round {turn + 1} of {suite.rounds}, {name}")
         common = {
-            "run": uuid.uuid4().hex[:12], "case": case.name, "unit": case.unit, "elements": elements,
+            "run": uuid.uuid4().hex[:12], "case": case.name, "unit": case.unit,
+            "elements": elements, "of": case.elements,
             "bytes_in": case.bytes_in, "bytes_out": case.bytes_out, "operations": case.operations, "note": case.note,
             "aims": [[aim.path, aim.than, aim.times] for aim in case.aims], "machine": machine(), "time": time.time(),
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The command line: ``gpuspark info | demo | check | replay``.
+"""The command line: ``gpuspark info | demo | check | replay | bench | report``.
 
 Exit codes: 0, done; 1, the job ran and its results are wrong, or it failed, or a function that was checked
 does not run on a GPU, or a replayed batch still fails; 2, it was called wrongly, something that it needs is not
@@ -128,6 +128,60 @@ def _ask_to_run(path: Path) -> None:
     question = "Run it? This runs code from the file, which may be other than the text above"
     if not typer.confirm(question, err=True):
         raise CapsuleError("Nothing was run.")
+
+
+bench = typer.Typer(no_args_is_help=False, add_completion=False)
+app.add_typer(bench, name="bench", help="Measures every path, on this machine or a cluster.")
+
+
+@bench.callback(invoke_without_command=True)
+def run_bench(
+    context: typer.Context,
+    suite: Annotated[str, typer.Option(help="smoke (minutes, no figures to keep), core, or full")] = "core",
+    case: Annotated[list[str] | None, typer.Option(help="only this case; may be given several times")] = None,
+    path: Annotated[str | None, typer.Option(help="only this path, beside the transport floor")] = None,
+    out: Annotated[Path, typer.Option(help="where the records and the report go")] = Path("artifacts/bench"),
+    master: Annotated[str, typer.Option(help="Spark's master; all cores of this machine by default")] = "local[*]",
+    device: Annotated[str, typer.Option(help="spark.gpuspark.device")] = "auto",
+    mlflow: Annotated[str | None, typer.Option(help="a tracking store for the run: sqlite:///runs.db")] = None,
+) -> None:
+    """Runs the benchmark's cases; ``gpuspark bench compare A B`` holds two runs against each other.
+
+    Exit codes: 1 where a path gave wrong results, 2 for a case, path or suite that there is not.
+    """
+    if context.invoked_subcommand:
+        return
+    from gpuspark.bench.command import Unknown
+    from gpuspark.bench.command import bench as measure
+    from gpuspark.bench.run import WrongResults
+
+    try:
+        measure(suite=suite, only=case or [], path=path, out=out, master=master, device=device, mlflow=mlflow)
+    except Unknown as wrong:
+        typer.echo(str(wrong), err=True)
+        raise typer.Exit(2) from None
+    except WrongResults as wrong:
+        typer.echo(str(wrong), err=True)
+        raise typer.Exit(1) from None
+
+
+@bench.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="a folder of a run, or its records.jsonl")],
+    after: Annotated[Path, typer.Argument(help="another")],
+) -> None:
+    """What became faster or slower from one run to another, each against its own transport floor."""
+    from gpuspark.bench.command import comparison
+
+    typer.echo(comparison(before, after))
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="the folder of a run")] = Path("artifacts/bench")) -> None:
+    """Writes report.html and report.md of the records in a folder."""
+    from gpuspark.bench.command import write_report
+
+    typer.echo("\n".join(map(str, write_report(folder))))
 
 
 def main() -> None:

@@ -89,5 +89,6 @@ def test_the_ledger_and_its_records() -> None:
 
 def test_the_command_line() -> None:
     assert [command.callback.__name__ for command in cli.app.registered_commands if command.callback] == [
-        "info", "demo", "check", "replay",
+        "info", "demo", "check", "replay", "report",
     ]  # fmt: skip
+    assert [group.name for group in cli.app.registered_groups] == ["bench"]

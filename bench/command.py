@@ -1,0 +1,100 @@
+"""``gpuspark bench`` and ``gpuspark report``: which cases run, what is shown meanwhile, and where it goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from gpuspark.bench import floors
+from gpuspark.bench.cases import Case, every_case
+from gpuspark.bench.report import markdown, notes, page, rows
+from gpuspark.bench.results import CaseResult, differ, load
+from gpuspark.bench.run import SUITES, run_case, session, write
+from gpuspark.errors import nearest
+
+RECORDS, LIMITS = "records.jsonl", "limits.json"
+
+
+class Unknown(Exception):
+    """A suite, case or path that there is not."""
+
+
+def bench(
+    *, suite: str, only: Sequence[str], path: str | None, out: Path, master: str, device: str, mlflow: str | None = None
+) -> list[CaseResult]:
+    """Runs the cases of ``suite``, all or those named, and writes records and report to ``out``."""
+    cases = chosen(only, path)
+    if suite not in SUITES:
+        raise Unknown(f"there is no suite {suite!r}. {nearest(suite, SUITES)}")
+    console = Console(stderr=True)
+    records = out / RECORDS
+    records.unlink(missing_ok=True)
+    spark = session(master, {"spark.gpuspark.device": device})
+    with console.status("measuring the limits of this machine") as status:
+        write_limits(out)
+        for case in cases:
+            write(run_case(spark, case, SUITES[suite], out / "data", path, status.update), records)
+            console.print(table(load(records)[-1]))
+    spark.stop()
+    found = load(records)
+    for file in write_report(out):
+        console.print(file)
+    if mlflow:
+        from gpuspark.bench.mlflow_run import log
+
+        log(mlflow, found, suite, out)
+    return found
+
+
+def chosen(only: Sequence[str], path: str | None) -> list[Case]:
+    """The cases to be run. Raises :class:`Unknown`."""
+    cases = every_case()
+    for name in only:
+        if name not in cases:
+            raise Unknown(f"there is no case {name!r}. {nearest(name, cases)}")
+    picked = [case for name, case in cases.items() if not only or name in only]
+    if path is not None:
+        paths = {name for case in picked for name in case.paths}
+        if path not in paths:
+            raise Unknown(f"no case that was chosen has a path {path!r}. {nearest(path, paths)}")
+        picked = [case for case in picked if path in case.paths]
+    return picked
+
+
+def table(case: CaseResult) -> Table:
+    """The case for a terminal."""
+    shown = Table("path", "seconds", "elements/s", "times gpuspark's", "device", "beside our phases", title=case.name)
+    for row in rows(case):
+        shown.add_row(*row)
+    shown.caption = "\n".join(notes(case))
+    return shown
+
+
+def write_limits(out: Path) -> None:
+    """What this machine could do at best, beside the records."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / LIMITS).write_text(json.dumps(floors.measure().to_dict()))
+
+
+def write_report(folder: Path) -> list[Path]:
+    """Writes ``report.md`` and ``report.html`` of the records in ``folder``; their paths."""
+    cases = load(folder / RECORDS)
+    limits = folder / LIMITS
+    found = [folder / "report.md", folder / "report.html"]
+    found[0].write_text(markdown(cases))
+    found[1].write_text(page(cases, json.loads(limits.read_text()) if limits.exists() else None))
+    return found
+
+
+def comparison(before: Path, after: Path) -> str:
+    """A line for each path that both runs have."""
+    one, other = (load(place / RECORDS if place.is_dir() else place) for place in (before, after))
+    lines = [
+        f"{case}: {path} takes {ratio} times as long as before, against its floor: {verdict}"
+        for case, path, ratio, verdict in differ(one, other)
+    ]
+    return "\n".join(lines) or "the two runs have no path in common"

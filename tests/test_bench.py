@@ -1,0 +1,223 @@
+"""The benchmark: what it may say, what it counts, and a small run of it in a Spark of its own."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from gpuspark.bench.cases import FLOOR, Aim, Case, every_case
+from gpuspark.bench.command import Unknown, chosen, comparison
+from gpuspark.bench.report import intensity, markdown, page
+from gpuspark.bench.results import CaseResult, PathResult, load
+from gpuspark.bench.run import FLOOR_AGAIN, Suite, WrongResults, run_case, write
+from gpuspark.bench.verify import differences
+from gpuspark.cli import app
+from tests.test_bench_statistics import times
+
+MACHINE = {
+    "cores": 2, "processor": "x", "load": [0.1, 0.1, 0.1], "python": "3", "pyspark": "4", "pyarrow": "26",
+}  # fmt: skip
+
+
+def result(aims: list[Any] | None = None, again: float = 1.0, **paths: Any) -> CaseResult:
+    """A case whose paths take so many seconds, or such a record."""
+    facts = {
+        "elements": 1000, "of": 1000, "unit": "rows", "aims": aims or [], "note": "", "machine": MACHINE,
+        "bytes_in": 8, "bytes_out": 8, "operations": 4,
+    }  # fmt: skip
+    made = {FLOOR: {"seconds": times(1)}, FLOOR_AGAIN: {"seconds": times(2, again)}}
+    for n, (name, given) in enumerate(paths.items()):
+        made[name] = given if isinstance(given, dict) else {"seconds": times(10 + n, given)}
+    shown = {name: PathResult(name, tuple(r["seconds"]), 1000, 1000, {**facts, **r}) for name, r in made.items()}
+    return CaseResult("case", shown, facts)
+
+
+def test_a_winner_is_named_where_intervals_are_apart() -> None:
+    assert result(gpuspark=1.0, numpy=2.0).verdict() == "gpuspark is the fastest"
+    assert result(gpuspark=1.0, numpy=1.001).verdict() == "undecided between gpuspark and numpy"
+    assert result(gpuspark=2.0, numpy=1.0).verdict() == "numpy is the fastest"
+
+
+def test_no_winner_on_a_noisy_machine() -> None:
+    assert "too noisy" in result(again=1.3, gpuspark=1.0, numpy=2.0).verdict()
+
+
+@pytest.mark.parametrize("devices", [{"emulated": 5}, {"python": 5}, {"cuda": 5, "python": 1}])
+def test_nothing_is_said_of_a_gpu_that_did_not_do_the_work(devices: dict[str, int]) -> None:
+    record = {"seconds": times(3), "devices": devices}
+    assert "says nothing of a GPU" in result(gpuspark=record, numpy=2.0).verdict()
+
+
+def test_aims_say_what_was_reached() -> None:
+    aims = [["gpuspark", "numpy", 1.5], ["gpuspark", "numpy", 5.0]]
+    told = list(result(aims, gpuspark=1.0, numpy=2.0).aims())
+    assert told[0].endswith("aim 1.5: reached")
+    assert told[1].endswith("aim 5: MISSED")
+
+
+def test_a_capped_path_is_multiplied_and_said_to_be(tmp_path: Path) -> None:
+    common = {**result().facts, "run": "r", "case": "c", "reasons": []}
+    records = [
+        {**common, "path": name, "given": given, "seconds": [1.0] * 7}
+        for name, given in ((FLOOR, 1000), (FLOOR_AGAIN, 1000), ("gpuspark", 1000), ("slow", 10))
+    ]
+    write(records, tmp_path / "records.jsonl")
+    (case,) = load(tmp_path / "records.jsonl")
+    assert case.paths["slow"].time.median == 100
+    assert "100 [100, 100] (of 10, multiplied)" in markdown([case])
+
+
+def test_a_newer_run_is_held_against_an_older_one(tmp_path: Path) -> None:
+    for name, factor in (("before", 1.0), ("after", 1.3)):
+        common = {**result().facts, "run": "r", "case": "c", "given": 1000}
+        paths = {FLOOR: times(1), FLOOR_AGAIN: times(1), "gpuspark": times(2, factor), "numpy": times(3)}
+        write([{**common, "path": p, "seconds": s} for p, s in paths.items()], tmp_path / name / "records.jsonl")
+    told = comparison(tmp_path / "before", tmp_path / "after").splitlines()
+    assert [line.rsplit(": ", 1)[1] for line in told] == ["slower", "undecided"]
+
+
+class Tags(HTMLParser):
+    """The tags that are open, and the links out of the page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "use", "path", "br"):
+            self.open.append(tag)
+        self.links += [value or "" for key, value in attrs if key in ("src", "href") and tag != "use"]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("path", "use"):
+            assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_asks_for_nothing_from_outside() -> None:
+    record = {"seconds": times(3), "devices": {"cpu": 9}, "phases": {"run": 0.5}, "spark": {"run": 2.0}}
+    case = result(gpuspark=record, **{"a < b": 2.0})
+    text = page([case], {"bandwidth": 2e10, "operations": 1e10, "cores": 2})
+    tags = Tags()
+    tags.feed(text)
+    assert tags.open == []
+    assert tags.links == []
+    assert "a &lt; b" in text
+    assert text.count("<svg") == 3
+    assert intensity(case) == (4 / 16, 4 * 1000 / 0.5 * 2)
+
+
+@pytest.mark.parametrize(
+    ("found", "wrong"),
+    [
+        ({"a": [2, 1], "b": [0.5, None]}, ""),
+        ({"a": [1, 2], "b": [None, 0.5 + 1e-12]}, ""),
+        ({"a": [1, 2], "b": [None, 0.6]}, "{'a': 2, 'b': 0.6}, not {'a': 2, 'b': 0.5}"),
+        ({"a": [1, 2], "b": [0.0, 0.5]}, "{'a': 1, 'b': 0.0}, not {'a': 1, 'b': None}"),
+        ({"a": [1], "b": [None]}, "1 rows, not 2"),
+        ({"a": [1, 2]}, "the columns ['a'], not ['a', 'b']"),
+    ],
+)
+def test_results_are_compared_row_by_row(found: dict[str, Any], wrong: str) -> None:
+    assert differences(pa.table(found), pa.table({"a": [1, 2], "b": [None, 0.5]}), (), 1e-9) == wrong
+
+
+def test_nan_is_nan_and_lists_are_compared_inside() -> None:
+    right = pa.table({"a": [[math.nan, 1.0], None]})
+    assert differences(right, right, (), 0) == ""
+    assert differences(pa.table({"a": [[math.nan, 2.0], None]}), right, (), 1e-3) != ""
+
+
+def squares(frame: Any) -> Any:
+    import gpuspark as gs
+
+    return frame.select(gs.udf("double")(lambda a: a * a)("a"))
+
+
+CASE = Case(
+    name="squares", data=lambda n: pa.table({"a": [float(i) for i in range(n)]}), elements=2000, unit="rows",
+    paths={"gpuspark": squares, "Spark SQL": lambda frame: frame.selectExpr("a * a")}, oracle="Spark SQL",
+    aims=(Aim("gpuspark", "Spark SQL", 0.1),), settings={"spark.sql.execution.arrow.maxRecordsPerBatch": 500},
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def records(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
+    spark.conf.set("spark.gpuspark.device", "cpu")
+    yield run_case(spark, CASE, Suite(1.0, 2), tmp_path_factory.mktemp("bench"), None, lambda _: None)
+    spark.conf.unset("spark.gpuspark.device")
+
+
+def test_a_case_is_run_whole(records: list[dict[str, Any]], spark: Any) -> None:
+    by_path = {record["path"]: record for record in records}
+    assert list(by_path) == [FLOOR, "gpuspark", "Spark SQL", FLOOR_AGAIN]
+    assert all(len(record["seconds"]) == 2 for record in records)
+    ours = by_path["gpuspark"]
+    assert ours["devices"] == {"cpu": 2000}
+    assert 0 < sum(ours["phases"].values()) <= ours["spark"]["run"]
+    assert ours["spark"]["to_python"] > 2000 * 8
+    assert by_path["Spark SQL"]["spark"]["to_python"] == 0
+    assert ours["python_memory"] > 2**20
+    assert spark.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch") == "10000"
+
+
+def test_wrong_results_are_never_timed(spark: Any, tmp_path: Path) -> None:
+    wrong = Case(
+        name="wrong", data=CASE.data, elements=100, unit="rows", oracle="Spark SQL",
+        paths={"gpuspark": lambda frame: frame.selectExpr("a + 1"), "Spark SQL": CASE.paths["Spark SQL"]},
+    )  # fmt: skip
+    with pytest.raises(WrongResults, match="wrong: gpuspark differs from Spark SQL"):
+        run_case(spark, wrong, Suite(1.0, 1), tmp_path, None, lambda _: None)
+
+
+def test_cases_and_paths_are_chosen_by_name() -> None:
+    assert [case.name for case in chosen(["cosine_similarity"], None)] == ["cosine_similarity"]
+    assert set(every_case()) == {case.name for case in chosen([], None)}
+    with pytest.raises(Unknown, match="Did you mean 'cosine_similarity'"):
+        chosen(["cosine_similarty"], None)
+    with pytest.raises(Unknown, match="no case that was chosen has a path"):
+        chosen([], "fortran")
+
+
+def test_the_commands_refuse_what_there_is_not(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["bench", "--suite", "cor", "--out", str(tmp_path)])
+    assert (done.exit_code, "there is no suite 'cor'" in done.stderr) == (2, True)
+
+
+def test_sparks_figures_are_those_of_its_rest_api(spark: Any) -> None:
+    """In a Spark with a web page, which the tests' own has not: another process."""
+    import subprocess
+    import sys
+
+    script = """
+import json, urllib.request
+from pyspark.sql import SparkSession
+from gpuspark.bench.spark_metrics import measured
+spark = SparkSession.builder.master("local[2]").config("spark.ui.port", "0").getOrCreate()
+frame = spark.range(100000).selectExpr("id % 10 as k").repartition("k")
+with measured(spark) as found:
+    frame.write.format("noop").mode("overwrite").save()
+context = spark.sparkContext
+with urllib.request.urlopen(f"{context.uiWebUrl}/api/v1/applications/{context.applicationId}/stages") as answer:
+    stages = json.load(answer)
+print(json.dumps([found.to_dict(), stages]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    ours, stages = json.loads(done.stdout.splitlines()[-1])
+    assert ours["tasks"] == sum(stage["numCompleteTasks"] for stage in stages)
+    assert ours["run"] == pytest.approx(sum(stage["executorRunTime"] for stage in stages) / 1e3)
+    assert ours["jvm_cpu"] == pytest.approx(sum(stage["executorCpuTime"] for stage in stages) / 1e9)
+    assert ours["gc"] == pytest.approx(sum(stage["jvmGcTime"] for stage in stages) / 1e3)
+    assert ours["shuffle_read"] == sum(stage["shuffleReadBytes"] for stage in stages) > 0
+    assert ours["shuffle_written"] == sum(stage["shuffleWriteBytes"] for stage in stages) > 0
