@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuspark.array_function import Out, array_function
+from gpuspark.arrays import Out, array_function
 from gpuspark.testing import on_device
 
 _ELEMENTS = 4_000_000  # of each of three arrays and each thread: 96 MB, beyond every cache

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gpuspark import functions, kernels, testing
     from gpuspark.account import Ledger, ledger
-    from gpuspark.array_function import Constant, Out, Scratch, array_function
+    from gpuspark.arrays import Constant, Out, Scratch, array_function
     from gpuspark.batch import Batch, Column
     from gpuspark.frames import map_in_arrow
     from gpuspark.machine import info
@@ -45,10 +45,10 @@ _PUBLIC = {
     "map_in_arrow": "gpuspark.frames",
     "apply_in_segments": "gpuspark.segments",
     "Segments": "gpuspark.segments",
-    "array_function": "gpuspark.array_function",
-    "Out": "gpuspark.array_function",
-    "Scratch": "gpuspark.array_function",
-    "Constant": "gpuspark.array_function",
+    "array_function": "gpuspark.arrays",
+    "Out": "gpuspark.arrays",
+    "Scratch": "gpuspark.arrays",
+    "Constant": "gpuspark.arrays",
     "Batch": "gpuspark.batch",
     "Column": "gpuspark.batch",
     "Plan": "gpuspark.plan",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpuspark.array_function import ArrayFunction, Out, array_function
+from gpuspark.arrays import ArrayFunction, Out, array_function
 from gpuspark.errors import CallError
 from gpuspark.kernels.spec import Cost, column_kernel
 from gpuspark.layout import lists, nulls_of

@@ -9,8 +9,8 @@ from unittest import mock
 
 import pyarrow as pa
 
-from gpuspark import array_function, kernels
-from gpuspark.array_function import ArrayFunction
+from gpuspark import arrays, kernels
+from gpuspark.arrays import ArrayFunction
 from gpuspark.compiler import Parameter
 from gpuspark.testing import on_device
 
@@ -28,13 +28,13 @@ SAMPLES: dict[str, Callable[[], pa.Array]] = {
 def recorded() -> Iterator[dict[tuple[ArrayFunction, tuple[Parameter, ...]], None]]:
     """The array functions that are called meanwhile, with their parameters, in their order."""
     seen: dict[tuple[ArrayFunction, tuple[Parameter, ...]], None] = {}
-    decide = array_function.decide
+    decide = arrays.decide
 
     def spy(function, kinds, *rest):
         seen[function, kinds] = None
         return decide(function, kinds, *rest)
 
-    with mock.patch.object(array_function, "decide", spy):
+    with mock.patch.object(arrays, "decide", spy):
         yield seen
 
 

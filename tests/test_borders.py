@@ -170,7 +170,7 @@ def kernel_imports(imports: list[Import]) -> list[Import]:
     and ``spec`` what a kernel is made with."""
     allowed = sys.stdlib_module_names | {"numpy"}
     own = {
-        "gpuspark.kernels.spec", "gpuspark.errors", "gpuspark.config", "gpuspark.array_function", "gpuspark.layout",
+        "gpuspark.kernels.spec", "gpuspark.errors", "gpuspark.config", "gpuspark.arrays", "gpuspark.layout",
     }  # fmt: skip
     makers = {"gpuspark.scalar_udf", "gpuspark.column_kernel"}
     return [

@@ -132,8 +132,8 @@ def object_file(program: Callable[..., Any], signature: Any) -> tuple[str, bytes
     dispatcher = numba.njit(signature, **options)(program)
     compiled = dispatcher.overloads[dispatcher.signatures[0]]
     text = compiled.library.get_llvm_str()
-    if "NRT_Allocate" in text:
-        raise CannotCompile("it makes arrays or lists of its own: ask for a Scratch instead")
+    if "@NRT_" in text:
+        raise CannotCompile("it makes arrays, lists or texts of its own: ask for a Scratch instead")
     machine = binding.Target.from_default_triple().create_target_machine(
         cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=3, reloc="pic"
     )

@@ -362,7 +362,8 @@ def _parameter(value: Any) -> Parameter:
         return Parameter("float64", False)
     if isinstance(value, Scratch):
         return Parameter(str(value.dtype), True, value.length)
-    return Parameter(str(value.array.dtype if isinstance(value, Constant) else value.dtype), True)
+    dtype = value.array.dtype if isinstance(value, Constant) else value.dtype
+    return Parameter("uint8" if dtype == bool else str(dtype), True)  # a truth value is a byte
 
 
 def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:

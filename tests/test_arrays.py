@@ -1,0 +1,231 @@
+"""Array functions: one answer on every device, constants that lie there once, faults and refusals that are named."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Callable, Iterator
+from types import FunctionType
+from typing import Any
+
+import cloudpickle
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+import gpuspark as gs
+from gpuspark import Constant, Out, Scratch, array_function
+from gpuspark.arrays import ArrayRunner, constant_bytes, forget_constants
+from gpuspark.compiler import Parameter
+from gpuspark.compiler.arrays import fingerprint
+from gpuspark.config import Config
+from gpuspark.devices import open_device
+from gpuspark.errors import CallError, DeviceFault, FallbackError
+from gpuspark.rowwise import Work
+from gpuspark.testing import on_device
+from tests.devices import DEVICES
+
+LIMIT = 4.0
+HALVES = np.array([0.5, 1.5])
+
+
+def clipped(x, limit):
+    return min(x, limit)
+
+
+@array_function
+def smoothed(group, values, offsets, alpha, out):
+    level = values[offsets[group]]
+    for row in range(offsets[group], offsets[group + 1]):
+        level += alpha * (clipped(values[row], LIMIT) - level)
+        out[row] = level
+
+
+@array_function
+def reversed_in_scratch(item, values, width, out, work):
+    for k in range(width):
+        work[k] = values[item * width + width - 1 - k]
+    for k in range(width):
+        out[item * width + k] = work[k]
+
+
+@array_function
+def many_kinds(i, small, truth, flag, halves, sums, odd):
+    value = np.int64(small[i])
+    sums[i] = value + halves[i % 2] if flag else -1.0
+    odd[i] = truth[i] and value % 2 == 1
+
+
+@array_function
+def outside(i, values, out):
+    out[i] = values[i + 5]
+
+
+@array_function
+def impossible(i, values, out):
+    out[i] = len(str(values[i]))
+
+
+GROUPS = st.lists(st.lists(st.floats(-10, 10), min_size=1, max_size=5), max_size=6)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@settings(max_examples=30)
+@given(groups=GROUPS, alpha=st.floats(0, 1))
+def test_groups_are_smoothed_as_plain_python_does(device: str, groups: list[list[float]], alpha: float) -> None:
+    flat = np.array([value for group in groups for value in group])
+    offsets = np.cumsum([0, *map(len, groups)])
+    with on_device(device):
+        found = smoothed(len(groups), flat, offsets, alpha, Out("float64", len(flat)))
+    expected = []
+    for group in groups:
+        level = group[0]
+        for value in group:
+            level += alpha * (min(value, 4.0) - level)
+            expected.append(level)
+    assert_array_equal(found, np.array(expected))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@settings(max_examples=20)
+@given(items=st.integers(0, 700), width=st.integers(1, 5))
+def test_each_item_has_scratch_of_its_own(device: str, items: int, width: int) -> None:
+    values = np.arange(items * width, dtype=np.int32)
+    with on_device(device):
+        found = reversed_in_scratch(items, values, width, Out(np.int32, items * width), Scratch(np.int32, 5))
+    assert_array_equal(found, values.reshape(items, width)[:, ::-1].reshape(-1))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_arrays_numbers_constants_and_columns(device: str) -> None:
+    small = gs.Column(pa.array([1, 2, 127, -128], pa.int8()).slice(1))
+    truth = np.array([True, True, False])
+    with on_device(device):
+        sums, odd = many_kinds(3, small, truth, True, Constant(HALVES), Out("float64", 3), Out("bool", 3))
+        other, _ = many_kinds(3, small, truth, False, Constant(HALVES), Out("float64", 3), Out("bool", 3))
+    assert (sums.tolist(), odd.tolist(), odd.dtype) == ([2.5, 128.5, -127.5], [False, True, False], np.dtype(bool))
+    assert other.tolist() == [-1.0] * 3
+
+
+def test_arguments_that_do_not_fit_are_named() -> None:
+    with pytest.raises(CallError, match=r"many_kinds.* was given 1 arguments"):
+        many_kinds(3, HALVES)
+    with pytest.raises(CallError, match="outside: values is a list"):
+        outside(3, [1.0], Out("float64", 3))
+    with pytest.raises(CallError, match="outside: values has 1 nulls"):
+        outside(3, pa.array([1.0, None]), Out("float64", 2))
+    with pytest.raises(CallError, match="takes a plain function, not a type"):
+        array_function(int)
+
+
+def test_what_does_not_compile_runs_in_python_and_says_why() -> None:
+    found = impossible(2, np.array([1, 10]), Out("int64", 2))
+    assert found.tolist() == [1, 2]
+    runner = ArrayRunner(impossible, (Parameter("int64", True), Parameter("int64", True)), Config(device="cpu"))
+    assert runner.plan.device == "python"
+    assert runner.reasons[0].startswith("cpu: it makes arrays, lists or texts of its own")
+    with on_device("cpu"), pytest.raises(FallbackError, match="impossible"):
+        impossible(2, np.array([1, 10]), Out("int64", 2))
+
+
+def test_reading_outside_an_array_is_a_fault_that_names_it() -> None:
+    with on_device("emulated"), pytest.raises(DeviceFault, match="16 bytes after the end of an input") as fault:
+        outside(3, np.arange(3.0), Out("float64", 3))
+    assert "thread" in str(fault.value)
+
+
+def test_constants_lie_on_a_device_once() -> None:
+    table = Constant(np.arange(1000.0))
+    device = open_device("emulated", Config(device="emulated"))
+    forget_constants(device)
+    before = device.memory().free
+    with on_device("emulated"):
+        for _ in range(3):
+            same = pickle.loads(pickle.dumps(table))
+            outside(3, same, Out("float64", 3))
+        assert constant_bytes(device) == before - device.memory().free == 8000
+    assert (same, hash(same)) == (table, hash(table))
+    assert same != Constant(np.arange(1000))
+    forget_constants(device)
+    assert (constant_bytes(device), device.memory().free) == (0, before)
+
+
+def test_a_full_device_leaves_the_work_to_the_cpu() -> None:
+    values = np.arange(30_000.0)
+    config = Config(device="emulated", emulated_memory=1 << 17, fallback="silent")
+    runner, work = ArrayRunner(outside, (Parameter("float64", True),) * 2, config), Work()
+    (found,) = runner.run(10_000, [values, Out("float64", 10_000)], work)
+    assert_array_equal(found, values[5:10_005])
+    assert runner.plan.device == "cpu"
+    assert runner.reasons[0].startswith("emulated: ")
+    assert work.retries == 1
+
+
+def made(source: str, **names: Any) -> FunctionType:
+    exec(source, names)
+    return names["f"]
+
+
+SOURCE = "def f(i, x, out):\n    out[i] = helper(x[i]) * K"
+
+
+def test_the_cache_knows_everything_that_decides_the_code() -> None:
+    first = made(SOURCE, helper=lambda x: x + 1, K=2)
+    assert fingerprint(first) == fingerprint(made(SOURCE, helper=lambda x: x + 1, K=2))
+    others = [
+        made(SOURCE, helper=lambda x: x + 2, K=2),
+        made(SOURCE, helper=lambda x: x + 1, K=2.0),
+        made(SOURCE, helper=lambda x: x + 1, K=np.array([2])),
+        made(SOURCE, helper=lambda x: x + 1, K=np.array([3])),
+        made(SOURCE.replace("*", "+"), helper=lambda x: x + 1, K=2),
+        made(SOURCE, helper=array_function(lambda x: x - 1), K=2),
+        made(SOURCE, helper=math.sqrt, K=2),
+    ]
+    assert len({fingerprint(f) for f in [first, *others]}) == len(others) + 1
+
+
+def test_captured_values_and_functions_travel() -> None:
+    def scaled(by: float) -> Callable[..., Any]:
+        @array_function
+        def inner(i, x, out):
+            out[i] = clipped(x[i], LIMIT) * by
+
+        return inner
+
+    travelled = pickle.loads(cloudpickle.dumps(scaled(3.0)))
+    for device in ("cpu", "emulated", "python"):
+        with on_device(device):
+            assert travelled(2, np.array([1.0, 9.0]), Out("float64", 2)).tolist() == [3.0, 12.0]
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated", "python"])
+def test_inside_a_body_the_ledger_says_where(spark: Any, device: str) -> None:
+    def body(segments: gs.Segments) -> gs.Batch:
+        found = smoothed(len(segments), segments["x"], segments.offsets, 0.5, Out("float64", segments.num_rows))
+        return segments.batch.with_column("s", found)
+
+    spark.conf.set("spark.gpuspark.device", device)
+    gs.ledger(spark).clear()
+    frame = spark.createDataFrame([("a", 1.0, 1), ("a", 3.0, 2), ("b", 9.0, 1)], "k string, x double, t int")
+    smooth = gs.apply_in_segments(frame, "k", body, "k string, x double, t int, s double", order_by="t")
+    assert sorted((row.k, row.t, row.s) for row in smooth.collect()) == [("a", 1, 1.0), ("a", 2, 2.0), ("b", 1, 6.5)]
+    records = gs.ledger(spark).records
+    assert device in {record.device for record in records}
+    assert sum(record.rows for record in records) == 3
+
+
+def test_bodies_of_a_notebook_are_not_looked_for_in_a_module(spark: Any) -> None:
+    """A kernel that workers cannot import travels whole."""
+    from gpuspark.kernels.spec import Cost, column_kernel
+
+    @column_kernel("bigint", parameters={"x": "numbers"}, unit="1", reference="here", cost=Cost(8, 8, 1))
+    def plus_one(x):
+        return pa.array(x.to_numpy() + 1)
+
+    def rows() -> Iterator[int]:
+        yield from (row[0] for row in spark.range(3).select(plus_one("id")).collect())
+
+    assert list(rows()) == [1, 2, 3]
