@@ -363,7 +363,7 @@ def _parameter(value: Any) -> Parameter:
     if isinstance(value, Scratch):
         return Parameter(str(value.dtype), True, value.length)
     dtype = value.array.dtype if isinstance(value, Constant) else value.dtype
-    return Parameter("uint8" if dtype == bool else str(dtype), True)  # a truth value is a byte
+    return Parameter("uint8" if dtype.kind == "b" else str(dtype), True)  # a truth value is a byte
 
 
 def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
