@@ -8,6 +8,7 @@ Ends with exit code 1 where a test failed, or a layer that is built ran none.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from gpuspark.devices.discover import discover
 from gpuspark.kernels import CATALOGUE
+from tests.kernel_samples import SAMPLES
 from tests.uncovered import Measurement
 
 ROOT = Path(__file__).parents[1]
@@ -60,8 +62,9 @@ class Found:
     failed: int
     seconds: float
 
-    def about(self, kernel: str) -> int:
-        return sum(kernel in name for name in self.names)
+    def about(self, operation: str) -> int:
+        word = re.compile(rf"(?<![a-z]){operation}(?![a-z])")
+        return sum(word.search(name) is not None for name in self.names)
 
 
 def run(layer: Layer, measurement: Measurement | None = None) -> Found:
@@ -83,19 +86,17 @@ def run(layer: Layer, measurement: Measurement | None = None) -> Found:
 
 
 def table(found: list[tuple[Layer, Found | None]]) -> str:
-    """Counts of tests: by layer, and by the kernel that they name."""
-    rows = [("layer", *CATALOGUE, "others", "failed", "seconds")]
-    for layer, result in found:
-        if result is None:
-            rows.append((layer.name, *("-" for _ in CATALOGUE), "not built", "-", "-"))
-            continue
-        kernels = [result.about(kernel) for kernel in CATALOGUE]
-        counts = (*kernels, len(result.names) - sum(kernels), result.failed, f"{result.seconds:.0f}")
-        rows.append((layer.name, *map(str, counts)))
+    """Counts of tests: for each layer, and for each operation that they name."""
+    operations = list(dict.fromkeys([*CATALOGUE, *SAMPLES]))
+    rows = [("", *(layer.name.split()[0] for layer, _ in found))]
+    rows += [(name, *(str(result.about(name)) if result else "-" for _, result in found)) for name in operations]
+    others = [len(r.names) - sum(map(r.about, operations)) if r else 0 for _, r in found]
+    rows.append(("others", *map(str, others)))
+    rows.append(("failed", *(str(result.failed) if result else "not built" for _, result in found)))
+    rows.append(("seconds", *(f"{result.seconds:.0f}" if result else "-" for _, result in found)))
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join([*(f"layer {layer.name}" for layer, _ in found), "", *lines])
 
 
 def main() -> int:

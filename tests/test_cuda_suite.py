@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from stub_driver import Stage, open_stage, suite
 
+from tests.kernel_samples import SAMPLES
+
 
 @pytest.fixture
 def stage() -> Stage:
@@ -14,6 +16,16 @@ def stage() -> Stage:
 @pytest.mark.parametrize("rows", [1, 33, 300])
 def test_functions_and_kernels_give_pythons_answers(stage: Stage, rows: int) -> None:
     stage.play(suite.functions_and_kernels_give_pythons_answers, rows)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_array_kernels_give_pythons_answers(stage: Stage, name: str) -> None:
+    stage.play(suite.array_kernels_give_pythons_answers, name)
+
+
+@pytest.mark.parametrize("code", [2, 700])
+def test_array_kernels_lose_no_row(stage: Stage, code: int) -> None:
+    stage.play(suite.array_kernels_lose_no_row, code)
 
 
 @pytest.mark.parametrize("code", [2, 46, 100, 222, 700, 719, 999])

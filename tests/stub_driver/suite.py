@@ -11,17 +11,22 @@ import pytest
 
 import gpuspark as gs
 from gpuspark import kernels
+from gpuspark.arrays import forget_constants
+from gpuspark.bench.verify import differences
 from gpuspark.config import Config
+from gpuspark.devices import open_device
 from gpuspark.errors import DeviceError, FallbackError
 from gpuspark.rowwise import FLOOR_ROWS, Work
 from gpuspark.scalar_udf import ScalarUDF
-from gpuspark.testing import run_on
+from gpuspark.testing import on_device, run_on
 from gpuspark.types import of_arrow
 from gpuspark.values import same, to_python
 from gpuspark.verify import tolerance
 from gpuspark.worker import Runner
+from stub_driver import any_program
 from stub_driver.control import Stub
 from tests.bodies import CASES
+from tests.kernel_samples import SAMPLES, recorded
 from tests.test_host_ir import columns
 
 FIRST_OF_EACH = list({case.f.__name__: case for case in reversed(CASES)}.values())[::-1]
@@ -79,6 +84,38 @@ def functions_and_kernels_give_pythons_answers(rows: int) -> None:
         launches += 1
     assert len(stub.geometries) == launches == len(tried)
     assert (stub.live(), stub.misuses(), stub.failures) == (0, 0, [])
+
+
+def array_kernels_give_pythons_answers(name: str) -> None:
+    """Every array function that the operation uses is launched, and nothing stays on the device but constants."""
+    stub = Stub()
+    stub.run_launches(any_program.find)
+    with on_device("python"):
+        expected = SAMPLES[name]()
+    with recorded() as used, on_device("cuda"):
+        found = SAMPLES[name]()
+    assert used
+    assert len(stub.geometries) >= len(used)
+    assert differences(pa.table({"x": found}), pa.table({"x": expected}), (), 1e-9) == ""
+    forget_constants(open_device("cuda", Config(device="cuda")))
+    assert (stub.live(), stub.misuses(), stub.failures) == (0, 0, [])
+
+
+def array_kernels_lose_no_row(code: int) -> None:
+    """Each call in turn fails from the n-th on: the work is done elsewhere, whole."""
+    stub = Stub()
+    stub.run_launches(any_program.find)
+    with on_device("python"):
+        expected = SAMPLES["dot_product"]()
+    for every in (*range(1, 30), 100):
+        stub.fail("*", code, every=every)
+        with on_device("cuda", fallback="silent"):
+            found = SAMPLES["dot_product"]()
+        stub.heal()
+        assert found.equals(expected)
+        if code != 2:
+            break
+    assert stub.misuses() == 0
 
 
 def no_row_is_lost_or_doubled(code: int) -> None:
