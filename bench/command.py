@@ -43,7 +43,7 @@ def bench(
     found = load(records)
     for file in write_report(out):
         console.print(file)
-    if mlflow:
+    if mlflow:  # which takes seconds to import
         from gpuspark.bench.mlflow_run import log
 
         log(mlflow, found, suite, out)

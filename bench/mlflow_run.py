@@ -11,7 +11,8 @@ from gpuspark.bench.results import CaseResult
 def log(store: str, cases: Sequence[CaseResult], suite: str, folder: Path) -> None:
     """Logs to the tracking store ``store``: a database such as ``sqlite:///runs.db``, a folder, or a server.
 
-    Median seconds are metrics named by case and path. MLflow is not among our packages: ``pip install mlflow``.
+    Median seconds are metrics named by case and path. MLflow is not among our packages: ``pip install mlflow``,
+    or ``mlflow-skinny`` with ``sqlalchemy`` and ``alembic`` beside a pyarrow that is newer than MLflow allows.
     """
     import mlflow
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
+from gpuspark.bench import mlflow_run
 from gpuspark.bench.cases import FLOOR, Aim, Case, every_case, modules
 from gpuspark.bench.command import Unknown, chosen, comparison
 from gpuspark.bench.report import intensity, markdown, page
@@ -83,6 +84,21 @@ def test_a_newer_run_is_held_against_an_older_one(tmp_path: Path) -> None:
         write([{**common, "path": p, "seconds": s} for p, s in paths.items()], tmp_path / name / "records.jsonl")
     told = comparison(tmp_path / "before", tmp_path / "after").splitlines()
     assert [line.rsplit(": ", 1)[1] for line in told] == ["slower", "undecided"]
+
+
+def test_mlflow_gets_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+
+    monkeypatch.chdir(tmp_path)
+    for file in ("report.md", "report.html", "records.jsonl"):
+        (tmp_path / file).write_text(file)
+    case = result(gpuspark=1.0, numpy=2.0)
+    mlflow_run.log(f"sqlite:///{tmp_path}/runs.db", [case], "smoke", tmp_path)
+    (run,) = mlflow.search_runs(experiment_names=["gpuspark bench"], output_format="list")
+    assert run.data.metrics["case numpy seconds"] == case.paths["numpy"].time.median
+    assert (run.data.params["suite"], run.data.params["cores"]) == ("smoke", "2")
+    kept = {file.path for file in mlflow.artifacts.list_artifacts(run_id=run.info.run_id)}
+    assert kept == {"report.md", "report.html", "records.jsonl"}
 
 
 class Tags(HTMLParser):
