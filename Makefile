@@ -91,6 +91,10 @@ sabotage: setup ## does every test fail when the code that it guards is broken? 
 bench: setup ## the committed benchmark
 	@$(IN) python -m gpuspark.bench.vertical_slice
 
+measure: setup ## every case of the benchmark, into docs/performance.md and the README (half an hour, on a quiet machine)
+	@$(IN) gpuspark bench --suite core --device cpu --out artifacts/core
+	@$(IN) python -m gpuspark.bench.history artifacts/core
+
 dist: setup ## the wheel, the source distribution, and gpuspark.zip for --py-files, under dist/
 	@rm -rf build dist
 	@$(IN) python -m build --no-isolation
@@ -103,4 +107,4 @@ clean: ## removes the environments and everything that was built
 	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse
 
 .PHONY: help setup demo test quick lint types connect unit c-compiler lanes lane-oldest lane-connect lane-middle lane-mixed \
-	toolchains evidence contracts properties programs sabotage bench dist device-suite clean
+	toolchains evidence contracts properties programs sabotage bench measure dist device-suite clean

@@ -43,9 +43,24 @@ def notes(case: CaseResult) -> list[str]:
     facts = case.facts
     told = [f"{facts['elements']:,} {facts['unit']}, {len(case.paths[FLOOR].seconds)} rounds: {case.verdict()}."]
     told += [f"{aim}." for aim in case.aims()]
+    told += bound(case)
     told += [facts["note"]] if facts["note"] else []
     fell = {reason for path in case.paths.values() for reason in path.record.get("reasons", ())}
     return told + [f"Fallback: {reason}" for reason in sorted(fell)]
+
+
+def bound(case: CaseResult) -> list[str]:
+    """What no device could beat, of measured terms: the case without its computation. A model, not a measurement."""
+    ours = case.paths.get(OURS)
+    run = (ours.record.get("phases") or {}).get("run") if ours else None
+    if ours is None or not run:
+        return []
+    computing = run * ours.elements / ours.given / case.facts["machine"]["cores"]
+    if computing >= ours.time.median:
+        return ["Computing is all of gpuspark's time: how much a GPU could win, only a GPU can say."]
+    most = ours.time.median / (ours.time.median - computing)
+    share = computing / ours.time.median
+    return [f"Computing is {share:.0%} of gpuspark's time: no device could make it more than {most:.2g} times as fast."]
 
 
 def markdown(cases: Sequence[CaseResult]) -> str:

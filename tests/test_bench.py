@@ -14,10 +14,10 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from gpuspark.bench import mlflow_run
+from gpuspark.bench import history, mlflow_run
 from gpuspark.bench.cases import FLOOR, Aim, Case, every_case, modules
 from gpuspark.bench.command import Unknown, chosen, comparison
-from gpuspark.bench.report import intensity, markdown, page
+from gpuspark.bench.report import bound, intensity, markdown, page
 from gpuspark.bench.results import CaseResult, PathResult, load
 from gpuspark.bench.run import FLOOR_AGAIN, Suite, WrongResults, run_case, verify, write
 from gpuspark.bench.verify import differences
@@ -84,6 +84,20 @@ def test_a_newer_run_is_held_against_an_older_one(tmp_path: Path) -> None:
         write([{**common, "path": p, "seconds": s} for p, s in paths.items()], tmp_path / name / "records.jsonl")
     told = comparison(tmp_path / "before", tmp_path / "after").splitlines()
     assert [line.rsplit(": ", 1)[1] for line in told] == ["slower", "undecided"]
+
+
+def test_the_pages_are_made_of_the_committed_records() -> None:
+    cases = load(history.HISTORY / "records.jsonl")
+    assert history.PAGE.read_text() == history.page(cases)
+    text = history.README.read_text()
+    assert text == history.readme(text, cases)
+    assert "gpuspark, seconds" in text
+
+
+def test_what_no_device_could_beat() -> None:
+    record = {"seconds": [2.0] * 7, "devices": {"cpu": 1}, "phases": {"run": 2.0}}
+    (told,) = bound(result(gpuspark=record))  # half of it, on two cores
+    assert told.startswith("Computing is 50% of gpuspark's time: no device could make it more than 2 times")
 
 
 def test_mlflow_gets_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
