@@ -22,6 +22,8 @@ __all__ = [
     "dot_product",
     "euclidean_distance",
     "haversine",
+    "point_in_polygon",
+    "within",
 ]
 
 
@@ -72,3 +74,5 @@ cosine_similarity = _column_function(kernels.cosine_similarity)
 dot_product = _column_function(kernels.dot_product)
 euclidean_distance = _column_function(kernels.euclidean_distance)
 haversine = _column_function(kernels.haversine)
+point_in_polygon = _column_function(kernels.point_in_polygon)
+within = _column_function(kernels.within)

@@ -8,6 +8,8 @@ cuDF Series, Spark columns, or plain numbers.
 from __future__ import annotations
 
 from gpuspark.kernels.haversine import haversine
+from gpuspark.kernels.point_in_polygon import point_in_polygon, within
+from gpuspark.kernels.polygon_grid import Polygons
 from gpuspark.kernels.similarity import cosine_similarity, dot_product, euclidean_distance
 from gpuspark.kernels.spec import AnyKernel, ColumnKernel, Kernel
 
@@ -18,6 +20,8 @@ CATALOGUE: dict[str, AnyKernel] = {
         cosine_similarity,
         dot_product,
         euclidean_distance,
+        point_in_polygon,
+        within,
     )
 }
 
@@ -26,8 +30,11 @@ __all__ = [
     "AnyKernel",
     "ColumnKernel",
     "Kernel",
+    "Polygons",
     "cosine_similarity",
     "dot_product",
     "euclidean_distance",
     "haversine",
+    "point_in_polygon",
+    "within",
 ]
