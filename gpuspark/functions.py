@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
 
 __all__ = [
+    "asian_option",
     "cosine_similarity",
     "dot_product",
     "euclidean_distance",
@@ -70,6 +71,7 @@ def _column(kernel: kernels.AnyKernel, value: Any) -> Any:
     )
 
 
+asian_option = _column_function(kernels.asian_option)
 cosine_similarity = _column_function(kernels.cosine_similarity)
 dot_product = _column_function(kernels.dot_product)
 euclidean_distance = _column_function(kernels.euclidean_distance)

@@ -7,6 +7,7 @@ cuDF Series, Spark columns, or plain numbers.
 
 from __future__ import annotations
 
+from gpuspark.kernels.asian_option import asian_option
 from gpuspark.kernels.haversine import haversine
 from gpuspark.kernels.point_in_polygon import point_in_polygon, within
 from gpuspark.kernels.polygon_grid import Polygons
@@ -16,6 +17,7 @@ from gpuspark.kernels.spec import AnyKernel, ColumnKernel, Kernel
 CATALOGUE: dict[str, AnyKernel] = {
     kernel.__name__: kernel
     for kernel in (
+        asian_option,
         haversine,
         cosine_similarity,
         dot_product,
@@ -31,6 +33,7 @@ __all__ = [
     "ColumnKernel",
     "Kernel",
     "Polygons",
+    "asian_option",
     "cosine_similarity",
     "dot_product",
     "euclidean_distance",

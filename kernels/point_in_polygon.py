@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuspark.array_function import Out, array_function
+from gpuspark.arrays import Out, array_function
 from gpuspark.errors import CallError
 from gpuspark.kernels.polygon_grid import Polygons
 from gpuspark.kernels.spec import Cost, column_kernel
@@ -103,7 +103,7 @@ def _containing(
     py = y[i]
     u = (px - left) * across
     v = (py - bottom) * up
-    found = -1
+    found = np.int64(-1)
     if u >= 0.0 and u < columns and v >= 0.0 and v < rows:  # not so for NaN
         found = np.int64(answers[int(v) * columns + int(u)])
         if found < -1:

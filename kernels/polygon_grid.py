@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuspark.array_function import Constant
+from gpuspark.arrays import Constant
 from gpuspark.errors import CallError
 from gpuspark.kernels.geometry import Ring, each_geometry, rings_of
 
@@ -302,4 +302,5 @@ def _cells(places: Floats, count: int) -> Ints:
 def _ranges(starts: Ints, counts: Ints) -> Ints:
     """``start, start + 1, …`` of each, one after the other."""
     before = np.cumsum(counts) - counts
-    return np.arange(counts.sum()) + np.repeat(starts - before, counts)
+    ranges: Ints = np.arange(counts.sum()) + np.repeat(starts - before, counts)
+    return ranges

@@ -18,6 +18,9 @@ TRIANGLES = kernels.Polygons([[[(0, 0), (8, 0), (0, 8)]], [[(0, 0), (8, 8), (0, 
 VECTORS = [[1.0, 2.0, 3.0], None, [], [4.0, -1.0, 0.5]], [[2.0, 0.0, 1.0], [1.0], [], [1.0, 1.0, 1.0]]
 
 SAMPLES: dict[str, Callable[[], pa.Array]] = {
+    "asian_option": lambda: kernels.asian_option(
+        *(pa.array([value, None]) for value in (100.0, 90.0, 1.0, 0.05, 0.2)), steps=2, paths=3
+    ),
     "cosine_similarity": lambda: kernels.cosine_similarity(*map(pa.array, VECTORS)),
     "dot_product": lambda: kernels.dot_product(*map(pa.array, VECTORS)),
     "euclidean_distance": lambda: kernels.euclidean_distance(*map(pa.array, VECTORS)),
