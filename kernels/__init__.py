@@ -10,6 +10,8 @@ from __future__ import annotations
 from gpuspark.kernels.haversine import haversine
 from gpuspark.kernels.similarity import cosine_similarity, dot_product, euclidean_distance
 from gpuspark.kernels.spec import AnyKernel, ColumnKernel, Kernel
+from gpuspark.kernels.top_k import top_k
+from gpuspark.kernels.tree_ensemble import Categories, Tree, TreeEnsemble, tree_ensemble
 
 CATALOGUE: dict[str, AnyKernel] = {
     kernel.__name__: kernel
@@ -18,16 +20,22 @@ CATALOGUE: dict[str, AnyKernel] = {
         cosine_similarity,
         dot_product,
         euclidean_distance,
+        top_k,
     )
 }
 
 __all__ = [
     "CATALOGUE",
     "AnyKernel",
+    "Categories",
     "ColumnKernel",
     "Kernel",
+    "Tree",
+    "TreeEnsemble",
     "cosine_similarity",
     "dot_product",
     "euclidean_distance",
     "haversine",
+    "top_k",
+    "tree_ensemble",
 ]
