@@ -22,6 +22,7 @@ __all__ = [
     "dot_product",
     "euclidean_distance",
     "haversine",
+    "levenshtein",
 ]
 
 
@@ -72,3 +73,4 @@ cosine_similarity = _column_function(kernels.cosine_similarity)
 dot_product = _column_function(kernels.dot_product)
 euclidean_distance = _column_function(kernels.euclidean_distance)
 haversine = _column_function(kernels.haversine)
+levenshtein = _column_function(kernels.levenshtein)

@@ -8,6 +8,7 @@ cuDF Series, Spark columns, or plain numbers.
 from __future__ import annotations
 
 from gpuspark.kernels.haversine import haversine
+from gpuspark.kernels.levenshtein import levenshtein
 from gpuspark.kernels.similarity import cosine_similarity, dot_product, euclidean_distance
 from gpuspark.kernels.spec import AnyKernel, ColumnKernel, Kernel
 
@@ -18,6 +19,7 @@ CATALOGUE: dict[str, AnyKernel] = {
         cosine_similarity,
         dot_product,
         euclidean_distance,
+        levenshtein,
     )
 }
 
@@ -30,4 +32,5 @@ __all__ = [
     "dot_product",
     "euclidean_distance",
     "haversine",
+    "levenshtein",
 ]

@@ -15,11 +15,13 @@ from gpuspark.compiler import Parameter
 from gpuspark.testing import on_device
 
 VECTORS = [[1.0, 2.0, 3.0], None, [], [4.0, -1.0, 0.5]], [[2.0, 0.0, 1.0], [1.0], [], [1.0, 1.0, 1.0]]
+WORDS = ["kitten", None, "", "Zürich"], ["sitting", "a", "b", "Zurich"]
 
 SAMPLES: dict[str, Callable[[], pa.Array]] = {
     "cosine_similarity": lambda: kernels.cosine_similarity(*map(pa.array, VECTORS)),
     "dot_product": lambda: kernels.dot_product(*map(pa.array, VECTORS)),
     "euclidean_distance": lambda: kernels.euclidean_distance(*map(pa.array, VECTORS)),
+    "levenshtein": lambda: kernels.levenshtein(*map(pa.array, WORDS), cutoff=2),
 }
 """By the operation's public name."""
 

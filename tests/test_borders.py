@@ -166,11 +166,12 @@ def bench_users(imports: list[Import]) -> list[Import]:
 
 def kernel_imports(imports: list[Import]) -> list[Import]:
     """What kernels import beyond the standard library, NumPy, pyarrow when they run, errors, configuration, their own
-    ``spec``, array functions and Arrow's layouts. The catalogue in ``kernels/__init__.py`` imports the kernels too,
-    and ``spec`` what a kernel is made with."""
+    ``spec``, array functions and Arrow's layouts; and ``utf8``, by which all that read texts find their characters.
+    The catalogue in ``kernels/__init__.py`` imports the kernels too, and ``spec`` what a kernel is made with."""
     allowed = sys.stdlib_module_names | {"numpy"}
     own = {
         "gpuspark.kernels.spec", "gpuspark.errors", "gpuspark.config", "gpuspark.array_function", "gpuspark.layout",
+        "gpuspark.kernels.utf8",
     }  # fmt: skip
     makers = {"gpuspark.scalar_udf", "gpuspark.column_kernel"}
     return [
