@@ -22,7 +22,10 @@ __all__ = [
     "dot_product",
     "euclidean_distance",
     "haversine",
+    "jaccard",
     "levenshtein",
+    "lsh_bands",
+    "minhash",
 ]
 
 
@@ -73,4 +76,7 @@ cosine_similarity = _column_function(kernels.cosine_similarity)
 dot_product = _column_function(kernels.dot_product)
 euclidean_distance = _column_function(kernels.euclidean_distance)
 haversine = _column_function(kernels.haversine)
+jaccard = _column_function(kernels.jaccard)
 levenshtein = _column_function(kernels.levenshtein)
+lsh_bands = _column_function(kernels.lsh_bands)
+minhash = _column_function(kernels.minhash)

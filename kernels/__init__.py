@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from gpuspark.kernels.haversine import haversine
 from gpuspark.kernels.levenshtein import levenshtein
+from gpuspark.kernels.shingles import jaccard, lsh_bands, minhash
 from gpuspark.kernels.similarity import cosine_similarity, dot_product, euclidean_distance
 from gpuspark.kernels.spec import AnyKernel, ColumnKernel, Kernel
 
@@ -19,7 +20,10 @@ CATALOGUE: dict[str, AnyKernel] = {
         cosine_similarity,
         dot_product,
         euclidean_distance,
+        jaccard,
         levenshtein,
+        lsh_bands,
+        minhash,
     )
 }
 
@@ -32,5 +36,8 @@ __all__ = [
     "dot_product",
     "euclidean_distance",
     "haversine",
+    "jaccard",
     "levenshtein",
+    "lsh_bands",
+    "minhash",
 ]

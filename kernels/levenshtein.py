@@ -199,6 +199,10 @@ def levenshtein(left: pa.Array, right: pa.Array, *, cutoff: int | None = None) -
 
 
 def _carries(*offsets: Any) -> int:
-    """Columns of the widest table that has several strips, as a power of 2: the length is part of the program."""
-    longest = max((int(np.diff(at).max(initial=0)) for at in offsets), default=0)
-    return 1 if longest <= _STRIP else 1 << (longest - 1).bit_length()
+    """At least the columns of the widest table that has several strips; a power of 4, since it is part of the program,
+    and programs shall be few."""
+    longest = max(int(np.diff(at).max(initial=0)) for at in offsets)
+    room = 1
+    while _STRIP < longest > room:
+        room *= 4
+    return room

@@ -21,7 +21,10 @@ SAMPLES: dict[str, Callable[[], pa.Array]] = {
     "cosine_similarity": lambda: kernels.cosine_similarity(*map(pa.array, VECTORS)),
     "dot_product": lambda: kernels.dot_product(*map(pa.array, VECTORS)),
     "euclidean_distance": lambda: kernels.euclidean_distance(*map(pa.array, VECTORS)),
+    "jaccard": lambda: kernels.jaccard(*map(pa.array, WORDS), shingle=3),
     "levenshtein": lambda: kernels.levenshtein(*map(pa.array, WORDS), cutoff=2),
+    "lsh_bands": lambda: kernels.lsh_bands(pa.array([[1, 2, 3, 4], None]), bands=2),
+    "minhash": lambda: kernels.minhash(pa.array(WORDS[0]), permutations=4, shingle=3),
 }
 """By the operation's public name."""
 
