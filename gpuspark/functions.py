@@ -23,6 +23,10 @@ __all__ = [
     "dot_product",
     "euclidean_distance",
     "haversine",
+    "jaccard",
+    "levenshtein",
+    "lsh_bands",
+    "minhash",
     "point_in_polygon",
     "top_k",
     "within",
@@ -80,3 +84,7 @@ haversine = _column_function(kernels.haversine)
 point_in_polygon = _column_function(kernels.point_in_polygon)
 within = _column_function(kernels.within)
 top_k = _column_function(kernels.top_k)
+jaccard = _column_function(kernels.jaccard)
+levenshtein = _column_function(kernels.levenshtein)
+lsh_bands = _column_function(kernels.lsh_bands)
+minhash = _column_function(kernels.minhash)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from gpuspark.kernels.asian_option import asian_option
 from gpuspark.kernels.haversine import haversine
+from gpuspark.kernels.levenshtein import levenshtein
 from gpuspark.kernels.point_in_polygon import point_in_polygon, within
 from gpuspark.kernels.polygon_grid import Polygons
+from gpuspark.kernels.shingles import jaccard, lsh_bands, minhash
 from gpuspark.kernels.similarity import cosine_similarity, dot_product, euclidean_distance
 from gpuspark.kernels.spec import AnyKernel, ColumnKernel, Kernel
 from gpuspark.kernels.top_k import top_k
@@ -27,6 +29,10 @@ CATALOGUE: dict[str, AnyKernel] = {
         point_in_polygon,
         within,
         top_k,
+        jaccard,
+        levenshtein,
+        lsh_bands,
+        minhash,
     )
 }
 
@@ -44,6 +50,10 @@ __all__ = [
     "dot_product",
     "euclidean_distance",
     "haversine",
+    "jaccard",
+    "levenshtein",
+    "lsh_bands",
+    "minhash",
     "point_in_polygon",
     "top_k",
     "tree_ensemble",

@@ -16,6 +16,7 @@ from gpuspark.testing import on_device
 
 TRIANGLES = kernels.Polygons([[[(0, 0), (8, 0), (0, 8)]], [[(0, 0), (8, 8), (0, 8)]]], cells=4)
 VECTORS = [[1.0, 2.0, 3.0], None, [], [4.0, -1.0, 0.5]], [[2.0, 0.0, 1.0], [1.0], [], [1.0, 1.0, 1.0]]
+WORDS = ["kitten", None, "", "Zürich"], ["sitting", "a", "b", "Zurich"]
 
 SAMPLES: dict[str, Callable[[], pa.Array]] = {
     "asian_option": lambda: kernels.asian_option(
@@ -28,6 +29,10 @@ SAMPLES: dict[str, Callable[[], pa.Array]] = {
         pa.array([1.0, 2.0, 5.0, 9.0]), pa.array([1.0, 7.0, 6.0, 9.0]), polygons=TRIANGLES
     ),
     "within": lambda: kernels.within(pa.array([1.0, 9.0]), pa.array([1.0, 9.0]), polygons=TRIANGLES),
+    "jaccard": lambda: kernels.jaccard(*map(pa.array, WORDS), shingle=3),
+    "levenshtein": lambda: kernels.levenshtein(*map(pa.array, WORDS), cutoff=2),
+    "lsh_bands": lambda: kernels.lsh_bands(pa.array([[1, 2, 3, 4], None]), bands=2),
+    "minhash": lambda: kernels.minhash(pa.array(WORDS[0]), permutations=4, shingle=3),
 }
 """By the operation's public name."""
 

@@ -175,13 +175,13 @@ def bench_users(imports: list[Import]) -> list[Import]:
 def kernel_imports(imports: list[Import]) -> list[Import]:
     """What kernels import beyond the standard library, NumPy, pyarrow when they run, errors, configuration, their own
     ``spec``, array functions and Arrow's layouts, and what several kernels or long ones share beside them: how
-    polygons are read, and their index; random numbers. The catalogue in ``kernels/__init__.py`` imports the kernels
-    too, and ``spec`` what a kernel is made with."""
+    polygons are read, and their index; random numbers; the characters of texts. The catalogue in
+    ``kernels/__init__.py`` imports the kernels too, and ``spec`` what a kernel is made with."""
     allowed = sys.stdlib_module_names | {"numpy"}
     own = {
         "gpuspark.kernels.spec", "gpuspark.errors", "gpuspark.config", "gpuspark.arrays", "gpuspark.layout",
     }  # fmt: skip
-    shared = {f"gpuspark.kernels.{name}" for name in ("geometry", "polygon_grid", "philox")}
+    shared = {f"gpuspark.kernels.{name}" for name in ("geometry", "polygon_grid", "philox", "utf8")}
     makers = {"gpuspark.scalar_udf", "gpuspark.column_kernel"}
     return [
         found

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -271,11 +272,33 @@ def test_the_batch_example_finds_the_nearest(spark) -> None:
     assert rows[0].km == pytest.approx(1001, abs=5)
 
 
+def test_the_near_duplicates_are_those_of_pythons_sets(spark) -> None:
+    spark.conf.set("spark.gpuspark.device", "cpu")
+    example = importlib.import_module("examples.near_duplicates")
+    texts = {name: text for home in example.HOMES for name, text in example.documented(home)}
+    sets = {name: {text[i : i + 5] for i in range(len(text) - 4)} for name, text in texts.items()}
+
+    def similarity(one: str, other: str) -> float:
+        return len(sets[one] & sets[other]) / len(sets[one] | sets[other])
+
+    found = {(r.name, r.like): r.similarity for r in example.build(spark).collect()}
+    assert found == {(one, other): s for one, other in found if (s := similarity(one, other)) >= example.SIMILAR}
+    met = {frozenset((texts[one], texts[other])) for one, other in found}  # of equal texts, any name may be kept
+    frames = {texts[name]: name for name in texts if name.startswith("DataFrame.")}.values()
+    near = [p for p in combinations(frames, 2) if 0.8 < len(sets[p[0]]) / len(sets[p[1]]) < 1 / 0.8]
+    surely = [pair for pair in near if similarity(*pair) > 0.8]  # each meets but for a chance of 5e-8
+    assert len(surely) > 10
+    assert [pair for pair in surely if frozenset(map(texts.get, pair)) not in met] == []
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["scalar", "series", "batch"])
-def test_each_example_runs_as_a_program(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("scalar", "10,000"), ("series", "10,000"), ("batch", "10,000"), ("near_duplicates", "lsh_bands")],
+)
+def test_each_example_runs_as_a_program(name: str, told: str) -> None:
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "examples" / f"{name}.py")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "10,000" in done.stdout  # the ledger's rows
+    assert told in done.stdout  # by the ledger: the rows, or the last of the functions

@@ -1,0 +1,91 @@
+"""Edit distance of two texts in each row, against Spark's own function and rapidfuzz, over a sweep of lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from gpuspark import functions
+from gpuspark.bench.cases import Aim, Case
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+CUTOFF = 10
+LENGTHS = (5, 10, 20, 40, 80, 120)
+
+
+def texts(rows: int, shortest: int, longest: int) -> pa.Table:
+    """Two texts in each row, of random letters and spaces; lengths are uniform."""
+    random = np.random.default_rng(12)
+    columns = []
+    for _ in range(2):
+        offsets = np.zeros(rows + 1, np.int32)
+        np.cumsum(random.integers(shortest, longest + 1, rows), out=offsets[1:])
+        letters = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz    ", np.uint8)[random.integers(0, 30, offsets[-1])]
+        columns.append(pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(letters.tobytes())))
+    return pa.table(columns, names=["a", "b"])
+
+
+def gpuspark(frame: DataFrame, cutoff: int | None = None) -> DataFrame:
+    return frame.select(functions.levenshtein("a", "b", cutoff=cutoff).alias("distance"))
+
+
+def spark_sql(frame: DataFrame, cutoff: int | None = None) -> DataFrame:
+    from pyspark.sql import functions as spark_functions
+
+    return frame.select(spark_functions.levenshtein("a", "b", cutoff).alias("distance"))
+
+
+def rapidfuzz(frame: DataFrame, cutoff: int | None = None) -> DataFrame:
+    def distances(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from rapidfuzz.distance import Levenshtein
+        from rapidfuzz.process import cpdist
+
+        for batch in batches:
+            a, b = batch["a"].to_pylist(), batch["b"].to_pylist()
+            found = cpdist(a, b, scorer=Levenshtein.distance, score_cutoff=cutoff).astype("i4")
+            if cutoff is not None:
+                found[found > cutoff] = -1
+            yield pa.record_batch([found], names=["distance"])
+
+    return frame.mapInArrow(distances, "distance int")
+
+
+def paths(cutoff: int | None = None) -> Mapping[str, Callable[[DataFrame], DataFrame]]:
+    return {
+        "gpuspark": partial(gpuspark, cutoff=cutoff),
+        "Spark's levenshtein": partial(spark_sql, cutoff=cutoff),
+        "mapInArrow with rapidfuzz": partial(rapidfuzz, cutoff=cutoff),
+    }
+
+
+def case(name: str, shortest: int, longest: int, cutoff: int | None, aims: tuple[Aim, ...], note: str) -> Case:
+    mean = (shortest + longest) // 2
+    return Case(
+        name=name,
+        data=partial(texts, shortest=shortest, longest=longest),
+        elements=200_000,
+        unit=f"pairs of {shortest} to {longest} characters" if shortest < longest else f"pairs of {mean} characters",
+        paths=paths(cutoff),
+        oracle="mapInArrow with rapidfuzz",
+        bytes_in=2 * mean,
+        bytes_out=4,
+        operations=40 * mean,
+        aims=aims,
+        note=note,
+    )
+
+
+NO_SLOWER = Aim("gpuspark", "mapInArrow with rapidfuzz", 1)
+SWEEP = "One of a sweep of lengths: we break even with Spark's function at the length where it takes as long as we do."
+
+CASES = [
+    case("levenshtein", 60, 120, None, (Aim("gpuspark", "Spark's levenshtein", 10), NO_SLOWER), ""),
+    case("levenshtein_cutoff", 60, 120, CUTOFF, (NO_SLOWER,), f"Distances beyond {CUTOFF} are -1."),
+    *(case(f"levenshtein_{n}", n, n, None, (NO_SLOWER,) if n >= 20 else (), SWEEP) for n in LENGTHS),
+]

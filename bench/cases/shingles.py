@@ -1,0 +1,126 @@
+"""Signatures of texts, and the exact similarity of two texts in each row, against datasketch and Python's sets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from gpuspark import functions
+from gpuspark.bench.cases import Aim, Case
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+SHORTEST, LONGEST = 200, 600
+SHINGLE = 5
+
+
+def texts(rows: int) -> pa.Table:
+    """A text of random letters in each row, and the same with every 20th letter or so changed."""
+    random = np.random.default_rng(13)
+    offsets = np.zeros(rows + 1, np.int32)
+    np.cumsum(random.integers(SHORTEST, LONGEST + 1, rows), out=offsets[1:])
+    alphabet = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz    ", np.uint8)
+    letters = alphabet[random.integers(0, 30, offsets[-1])]
+    changed = np.where(random.random(offsets[-1]) < 0.05, alphabet[random.integers(0, 30, offsets[-1])], letters)
+    columns = [
+        pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(data.tobytes()))
+        for data in (letters, changed)
+    ]
+    return pa.table(columns, names=["a", "b"])
+
+
+def signatures(frame: DataFrame) -> DataFrame:
+    """Numbers of a signature differ between libraries, so what is compared is how many it has."""
+    from pyspark.sql import functions as spark_functions
+
+    return frame.select(spark_functions.size(functions.minhash("a", shingle=SHINGLE)).alias("numbers"))
+
+
+def datasketch(frame: DataFrame, at_once: bool = True) -> DataFrame:
+    from pyspark.sql import functions as spark_functions
+
+    known: Any = spark_functions  # PySpark's stubs lack its newer functions
+
+    @known.pandas_udf("array<bigint>")
+    def minhash(text: Any) -> Any:
+        import pandas as pd
+        from datasketch import MinHash
+
+        made = []
+        for value in text:
+            sketch = MinHash(num_perm=128)
+            shingles = {value[i : i + SHINGLE].encode() for i in range(len(value) - SHINGLE + 1)}
+            if at_once:
+                sketch.update_batch(shingles)
+            else:
+                for shingle in shingles:
+                    sketch.update(shingle)
+            made.append(sketch.hashvalues.astype("i8"))
+        return pd.Series(made)
+
+    return frame.select(spark_functions.size(minhash("a")).alias("numbers"))
+
+
+def datasketch_by_shingle(frame: DataFrame) -> DataFrame:
+    return datasketch(frame, at_once=False)
+
+
+def jaccard(frame: DataFrame) -> DataFrame:
+    return frame.select(functions.jaccard("a", "b", shingle=SHINGLE).alias("similarity"))
+
+
+def python_sets(frame: DataFrame) -> DataFrame:
+    from pyspark.sql import functions as spark_functions
+
+    known: Any = spark_functions
+
+    @known.pandas_udf("double")
+    def similarity(a: Any, b: Any) -> Any:
+        import pandas as pd
+
+        def shingles(text: str) -> set[str]:
+            return {text[i : i + SHINGLE] for i in range(len(text) - SHINGLE + 1)}
+
+        pairs = ((shingles(x), shingles(y)) for x, y in zip(a, b, strict=True))
+        return pd.Series([len(x & y) / len(x | y) for x, y in pairs])
+
+    return frame.select(similarity("a", "b").alias("similarity"))
+
+
+_MEAN = (SHORTEST + LONGEST) // 2
+
+CASES = [
+    Case(
+        name="minhash",
+        data=lambda rows: texts(rows).select(["a"]),
+        elements=20_000,
+        unit=f"texts of {SHORTEST} to {LONGEST} characters",
+        paths={
+            "gpuspark": signatures,
+            "pandas_udf with datasketch": datasketch,
+            "pandas_udf with datasketch, a shingle at a time": datasketch_by_shingle,
+        },
+        oracle="pandas_udf with datasketch",
+        bytes_in=_MEAN,
+        bytes_out=8 * 128,
+        operations=3 * 128 * _MEAN,
+        aims=(Aim("gpuspark", "pandas_udf with datasketch", 5),),
+        capped={"pandas_udf with datasketch, a shingle at a time": 2_000},
+        note="Both are held against exact similarities in the tests; here only their lengths are compared.",
+    ),
+    Case(
+        name="jaccard",
+        data=texts,
+        elements=50_000,
+        unit=f"pairs of texts of {SHORTEST} to {LONGEST} characters",
+        paths={"gpuspark": jaccard, "pandas_udf with sets": python_sets},
+        oracle="pandas_udf with sets",
+        bytes_in=2 * _MEAN,
+        bytes_out=8,
+        operations=40 * _MEAN,
+        aims=(Aim("gpuspark", "pandas_udf with sets", 3),),
+    ),
+]
