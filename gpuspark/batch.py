@@ -236,7 +236,7 @@ class Batch:
         """With ``column`` added, or put in place of the one of that name: a :class:`Column`, an Arrow array,
         a list, a Series, or any array that speaks DLPack; of as many rows as the batch. Arrays of numbers are
         taken without a copy. NaN in an array is a value; in a pandas Series it is null."""
-        made = _column_of(column, self.device)
+        made = as_column(column, self.device)
         if len(made) != self.num_rows:
             raise CallError(f"column {name!r} has {len(made)} rows and the batch {self.num_rows}")
         return Batch({**self._columns, name: made}, self.num_rows, self.device)
@@ -285,7 +285,8 @@ def _dtype(kind: pa.DataType) -> Any:
     raise TypeError(f"a column of {kind} is no array: use .to_arrow(), .to_pylist() or batch.to_frame()")
 
 
-def _column_of(value: Any, device: DeviceName) -> Column:
+def as_column(value: Any, device: DeviceName = "cpu") -> Column:
+    """A column of what :meth:`Batch.with_column` takes."""
     import numpy as np
     import pyarrow as pa
 

@@ -16,6 +16,9 @@ from gpuspark.errors import CallError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from gpuspark.batch import Column
+    from gpuspark.plan import DeviceName
+
 
 def texts(array: pa.Array, name: str = "the column") -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """A column of strings as the bytes of all of them, and where each begins among them: one offset more than there
@@ -85,3 +88,41 @@ def _part(buffer: pa.Buffer | None, dtype: Any, start: int, count: int) -> NDArr
     if buffer is None or not buffer.size:  # a column without rows may have no buffer
         return np.zeros(count, dtype)
     return np.frombuffer(buffer, dtype)[start : start + count]
+
+
+def observations(
+    segments: Any, column: Any
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.uint8], DeviceName]:
+    """The numbers of many groups, one group after the other: where each begins, the numbers as doubles, 1 for each that
+    is there (a null is not, and neither is NaN), and the device that the rows are on.
+
+    ``segments``: a :class:`~gpuspark.segments.Segments`, ``column`` being the name of a column; or an array of such
+    offsets, ``column`` being numbers: a column, an Arrow array, a Series, an array. Raises
+    :class:`~gpuspark.errors.CallError` for a column of another type, and for offsets that are not the column's.
+    """
+    import pyarrow as pa
+
+    from gpuspark.batch import as_column
+
+    name = repr(column) if isinstance(column, str) else "the column"
+    given = segments[column] if isinstance(column, str) else as_column(column)
+    array = given.to_arrow()
+    if not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):
+        raise CallError(f"{name} is a column of {array.type}, and must be one of numbers: cast it")
+    offsets = np.asarray(getattr(segments, "offsets", segments), np.int64)
+    if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != len(array) or (np.diff(offsets) < 0).any():
+        raise CallError(f"the offsets are not those of {name}: they begin with 0, rise, and end with {len(array)}")
+    values = np.ascontiguousarray(numbers(array), np.float64)
+    there = present(array)
+    if pa.types.is_floating(array.type):
+        there = there & ~np.isnan(values)
+    return offsets, values, there, given.device
+
+
+def doubles(values: NDArray[np.float64], there: NDArray[np.bool_], device: DeviceName) -> Column:
+    """A column of numbers, null where nothing is there."""
+    import pyarrow as pa
+
+    from gpuspark.batch import Column
+
+    return Column(pa.array(values, mask=None if there.all() else ~there), device)

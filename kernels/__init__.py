@@ -1,5 +1,6 @@
 """Named columnar operations, one file each. Every one is called on gpuspark columns, Arrow arrays, pandas or
-cuDF Series, Spark columns, or plain numbers.
+cuDF Series, Spark columns, or plain numbers. Those over series of rows (:func:`rolling`, :func:`ewm_mean`,
+:func:`holt_winters`) are called on :class:`~gpuspark.segments.Segments`, and are not in ``CATALOGUE``.
 
 >>> round(haversine(52.52, 13.405, 48.8566, 2.3522))
 877
@@ -13,6 +14,10 @@ from gpuspark.kernels.levenshtein import levenshtein
 from gpuspark.kernels.point_in_polygon import point_in_polygon, within
 from gpuspark.kernels.polygon_grid import Polygons
 from gpuspark.kernels.shingles import jaccard, lsh_bands, minhash
+from gpuspark.kernels.ewm import ewm_mean
+from gpuspark.kernels.haversine import haversine
+from gpuspark.kernels.holt_winters import HoltWinters, holt_winters
+from gpuspark.kernels.rolling import rolling
 from gpuspark.kernels.similarity import cosine_similarity, dot_product, euclidean_distance
 from gpuspark.kernels.spec import AnyKernel, ColumnKernel, Kernel
 from gpuspark.kernels.top_k import top_k
@@ -41,6 +46,7 @@ __all__ = [
     "AnyKernel",
     "Categories",
     "ColumnKernel",
+    "HoltWinters",
     "Kernel",
     "Polygons",
     "Tree",
@@ -49,6 +55,7 @@ __all__ = [
     "cosine_similarity",
     "dot_product",
     "euclidean_distance",
+    "ewm_mean",
     "haversine",
     "jaccard",
     "levenshtein",
@@ -58,4 +65,6 @@ __all__ = [
     "top_k",
     "tree_ensemble",
     "within",
+    "holt_winters",
+    "rolling",
 ]

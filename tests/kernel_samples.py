@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest import mock
 
+import numpy as np
 import pyarrow as pa
 
 from gpuspark import arrays, kernels
@@ -15,6 +17,13 @@ from gpuspark.compiler import Parameter
 from gpuspark.testing import on_device
 
 TRIANGLES = kernels.Polygons([[[(0, 0), (8, 0), (0, 8)]], [[(0, 0), (8, 8), (0, 8)]]], cells=4)
+import gpuspark as gs
+from gpuspark import array_function, kernels
+from gpuspark.array_function import ArrayFunction
+from gpuspark.compiler import Parameter
+from gpuspark.testing import on_device
+
+SERIES = [0, 5, 6], [1.0, None, 2.0, 4.0, 3.0, 7.0]
 VECTORS = [[1.0, 2.0, 3.0], None, [], [4.0, -1.0, 0.5]], [[2.0, 0.0, 1.0], [1.0], [], [1.0, 1.0, 1.0]]
 WORDS = ["kitten", None, "", "Zürich"], ["sitting", "a", "b", "Zurich"]
 
@@ -33,6 +42,21 @@ SAMPLES: dict[str, Callable[[], pa.Array]] = {
     "levenshtein": lambda: kernels.levenshtein(*map(pa.array, WORDS), cutoff=2),
     "lsh_bands": lambda: kernels.lsh_bands(pa.array([[1, 2, 3, 4], None]), bands=2),
     "minhash": lambda: kernels.minhash(pa.array(WORDS[0]), permutations=4, shingle=3),
+
+
+def _holt_winters() -> kernels.HoltWinters:
+    rows = pa.record_batch({"k": ["a"] * 6, "x": [1.0, 5.0, 2.5, 6.0, 3.0, 7.0]})
+    segments = gs.Segments(gs.Batch.from_arrow(rows), np.array([0, 6]), ["k"])
+    return kernels.holt_winters(segments, "x", season=2, horizon=2, alpha=0.5, beta=0.1, gamma=0.2)
+
+
+SAMPLES: dict[str, Callable[[], Any]] = {
+    "cosine_similarity": lambda: kernels.cosine_similarity(*map(pa.array, VECTORS)),
+    "dot_product": lambda: kernels.dot_product(*map(pa.array, VECTORS)),
+    "euclidean_distance": lambda: kernels.euclidean_distance(*map(pa.array, VECTORS)),
+    "ewm_mean": lambda: kernels.ewm_mean(*SERIES, 0.5),
+    "holt_winters": _holt_winters,
+    "rolling": lambda: [kernels.rolling(*SERIES, 2, statistic) for statistic in ("mean", "std", "max")],
 }
 """By the operation's public name."""
 

@@ -1,0 +1,70 @@
+"""Exponentially weighted means of many series at once.
+
+R. G. Brown, Statistical Forecasting for Inventory Control, 1959; the weights are those of pandas' ``ewm``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gpuspark.array_function import Out, array_function
+from gpuspark.errors import CallError
+from gpuspark.layout import doubles, observations
+
+if TYPE_CHECKING:
+    from gpuspark.batch import Column
+    from gpuspark.segments import Segments
+
+
+@array_function
+def _ewm_mean(group, values, present, offsets, alpha, adjust, ignore_na, out, counts):
+    mean = 0.0
+    weight = 0.0  # of all that came before, where a new observation's is 1, or alpha
+    new = 1.0 if adjust else alpha
+    count = 0
+    for row in range(offsets[group], offsets[group + 1]):
+        if present[row] or not ignore_na:
+            weight *= 1.0 - alpha
+        if present[row]:
+            if count == 0:
+                mean = values[row]
+            elif values[row] != mean:
+                mean += (values[row] - mean) * (new / (weight + new))
+            weight = weight + new if adjust else 1.0
+            count += 1
+        out[row] = mean
+        counts[row] = count
+
+
+def ewm_mean(
+    segments: Segments | Any,
+    column: Any,
+    alpha: float,
+    *,
+    adjust: bool = True,
+    ignore_na: bool = False,
+    min_periods: int = 1,
+) -> Column:
+    """For each row the exponentially weighted mean of the rows of its group up to it, in double precision: what pandas'
+    ``groupby(...).ewm(alpha=...).mean()`` gives.
+
+    ``segments`` and ``column``: the groups and the name of a column of numbers, in a body of
+    :func:`~gpuspark.segments.apply_in_segments`; or the groups' offsets and numbers. An observation ``k`` rows back
+    weighs ``(1 - alpha) ** k``. ``adjust=False``: the first weighs as if it stood for all before it, which is simple
+    exponential smoothing, ``level += alpha * (x - level)``. Nulls and NaN are no observations: such a row has the mean
+    of those before it. The rows that they take up count in ``k``, unless ``ignore_na``. Null where fewer than
+    ``min_periods`` observations (and where none) came so far.
+
+    Raises :class:`~gpuspark.errors.CallError` for a column of another type, and for an ``alpha`` not in ]0, 1].
+
+    >>> ewm_mean([0, 3], [1.0, None, 2.0], 0.5, adjust=False).to_pylist()
+    [1.0, 1.0, 1.6666666666666665]
+    """
+    if not 0.0 < alpha <= 1.0:
+        raise CallError(f"alpha={alpha} must be greater than 0 and at most 1")
+    offsets, values, present, device = observations(segments, column)
+    rows = len(values)
+    out, counts = Out("float64", rows), Out("int64", rows)
+    arguments = (values, present, offsets, float(alpha), adjust, ignore_na)
+    found, count = _ewm_mean(len(offsets) - 1, *arguments, out, counts)
+    return doubles(found, count >= max(min_periods, 1), device)

@@ -1,0 +1,393 @@
+"""Holt-Winters' triple exponential smoothing: forecasts of thousands of series at once.
+
+C. C. Holt 1957; P. R. Winters, Forecasting Sales by Exponentially Weighted Moving Averages, Management Science 6,
+1960; as in R. J. Hyndman, G. Athanasopoulos, Forecasting: Principles and Practice, 3rd edition, 2021, chapter 8 (FPP3),
+with the forecast variances of R. J. Hyndman, A. B. Koehler, J. K. Ord, R. D. Snyder, Forecasting with Exponential
+Smoothing, 2008, chapter 6. One thread estimates, searches and forecasts one series.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from gpuspark.array_function import Out, Scratch, array_function
+from gpuspark.errors import CallError
+from gpuspark.layout import doubles, list_array, observations
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gpuspark.batch import Batch
+    from gpuspark.segments import Segments
+
+Trend = Literal["additive", "damped"]
+Seasonal = Literal["additive", "multiplicative"]
+
+LOWEST, HIGHEST = (0.0001, 0.0001, 0.0001, 0.8), (0.9999, 0.9999, 0.9999, 0.98)
+"""Where alpha, beta, the seasonal's share of 1 - alpha, and phi are searched (FPP3, 8.3 and 8.4)."""
+GRID = (4, 3, 3, 2)
+"""The points of the coarse search along each."""
+FINEST = 1.0 / 4096
+"""The last step of the fine search, as a share of the range."""
+ROUNDS = 8
+"""Turns between the line and the seasonals for the first states."""
+FIRST_SEASONS, FIRST_ROWS = 8, 20
+"""What the first states are fitted to: so many seasons, and so many rows at least."""
+
+
+def _smooth(values, present, begin, end, season, multiplicative, alpha, beta, gamma, phi, initial, states, most):
+    """The sum of squared errors of one-step forecasts from the states in ``initial``: level, slope, a seasonal for each
+    row of a season. Ends in ``states``. Given up once it is above ``most``."""
+    for place in range(season):
+        states[2 + place] = initial[2 + place]
+    level = initial[0]
+    slope = initial[1]
+    total = 0.0
+    place = 0
+    for row in range(begin, end):
+        grown = phi * slope
+        ahead = level + grown
+        if present[row]:
+            seasonal = states[2 + place]
+            if multiplicative:
+                error = values[row] - ahead * seasonal
+                taken = alpha * (error / seasonal)
+                states[2 + place] = seasonal + gamma * (error / ahead)
+            else:
+                error = values[row] - (ahead + seasonal)
+                taken = alpha * error
+                states[2 + place] = seasonal + gamma * error
+            level = ahead + taken
+            slope = grown + beta * taken
+            total += error * error
+            if total > most:
+                return total
+        else:  # the forecast stands for what is missing
+            slope = grown
+            level = ahead
+        place += 1
+        if place == season:
+            place = 0
+    states[0] = level
+    states[1] = slope
+    return total
+
+
+def _enough(values, present, begin, end, season, multiplicative, seasonal, trend):
+    """Whether a series can be fitted: two seasons of rows, each of a season's rows observed, more observations than
+    there are states before the first row, and all of them positive where a seasonal multiplies."""
+    found = 0
+    for row in range(begin, end):
+        if present[row]:
+            found += 1
+            if multiplicative and values[row] <= 0.0:
+                return False
+    if seasonal:
+        for place in range(season):
+            seen = 0
+            for row in range(begin + place, end, season):
+                seen += present[row]
+            if seen == 0:
+                return False
+        if end - begin < 2 * season:
+            return False
+    return found > (season if seasonal else 0) + (2 if trend else 1)
+
+
+def _initial_states(values, present, begin, end, season, multiplicative, seasonal, trend, states):
+    """The states before the first row: a line, and a seasonal for each row of a season, fitted in turns by least
+    squares to the first seasons."""
+    last = min(end, begin + max(FIRST_SEASONS * season, FIRST_ROWS))
+    for place in range(season):
+        states[2 + place] = 1.0 if multiplicative else 0.0
+    for _ in range(ROUNDS if seasonal else 1):
+        count = 0.0
+        of_t = 0.0
+        of_z = 0.0
+        for row in range(begin, last):
+            if present[row]:
+                part = states[2 + (row - begin) % season]
+                count += 1.0
+                of_t += row - begin
+                of_z += values[row] / part if multiplicative else values[row] - part
+        mean_t = of_t / max(count, 1.0)
+        mean_z = of_z / max(count, 1.0)
+        spread = 0.0
+        joint = 0.0
+        for row in range(begin, last):
+            if present[row]:
+                part = states[2 + (row - begin) % season]
+                z = values[row] / part if multiplicative else values[row] - part
+                spread += (row - begin - mean_t) * (row - begin - mean_t)
+                joint += (row - begin - mean_t) * (z - mean_z)
+        slope = joint / spread if trend and spread > 0.0 else 0.0
+        states[0] = mean_z - slope * (mean_t + 1.0)
+        states[1] = slope
+        if seasonal:
+            _seasonals(values, present, begin, last, season, multiplicative, states)
+
+
+def _seasonals(values, present, begin, last, season, multiplicative, states):
+    """What the line leaves, on average, to each of a season's rows; without what is common to all of them."""
+    total = 0.0
+    for place in range(season):
+        count = 0.0
+        of_values = 0.0
+        of_line = 0.0
+        for row in range(begin + place, last, season):
+            if present[row]:
+                count += 1.0
+                of_values += values[row]
+                of_line += states[0] + states[1] * (row - begin + 1)
+        if multiplicative:
+            states[2 + place] = of_values / of_line if of_line > 0.0 and of_values > 0.0 else 1.0
+        else:
+            states[2 + place] = (of_values - of_line) / max(count, 1.0)
+        total += states[2 + place]
+    for place in range(season):
+        if multiplicative:
+            states[2 + place] /= total / season
+        else:
+            states[2 + place] -= total / season
+
+
+def _error_of(values, present, begin, end, season, multiplicative, point, share, initial, states, most):
+    gamma = point[2] * (1.0 - point[0]) if share else point[2]
+    return _smooth(
+        values, present, begin, end, season, multiplicative, point[0], point[1], gamma, point[3], initial, states, most
+    )
+
+
+def _search(values, present, begin, end, season, multiplicative, low, high, share, initial, states, best, point, last):
+    """The parameters of the least sum of squared errors, into ``best``: a coarse grid, and from its best point steps
+    along each parameter, and on in a direction that was good (R. Hooke, T. A. Jeeves, JACM 8, 1961), halved until
+    they are fine."""
+    least = math.inf
+    for k in range(4):
+        best[k] = low[k]
+    counts_0 = GRID[0] if high[0] > low[0] else 1
+    counts_1 = GRID[1] if high[1] > low[1] else 1
+    counts_2 = GRID[2] if high[2] > low[2] else 1
+    counts_3 = GRID[3] if high[3] > low[3] else 1
+    for number in range(counts_0 * counts_1 * counts_2 * counts_3):
+        rest = number
+        point[0] = low[0] + (high[0] - low[0]) * ((rest % counts_0 + 0.5) / counts_0)
+        rest //= counts_0
+        point[1] = low[1] + (high[1] - low[1]) * ((rest % counts_1 + 0.5) / counts_1)
+        rest //= counts_1
+        point[2] = low[2] + (high[2] - low[2]) * ((rest % counts_2 + 0.5) / counts_2)
+        rest //= counts_2
+        point[3] = low[3] + (high[3] - low[3]) * ((rest + 0.5) / counts_3)
+        total = _error_of(values, present, begin, end, season, multiplicative, point, share, initial, states, least)
+        if total < least:
+            least = total
+            for k in range(4):
+                best[k] = point[k]
+    for k in range(4):
+        last[k] = best[k]
+    step = 0.125
+    while step > FINEST:
+        before = least
+        for k in range(4):
+            point[k] = best[k]
+        for k in range(4):
+            width = high[k] - low[k]
+            for side in range(2 if width > 0.0 else 0):
+                point[k] = min(max(best[k] + (step - 2.0 * step * side) * width, low[k]), high[k])
+                total = _error_of(
+                    values, present, begin, end, season, multiplicative, point, share, initial, states, least
+                )
+                if total < least:
+                    least = total
+                    best[k] = point[k]
+                    break
+                point[k] = best[k]
+        if least == before:
+            step *= 0.5
+            continue
+        for k in range(4):
+            point[k] = min(max(2.0 * best[k] - last[k], low[k]), high[k])
+            last[k] = best[k]
+        total = _error_of(values, present, begin, end, season, multiplicative, point, share, initial, states, least)
+        if total < least:
+            least = total
+            for k in range(4):
+                best[k] = point[k]
+    return least
+
+
+def _forecast(season, multiplicative, horizon, steps, alpha, beta, gamma, phi, states, at, forecasts, factors):
+    """What comes, and the variance of each step's error as a multiple of that of one step's."""
+    damped = 0.0
+    power = 1.0
+    for h in range(horizon):
+        power *= phi
+        damped += power
+        seasonal = states[2 + (steps + h) % season]
+        line = states[0] + damped * states[1]
+        forecasts[at + h] = line * seasonal if multiplicative else line + seasonal
+        total = 1.0
+        grown = 0.0
+        lag_power = 1.0
+        for lag in range(1, h + 1):
+            lag_power *= phi
+            grown += lag_power
+            passed = alpha * (1.0 + beta * grown)
+            again = gamma if lag % season == 0 else 0.0
+            if multiplicative:  # an error at step h - lag, through the states to step h
+                base = states[0] + (damped - (power / lag_power) * grown) * states[1]
+                passed = passed * seasonal / states[2 + (steps + h - lag) % season]
+                again = again * line / base
+            total += (passed + again) * (passed + again)
+        factors[at + h] = total
+
+
+@array_function
+def _holt_winters(
+    series, values, present, offsets, season, multiplicative, seasonal, trend, low, high, share, horizon,
+    start, states, best, point, last, parameters, initial, sse, counts, forecasts, factors,
+):  # fmt: skip
+    begin = offsets[series]
+    end = offsets[series + 1]
+    count = 0
+    for row in range(begin, end):
+        count += present[row]
+    counts[series] = count
+    least = math.nan
+    for k in range(season + 2):
+        start[k] = 0.0
+        states[k] = 0.0
+    for k in range(4):
+        best[k] = low[k]
+    if _enough(values, present, begin, end, season, multiplicative, seasonal, trend):
+        _initial_states(values, present, begin, end, season, multiplicative, seasonal, trend, start)
+        _search(
+            values, present, begin, end, season, multiplicative, low, high, share, start, states, best, point, last
+        )
+        least = _error_of(
+            values, present, begin, end, season, multiplicative, best, share, start, states, math.inf
+        )
+    sse[series] = least
+    for k in range(season + 2):
+        initial[series * (season + 2) + k] = start[k]
+    gamma = best[2] * (1.0 - best[0]) if share else best[2]
+    parameters[4 * series] = best[0]
+    parameters[4 * series + 1] = best[1]
+    parameters[4 * series + 2] = gamma
+    parameters[4 * series + 3] = best[3]
+    _forecast(
+        season, multiplicative, horizon, end - begin, best[0], best[1], gamma, best[3], states, series * horizon,
+        forecasts, factors,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class HoltWinters:
+    """What :func:`holt_winters` found, as two batches to return from a body. A series that could not be fitted has
+    nulls."""
+
+    forecasts: Batch
+    """A row for each series and step: the key columns, ``step`` (``bigint``, from 1), ``forecast``, ``lower`` and
+    ``upper`` (``double``)."""
+    parameters: Batch
+    """A row for each series: the key columns, ``observations`` (``bigint``), ``alpha``, ``beta``, ``gamma``, ``phi``,
+    ``sse`` and ``sigma`` (``double``: the sum of squared errors of the one-step forecasts, and their standard
+    deviation), and the states before the first row: ``level``, ``slope`` (``double``), ``seasonals``
+    (``array<double>``)."""
+
+
+def holt_winters(
+    segments: Segments,
+    column: str,
+    *,
+    horizon: int,
+    season: int = 1,
+    trend: Trend | None = "additive",
+    seasonal: Seasonal | None = "additive",
+    level: float = 0.95,
+    alpha: float | None = None,
+    beta: float | None = None,
+    gamma: float | None = None,
+    phi: float | None = None,
+) -> HoltWinters:
+    """Holt-Winters' forecasts of ``horizon`` steps for each group, a series of equally spaced rows.
+
+    ``column``: the numbers; null and NaN are missing, as are rows that the data lacks once they are put in with a
+    null. Where a value is missing, its forecast stands for it, and no error counts. ``season``: the rows after which
+    the pattern returns (7 for days); 1 or ``seasonal=None`` for none. ``trend``: ``"additive"``, ``"damped"``, or
+    ``None``. ``seasonal``: ``"additive"``, or ``"multiplicative"`` for positive values.
+
+    The method is FPP3's, 8.3: ``alpha`` smooths the level, ``beta`` (its beta*) the slope, ``gamma`` the seasonals,
+    ``phi`` damps. Those not given are searched for the least sum of squared one-step errors. The states before the
+    first row are fitted to the first seasons and not searched.
+
+    ``level``: how many of the values the intervals shall hold: forecast -/+ z sigma sqrt(1 + sum of c_j ** 2), j from 1
+    below the step, with c_j = alpha (1 + beta (phi + ... + phi ** j)) + gamma where a season passed (Hyndman et al.
+    2008, 6.2; sigma squared is the sum of squares by the observations less the parameters searched). For
+    multiplicative seasonals there is no such formula: errors of constant variance are carried through the states to
+    the first order, an approximation. Neither holds what is not known of the parameters and the first states.
+
+    A series gets nulls where it is shorter than two seasons, one of a season's rows is never observed, there are no
+    more observations than states, or one is not positive and ``seasonal="multiplicative"``. Raises
+    :class:`~gpuspark.errors.CallError` for options out of range.
+
+    >>> import pyarrow as pa
+    >>> from gpuspark import Batch, Segments
+    >>> rows = Batch.from_arrow(pa.record_batch({"k": ["a"] * 8, "x": [1.0, 5.0, 2.0, 6.0, 3.0, 7.0, 4.0, 8.0]}))
+    >>> found = holt_winters(Segments(rows, np.array([0, 8]), ["k"]), "x", season=2, horizon=2)
+    >>> found.forecasts.to_frame()[["k", "step", "forecast"]].round(6)
+       k  step  forecast
+    0  a     1       5.0
+    1  a     2       9.0
+    """
+    if seasonal is None or season == 1:
+        season, seasonal = 1, None
+    given = (alpha, beta if trend else 0.0, gamma if seasonal else 0.0, phi if trend == "damped" else 1.0)
+    _refuse(season, trend, seasonal, horizon, level, given)
+    offsets, values, present, device = observations(segments, column)
+    present = present & np.isfinite(values)
+    low = np.array([LOWEST[k] if v is None else v for k, v in enumerate(given)])
+    high = np.array([HIGHEST[k] if v is None else v for k, v in enumerate(given)])
+    number, states = len(offsets) - 1, season + 2
+    found: tuple[NDArray[Any], ...] = _holt_winters(
+        number, values, present, offsets, season, seasonal == "multiplicative", seasonal is not None, trend is not None,
+        low, high, given[2] is None, horizon,
+        Scratch("float64", states), Scratch("float64", states), *(Scratch("float64", 4) for _ in range(3)),
+        Out("float64", 4 * number), Out("float64", states * number), Out("float64", number), Out("int64", number),
+        Out("float64", horizon * number), Out("float64", horizon * number),
+    )  # fmt: skip
+    parameters, initial, sse, counts, forecasts, factors = found
+    fitted = np.isfinite(sse)
+    sigma = np.sqrt(sse / np.maximum(counts - sum(v is None for v in given), 1))
+    half = NormalDist().inv_cdf((1 + level) / 2) * np.repeat(sigma, horizon) * np.sqrt(factors)
+    keys = segments.keys
+    each = keys.to_arrow().take(np.repeat(np.arange(number), horizon))
+    by_step = type(keys).from_arrow(each, device).with_column("step", np.tile(np.arange(1, horizon + 1), number))
+    for name, numbers in (("forecast", forecasts), ("lower", forecasts - half), ("upper", forecasts + half)):
+        by_step = by_step.with_column(name, doubles(numbers, np.repeat(fitted, horizon), device))
+    by_series = keys.with_column("observations", counts)
+    columns = zip(("alpha", "beta", "gamma", "phi"), parameters.reshape(-1, 4).T, strict=True)
+    first = initial.reshape(-1, states)
+    for name, numbers in (*columns, ("sse", sse), ("sigma", sigma), ("level", first[:, 0]), ("slope", first[:, 1])):
+        by_series = by_series.with_column(name, doubles(np.ascontiguousarray(numbers), fitted, device))
+    seasonals = list_array(np.arange(number + 1) * season, first[:, 2:].reshape(-1), None if fitted.all() else ~fitted)
+    return HoltWinters(by_step, by_series.with_column("seasonals", seasonals))
+
+
+def _refuse(
+    season: int, trend: Any, seasonal: Any, horizon: int, level: float, given: tuple[float | None, ...]
+) -> None:
+    if season < 1 or horizon < 1 or not 0.0 < level < 1.0:
+        raise CallError(f"season={season} and horizon={horizon} are rows, from 1 on; level={level} is between 0 and 1")
+    if trend not in (None, "additive", "damped") or seasonal not in (None, "additive", "multiplicative"):
+        raise CallError(
+            f"trend={trend!r}, seasonal={seasonal!r}: a trend is 'additive', 'damped' or None, a seasonal 'additive', "
+            "'multiplicative' or None"
+        )
+    if any(v is not None and not 0.0 <= v <= 1.0 for v in given):
+        raise CallError(f"alpha, beta, gamma and phi are between 0 and 1: {given}")
