@@ -9,15 +9,14 @@ cuDF Series, Spark columns, or plain numbers. Those over series of rows (:func:`
 from __future__ import annotations
 
 from gpuspark.kernels.asian_option import asian_option
-from gpuspark.kernels.haversine import haversine
-from gpuspark.kernels.levenshtein import levenshtein
-from gpuspark.kernels.point_in_polygon import point_in_polygon, within
-from gpuspark.kernels.polygon_grid import Polygons
-from gpuspark.kernels.shingles import jaccard, lsh_bands, minhash
 from gpuspark.kernels.ewm import ewm_mean
 from gpuspark.kernels.haversine import haversine
 from gpuspark.kernels.holt_winters import HoltWinters, holt_winters
+from gpuspark.kernels.levenshtein import levenshtein
+from gpuspark.kernels.point_in_polygon import point_in_polygon, within
+from gpuspark.kernels.polygon_grid import Polygons
 from gpuspark.kernels.rolling import rolling
+from gpuspark.kernels.shingles import jaccard, lsh_bands, minhash
 from gpuspark.kernels.similarity import cosine_similarity, dot_product, euclidean_distance
 from gpuspark.kernels.spec import AnyKernel, ColumnKernel, Kernel
 from gpuspark.kernels.top_k import top_k
@@ -57,14 +56,14 @@ __all__ = [
     "euclidean_distance",
     "ewm_mean",
     "haversine",
+    "holt_winters",
     "jaccard",
     "levenshtein",
     "lsh_bands",
     "minhash",
     "point_in_polygon",
+    "rolling",
     "top_k",
     "tree_ensemble",
     "within",
-    "holt_winters",
-    "rolling",
 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gpuspark.array_function import Out, array_function
+from gpuspark.arrays import Out, array_function
 from gpuspark.errors import CallError
 from gpuspark.layout import doubles, observations
 

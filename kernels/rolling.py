@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from gpuspark.array_function import Out, array_function
+from gpuspark.arrays import Out, array_function
 from gpuspark.errors import CallError
 from gpuspark.layout import doubles, observations
 

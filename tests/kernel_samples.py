@@ -5,43 +5,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import pyarrow as pa
 
+import gpuspark as gs
 from gpuspark import arrays, kernels
 from gpuspark.arrays import ArrayFunction
 from gpuspark.compiler import Parameter
 from gpuspark.testing import on_device
 
-TRIANGLES = kernels.Polygons([[[(0, 0), (8, 0), (0, 8)]], [[(0, 0), (8, 8), (0, 8)]]], cells=4)
-import gpuspark as gs
-from gpuspark import array_function, kernels
-from gpuspark.array_function import ArrayFunction
-from gpuspark.compiler import Parameter
-from gpuspark.testing import on_device
-
 SERIES = [0, 5, 6], [1.0, None, 2.0, 4.0, 3.0, 7.0]
+TRIANGLES = kernels.Polygons([[[(0, 0), (8, 0), (0, 8)]], [[(0, 0), (8, 8), (0, 8)]]], cells=4)
 VECTORS = [[1.0, 2.0, 3.0], None, [], [4.0, -1.0, 0.5]], [[2.0, 0.0, 1.0], [1.0], [], [1.0, 1.0, 1.0]]
 WORDS = ["kitten", None, "", "Zürich"], ["sitting", "a", "b", "Zurich"]
-
-SAMPLES: dict[str, Callable[[], pa.Array]] = {
-    "asian_option": lambda: kernels.asian_option(
-        *(pa.array([value, None]) for value in (100.0, 90.0, 1.0, 0.05, 0.2)), steps=2, paths=3
-    ),
-    "cosine_similarity": lambda: kernels.cosine_similarity(*map(pa.array, VECTORS)),
-    "dot_product": lambda: kernels.dot_product(*map(pa.array, VECTORS)),
-    "euclidean_distance": lambda: kernels.euclidean_distance(*map(pa.array, VECTORS)),
-    "point_in_polygon": lambda: kernels.point_in_polygon(
-        pa.array([1.0, 2.0, 5.0, 9.0]), pa.array([1.0, 7.0, 6.0, 9.0]), polygons=TRIANGLES
-    ),
-    "within": lambda: kernels.within(pa.array([1.0, 9.0]), pa.array([1.0, 9.0]), polygons=TRIANGLES),
-    "jaccard": lambda: kernels.jaccard(*map(pa.array, WORDS), shingle=3),
-    "levenshtein": lambda: kernels.levenshtein(*map(pa.array, WORDS), cutoff=2),
-    "lsh_bands": lambda: kernels.lsh_bands(pa.array([[1, 2, 3, 4], None]), bands=2),
-    "minhash": lambda: kernels.minhash(pa.array(WORDS[0]), permutations=4, shingle=3),
 
 
 def _holt_winters() -> kernels.HoltWinters:
@@ -51,14 +31,44 @@ def _holt_winters() -> kernels.HoltWinters:
 
 
 SAMPLES: dict[str, Callable[[], Any]] = {
+    "asian_option": lambda: kernels.asian_option(
+        *(pa.array([value, None]) for value in (100.0, 90.0, 1.0, 0.05, 0.2)), steps=2, paths=3
+    ),
     "cosine_similarity": lambda: kernels.cosine_similarity(*map(pa.array, VECTORS)),
     "dot_product": lambda: kernels.dot_product(*map(pa.array, VECTORS)),
     "euclidean_distance": lambda: kernels.euclidean_distance(*map(pa.array, VECTORS)),
     "ewm_mean": lambda: kernels.ewm_mean(*SERIES, 0.5),
     "holt_winters": _holt_winters,
+    "jaccard": lambda: kernels.jaccard(*map(pa.array, WORDS), shingle=3),
+    "levenshtein": lambda: kernels.levenshtein(*map(pa.array, WORDS), cutoff=2),
+    "lsh_bands": lambda: kernels.lsh_bands(pa.array([[1, 2, 3, 4], None]), bands=2),
+    "minhash": lambda: kernels.minhash(pa.array(WORDS[0]), permutations=4, shingle=3),
+    "point_in_polygon": lambda: kernels.point_in_polygon(
+        pa.array([1.0, 2.0, 5.0, 9.0]), pa.array([1.0, 7.0, 6.0, 9.0]), polygons=TRIANGLES
+    ),
     "rolling": lambda: [kernels.rolling(*SERIES, 2, statistic) for statistic in ("mean", "std", "max")],
+    "top_k": lambda: kernels.top_k(pa.array([[1.0, 0.2], None]), matrix=np.array([[0.0, 1.0], [3.0, 0.0]]), k=1),
+    "within": lambda: kernels.within(pa.array([1.0, 9.0]), pa.array([1.0, 9.0]), polygons=TRIANGLES),
 }
-"""By the operation's public name."""
+"""By the operation's public name. What they give is read by :func:`columns`."""
+
+
+def columns(result: Any) -> dict[str, list[Any]]:
+    """The result of a sample as lists: of one column, of several, or of an object that holds columns."""
+    if isinstance(result, list | tuple):
+        named = {str(n): column for n, column in enumerate(result)}
+    elif is_dataclass(result) and not isinstance(result, type):
+        named = {f.name: getattr(result, f.name) for f in fields(result)}
+    else:
+        named = {"result": result}
+    return {name: _listed(column) for name, column in named.items()}
+
+
+def _listed(column: Any) -> list[Any]:
+    if hasattr(column, "to_arrow"):
+        column = column.to_arrow()
+    found: list[Any] = column.to_pylist() if hasattr(column, "to_pylist") else np.asarray(column).tolist()
+    return found
 
 
 @contextmanager

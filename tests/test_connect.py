@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from pyspark.sql.functions import lit
 
 import gpuspark as gs
+from gpuspark import functions, kernels
 from gpuspark.capsule import read
 from gpuspark.errors import ConfigError
 from tests import faulty
@@ -85,3 +87,16 @@ def test_segments(connect) -> None:
 
     rows = gs.apply_in_segments(connect.range(20).selectExpr("id % 3 k"), "k", counted, "k bigint, n bigint").collect()
     assert sorted(tuple(row) for row in rows) == [(0, 7), (1, 7), (2, 6)]
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_kernels_over_columns(connect, device) -> None:
+    connect.conf.set("spark.gpuspark.device", device)
+    gs.ledger(connect).clear()
+    frame = connect.createDataFrame([("kitten", "sitting"), ("a", None)], "l string, r string")
+    triangles = kernels.Polygons([[[(0, 0), (8, 0), (0, 8)]]], cells=4)
+    inside = functions.point_in_polygon(lit(1.0), lit(1.0), polygons=triangles)
+    rows = frame.select(functions.levenshtein("l", "r"), inside).collect()
+    assert [tuple(row) for row in rows] == [(3, 0), (None, 0)]
+    found = {(s.function, s.rows, tuple(s.devices)) for s in gs.ledger(connect).summary()}
+    assert found == {("levenshtein", 2, (device,)), ("point_in_polygon", 2, (device,))}

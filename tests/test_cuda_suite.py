@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from stub_driver import Stage, open_stage, suite
 
+from gpuspark.kernels import CATALOGUE, ColumnKernel
 from tests.kernel_samples import SAMPLES
 
 
@@ -16,6 +17,10 @@ def stage() -> Stage:
 @pytest.mark.parametrize("rows", [1, 33, 300])
 def test_functions_and_kernels_give_pythons_answers(stage: Stage, rows: int) -> None:
     stage.play(suite.functions_and_kernels_give_pythons_answers, rows)
+
+
+def test_every_kernel_over_columns_has_a_sample() -> None:
+    assert {name for name, kernel in CATALOGUE.items() if isinstance(kernel, ColumnKernel)} <= set(SAMPLES)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
