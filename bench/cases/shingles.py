@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from gpuspark import functions
@@ -45,8 +46,7 @@ def datasketch(frame: DataFrame, at_once: bool = True) -> DataFrame:
     known: Any = spark_functions  # PySpark's stubs lack its newer functions
 
     @known.pandas_udf("array<bigint>")
-    def minhash(text: Any) -> Any:
-        import pandas as pd
+    def minhash(text: pd.Series) -> pd.Series:
         from datasketch import MinHash
 
         made = []
@@ -78,9 +78,7 @@ def python_sets(frame: DataFrame) -> DataFrame:
     known: Any = spark_functions
 
     @known.pandas_udf("double")
-    def similarity(a: Any, b: Any) -> Any:
-        import pandas as pd
-
+    def similarity(a: pd.Series, b: pd.Series) -> pd.Series:
         def shingles(text: str) -> set[str]:
             return {text[i : i + SHINGLE] for i in range(len(text) - SHINGLE + 1)}
 
