@@ -17,8 +17,8 @@ from gpuspark.kernels.spec import AnyKernel, ColumnKernel, Kernel
 CATALOGUE: dict[str, AnyKernel] = {
     kernel.__name__: kernel
     for kernel in (
-        asian_option,
         haversine,
+        asian_option,
         cosine_similarity,
         dot_product,
         euclidean_distance,
