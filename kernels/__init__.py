@@ -25,8 +25,8 @@ from gpuspark.kernels.tree_ensemble import Categories, Tree, TreeEnsemble, tree_
 CATALOGUE: dict[str, AnyKernel] = {
     kernel.__name__: kernel
     for kernel in (
-        asian_option,
         haversine,
+        asian_option,
         cosine_similarity,
         dot_product,
         euclidean_distance,
