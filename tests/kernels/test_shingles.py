@@ -90,6 +90,15 @@ def test_every_device_finds_what_pythons_sets_share(
     assert found.to_pylist() == [exact(a, b, length) for a, b in rows[skipped:]]
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_text_shorter_than_a_shingle_is_one_of_its_own(device: str) -> None:
+    """And not the beginning of another: on either side, in whatever order they are met."""
+    rows = [("abcdef", "abc"), ("abc", "abcdef"), ("abc", "abc"), ("", "abc"), ("ä", "äb"), ("", "")]
+    with on_device(device):
+        found = kernels.jaccard(*(pa.array(column) for column in zip(*rows, strict=True)), shingle=5)
+    assert found.to_pylist() == [0.0, 0.0, 1.0, 0.0, 0.0, 1.0]
+
+
 @pytest.mark.parametrize("device", ["cpu", CUDA])
 @pytest.mark.parametrize("length", [1, 3, 40, 1000])
 def test_similarity_of_longer_texts(device: str, length: int) -> None:
