@@ -92,11 +92,12 @@ def test_every_device_finds_what_pythons_sets_share(
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_text_shorter_than_a_shingle_is_one_of_its_own(device: str) -> None:
-    """And not the beginning of another: on either side, in whatever order they are met."""
-    rows = [("abcdef", "abc"), ("abc", "abcdef"), ("abc", "abc"), ("", "abc"), ("ä", "äb"), ("", "")]
+    """And not the beginning of another: in so many rows that they meet at one place of the table."""
+    numbers = [f"{n:06}" for n in range(0, 100_000, 1_000)]
+    rows = [("abc", "abc"), ("", "abc"), ("", ""), *((n, n[:3]) for n in numbers), *((n[:3], n) for n in numbers)]
     with on_device(device):
         found = kernels.jaccard(*(pa.array(column) for column in zip(*rows, strict=True)), shingle=5)
-    assert found.to_pylist() == [0.0, 0.0, 1.0, 0.0, 0.0, 1.0]
+    assert found.to_pylist() == [1.0, 0.0, 1.0] + [0.0] * 200
 
 
 @pytest.mark.parametrize("device", ["cpu", CUDA])
