@@ -90,6 +90,16 @@ def test_every_device_finds_what_pythons_sets_share(
     assert found.to_pylist() == [exact(a, b, length) for a, b in rows[skipped:]]
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_text_shorter_than_a_shingle_is_one_of_its_own(device: str) -> None:
+    """And not the beginning of another: in so many rows that they meet at one place of the table."""
+    numbers = [f"{n:06}" for n in range(0, 100_000, 1_000)]
+    rows = [("abc", "abc"), ("", "abc"), ("", ""), *((n, n[:3]) for n in numbers), *((n[:3], n) for n in numbers)]
+    with on_device(device):
+        found = kernels.jaccard(*(pa.array(column) for column in zip(*rows, strict=True)), shingle=5)
+    assert found.to_pylist() == [1.0, 0.0, 1.0] + [0.0] * 200
+
+
 @pytest.mark.parametrize("device", ["cpu", CUDA])
 @pytest.mark.parametrize("length", [1, 3, 40, 1000])
 def test_similarity_of_longer_texts(device: str, length: int) -> None:
