@@ -271,11 +271,29 @@ def test_the_batch_example_finds_the_nearest(spark) -> None:
     assert rows[0].km == pytest.approx(1001, abs=5)
 
 
+def test_the_forecasting_example_beats_the_week_before(spark) -> None:
+    spark.conf.set("spark.gpuspark.device", "cpu")
+    example = importlib.import_module("examples.forecasting")
+    rows = example.build(spark).toPandas()
+    assert len(rows) == 28 * rows.dest.nunique() > 28 * 50
+    counts = example.flights_of_2013().groupby(["dest", "day"]).size()
+    for row in rows[rows.dest == "ORD"].itertuples():
+        day = pd.Timestamp(row.day)
+        weeks = -(-(day - pd.Timestamp("2013-12-03")).days // 7)
+        assert row.flights == counts["ORD", day]
+        assert row.naive == counts["ORD", day - pd.Timedelta(weeks=weeks)]
+    found = example.errors(rows)
+    assert found["holt_winters"] < 0.8 * found["seasonal-naive"]
+    assert 0.5 < found["inside the interval"] < 0.95
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["scalar", "series", "batch"])
-def test_each_example_runs_as_a_program(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "handed"), [("scalar", "10,000"), ("series", "10,000"), ("batch", "10,000"), ("forecasting", "27,634")]
+)
+def test_each_example_runs_as_a_program(name: str, handed: str) -> None:
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "examples" / f"{name}.py")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "10,000" in done.stdout  # the ledger's rows
+    assert handed in done.stdout  # the ledger's rows
