@@ -1,0 +1,156 @@
+"""Exponential smoothing and Holt-Winters over many groups, against Spark's grouped hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+import gpuspark as gs
+from gpuspark.bench.cases import FLOOR, Aim, Case
+from gpuspark.kernels import ewm_mean, holt_winters
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+ALPHA = 0.3
+SMOOTHED = "k bigint, t bigint, x double, level double"
+SERIES_ROWS, SEASON, HORIZON = 84, 7, 14
+FORECAST = "k bigint, step bigint, forecast double"
+ARROW, PANDAS = "applyInArrow", "applyInPandas"
+
+
+def rows_of_groups(size: int, rows: int) -> pa.Table:
+    """Rows in groups of ``size``, whose rows lie far apart."""
+    groups = max(rows // size, 1)
+    number = np.arange(groups * size)
+    values = np.random.default_rng(5).normal(size=len(number)).cumsum()
+    return pa.table({"k": number % groups, "t": number // groups, "x": values})
+
+
+def ewm(segments: gs.Segments) -> gs.Batch:
+    level = ewm_mean(segments, "x", ALPHA, adjust=False)
+    return segments.batch.select(["k", "t", "x"]).with_column("level", level)
+
+
+def gpuspark(frame: DataFrame) -> DataFrame:
+    return gs.apply_in_segments(frame, "k", ewm, SMOOTHED, order_by="t")
+
+
+def floor(frame: DataFrame) -> DataFrame:
+    """The same shuffle and sort, and a mapInArrow that only drains its input."""
+
+    def drain(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for _ in batches:
+            pass
+        return iter(())
+
+    return frame.repartition("k").sortWithinPartitions("k", "t").mapInArrow(drain, frame.schema)
+
+
+def apply_in_arrow(frame: DataFrame) -> DataFrame:
+    def smooth(rows: pa.Table) -> pa.Table:
+        rows = rows.sort_by("t")
+        level, levels = None, []
+        for x in rows.column("x").to_pylist():
+            level = x if level is None else level + ALPHA * (x - level)
+            levels.append(level)
+        return rows.append_column("level", pa.array(levels, pa.float64()))
+
+    grouped: Any = frame.groupBy("k")  # PySpark's stubs lack its newer methods
+    made: DataFrame = grouped.applyInArrow(smooth, SMOOTHED)
+    return made
+
+
+def apply_in_pandas(frame: DataFrame) -> DataFrame:
+    def smooth(rows: Any) -> Any:
+        rows = rows.sort_values("t")
+        return rows.assign(level=rows.x.ewm(alpha=ALPHA, adjust=False).mean())
+
+    return frame.groupBy("k").applyInPandas(smooth, SMOOTHED)
+
+
+def smoothing(size: int, rows: int, *aims: Aim) -> Case:
+    pandas = max(size * 2_000, 1_000_000 // 50)  # 2,000 groups, or so many rows as take some seconds
+    return Case(
+        name=f"smoothing_groups_of_{size}",
+        data=partial(rows_of_groups, size),
+        elements=rows,
+        unit=f"rows in groups of {size}",
+        paths={"gpuspark": gpuspark, FLOOR: floor, ARROW: apply_in_arrow, PANDAS: apply_in_pandas},
+        oracle=PANDAS,
+        sorted_by=("k", "t"),
+        bytes_in=24,
+        bytes_out=32,
+        operations=3,
+        aims=aims,
+        capped={PANDAS: min(pandas, rows)},
+        note="the floor is the same shuffle and sort, and a mapInArrow that drains its input and makes no rows",
+    )
+
+
+def series_of_days(series: int) -> pa.Table:
+    """Series of twelve weeks, with a weekly pattern."""
+    random = np.random.default_rng(6)
+    t = np.arange(SERIES_ROWS)
+    pattern = random.normal(size=(series, SEASON)) * 8
+    values = 100 + random.normal(size=(series, 1)) * 0.3 * t + pattern[:, t % SEASON]
+    values += random.normal(size=(series, SERIES_ROWS)).cumsum(axis=1) + random.normal(size=values.shape) * 3
+    return pa.table({"k": np.repeat(np.arange(series), SERIES_ROWS), "t": np.tile(t, series), "x": values.ravel()})
+
+
+def forecast(segments: gs.Segments) -> gs.Batch:
+    found = holt_winters(segments, "x", season=SEASON, horizon=HORIZON)
+    return found.forecasts.select(["k", "step", "forecast"])
+
+
+def gpuspark_forecasts(frame: DataFrame) -> DataFrame:
+    return gs.apply_in_segments(frame, "k", forecast, FORECAST, order_by="t")
+
+
+def statsmodels_forecasts(frame: DataFrame) -> DataFrame:
+    def ahead(rows: Any) -> Any:
+        import warnings
+
+        import pandas as pd
+        from statsmodels.tsa.holtwinters import ExponentialSmoothing
+
+        warnings.simplefilter("ignore")
+        values = rows.sort_values("t").x.to_numpy()
+        fitted = ExponentialSmoothing(values, trend="add", seasonal="add", seasonal_periods=SEASON).fit()
+        steps = np.arange(1, HORIZON + 1)
+        return pd.DataFrame({"k": rows.k.iloc[0], "step": steps, "forecast": fitted.forecast(HORIZON)})
+
+    return frame.groupBy("k").applyInPandas(ahead, FORECAST)
+
+
+SWEEP = (1, 10, 40, 100, 1_000, 10_000)
+ROWS = 2_000_000
+AIMS: dict[int, tuple[Aim, ...]] = {
+    10: (Aim("gpuspark", ARROW, 20),),
+    40: (Aim("gpuspark", FLOOR, 1 / 1.15), Aim("gpuspark", ARROW, 6), Aim("gpuspark", PANDAS, 35)),
+}
+
+CASES = [
+    *(smoothing(size, ROWS // 10 if size == 1 else ROWS, *AIMS.get(size, ())) for size in SWEEP),
+    Case(
+        name="holt_winters",
+        data=series_of_days,
+        elements=2_000,
+        unit=f"series of {SERIES_ROWS} days",
+        paths={"gpuspark": gpuspark_forecasts, "statsmodels in applyInPandas": statsmodels_forecasts},
+        oracle="statsmodels in applyInPandas",
+        close=0.5,
+        sorted_by=("k", "step"),
+        bytes_in=8 * SERIES_ROWS,
+        bytes_out=16 * HORIZON,
+        operations=400 * 14 * SERIES_ROWS,
+        aims=(Aim("gpuspark", "statsmodels in applyInPandas", 50),),
+        capped={"statsmodels in applyInPandas": 100},
+        note="statsmodels also searches the first states, so forecasts differ: tests/kernels/test_holt_winters.py "
+        "holds the smoothing, the sum of squares and the intervals against it",
+    ),
+]
