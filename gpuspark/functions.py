@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
 
 __all__ = [
+    "asian_option",
     "cosine_similarity",
     "dot_product",
     "euclidean_distance",
     "haversine",
+    "point_in_polygon",
+    "within",
 ]
 
 
@@ -68,7 +71,10 @@ def _column(kernel: kernels.AnyKernel, value: Any) -> Any:
     )
 
 
+asian_option = _column_function(kernels.asian_option)
 cosine_similarity = _column_function(kernels.cosine_similarity)
 dot_product = _column_function(kernels.dot_product)
 euclidean_distance = _column_function(kernels.euclidean_distance)
 haversine = _column_function(kernels.haversine)
+point_in_polygon = _column_function(kernels.point_in_polygon)
+within = _column_function(kernels.within)

@@ -7,17 +7,23 @@ cuDF Series, Spark columns, or plain numbers.
 
 from __future__ import annotations
 
+from gpuspark.kernels.asian_option import asian_option
 from gpuspark.kernels.haversine import haversine
+from gpuspark.kernels.point_in_polygon import point_in_polygon, within
+from gpuspark.kernels.polygon_grid import Polygons
 from gpuspark.kernels.similarity import cosine_similarity, dot_product, euclidean_distance
 from gpuspark.kernels.spec import AnyKernel, ColumnKernel, Kernel
 
 CATALOGUE: dict[str, AnyKernel] = {
     kernel.__name__: kernel
     for kernel in (
+        asian_option,
         haversine,
         cosine_similarity,
         dot_product,
         euclidean_distance,
+        point_in_polygon,
+        within,
     )
 }
 
@@ -26,8 +32,12 @@ __all__ = [
     "AnyKernel",
     "ColumnKernel",
     "Kernel",
+    "Polygons",
+    "asian_option",
     "cosine_similarity",
     "dot_product",
     "euclidean_distance",
     "haversine",
+    "point_in_polygon",
+    "within",
 ]

@@ -14,12 +14,20 @@ from gpuspark.arrays import ArrayFunction
 from gpuspark.compiler import Parameter
 from gpuspark.testing import on_device
 
+TRIANGLES = kernels.Polygons([[[(0, 0), (8, 0), (0, 8)]], [[(0, 0), (8, 8), (0, 8)]]], cells=4)
 VECTORS = [[1.0, 2.0, 3.0], None, [], [4.0, -1.0, 0.5]], [[2.0, 0.0, 1.0], [1.0], [], [1.0, 1.0, 1.0]]
 
 SAMPLES: dict[str, Callable[[], pa.Array]] = {
+    "asian_option": lambda: kernels.asian_option(
+        *(pa.array([value, None]) for value in (100.0, 90.0, 1.0, 0.05, 0.2)), steps=2, paths=3
+    ),
     "cosine_similarity": lambda: kernels.cosine_similarity(*map(pa.array, VECTORS)),
     "dot_product": lambda: kernels.dot_product(*map(pa.array, VECTORS)),
     "euclidean_distance": lambda: kernels.euclidean_distance(*map(pa.array, VECTORS)),
+    "point_in_polygon": lambda: kernels.point_in_polygon(
+        pa.array([1.0, 2.0, 5.0, 9.0]), pa.array([1.0, 7.0, 6.0, 9.0]), polygons=TRIANGLES
+    ),
+    "within": lambda: kernels.within(pa.array([1.0, 9.0]), pa.array([1.0, 9.0]), polygons=TRIANGLES),
 }
 """By the operation's public name."""
 

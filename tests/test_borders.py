@@ -166,19 +166,21 @@ def bench_users(imports: list[Import]) -> list[Import]:
 
 def kernel_imports(imports: list[Import]) -> list[Import]:
     """What kernels import beyond the standard library, NumPy, pyarrow when they run, errors, configuration, their own
-    ``spec``, array functions and Arrow's layouts. The catalogue in ``kernels/__init__.py`` imports the kernels too,
-    and ``spec`` what a kernel is made with."""
+    ``spec``, array functions and Arrow's layouts, and what several kernels or long ones share beside them: how
+    polygons are read, and their index; random numbers. The catalogue in ``kernels/__init__.py`` imports the kernels
+    too, and ``spec`` what a kernel is made with."""
     allowed = sys.stdlib_module_names | {"numpy"}
     own = {
         "gpuspark.kernels.spec", "gpuspark.errors", "gpuspark.config", "gpuspark.arrays", "gpuspark.layout",
     }  # fmt: skip
+    shared = {f"gpuspark.kernels.{name}" for name in ("geometry", "polygon_grid", "philox")}
     makers = {"gpuspark.scalar_udf", "gpuspark.column_kernel"}
     return [
         found
         for found in imports
         if within(found.module, "gpuspark.kernels")
         and found.top not in allowed
-        and found.target not in own
+        and found.target not in own | shared
         and not (found.module == "gpuspark.kernels" and within(found.target, "gpuspark.kernels"))
         and not (found.top == "pyarrow" and not found.eager)
         and not (found.module == "gpuspark.kernels.spec" and found.target in makers)

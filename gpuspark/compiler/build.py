@@ -192,7 +192,7 @@ def build_arrays(request: ArrayRequest, target: Target) -> tuple[str, bytes]:
         types.CPointer(getattr(types, p.dtype)) if p.is_array else types.int64 for p in request.parameters
     ]
     signature = types.void(*words, types.int64, types.int64)
-    jit = numba.njit(error_model="numpy") if target == "cpu" else _cuda().jit(device=True)
+    jit = numba.njit(error_model="numpy", forceinline=True) if target == "cpu" else _cuda().jit(device=True)
     scope: dict[str, Any] = {
         "function": with_compiled_callees(request.function, jit),
         "float_of_bits": float_of_bits, "advanced": advanced,

@@ -1,0 +1,126 @@
+"""Points in polygons, against shapely in a pandas_udf: one prepared polygon, and an index of many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from gpuspark import functions
+from gpuspark.bench.cases import Aim, Case
+from gpuspark.kernels import Polygons
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pyspark.sql import DataFrame
+
+MANY = 1_000
+MANY_VERTICES = 50
+SHAPELY = "pandas_udf with shapely"
+
+Ring = Any
+
+
+def points(rows: int) -> pa.Table:
+    """Points all over the square from -1 to 1."""
+    random = np.random.default_rng(13)
+    return pa.table({name: random.uniform(-1, 1, rows) for name in ("x", "y")})
+
+
+def outline(vertices: int, seed: int, radius: float = 1.0) -> NDArray[np.float64]:
+    """A ragged ring around the origin, which nowhere crosses itself."""
+    random = np.random.default_rng(seed)
+    angle = (np.arange(vertices) + random.uniform(0, 0.9, vertices)) * (2 * np.pi / vertices)
+    reach = radius * random.uniform(0.6, 1.0, vertices)
+    return np.stack([reach * np.cos(angle), reach * np.sin(angle)], axis=1)
+
+
+def outlines() -> list[NDArray[np.float64]]:
+    """Many rings side by side."""
+    centres = np.random.default_rng(5).uniform(-1, 1, (MANY, 2))
+    return [outline(MANY_VERTICES, seed, 0.05) + centre for seed, centre in enumerate(centres)]
+
+
+def ours(name: str, rings: Callable[[], list[Ring]], frame: DataFrame) -> DataFrame:
+    polygons = Polygons([[ring] for ring in rings()])
+    return frame.select(getattr(functions, name)("x", "y", polygons=polygons).alias("found"))
+
+
+def shapely_contains(rings: Callable[[], list[Ring]], frame: DataFrame) -> DataFrame:
+    import shapely
+    from pyspark.sql import functions as spark_functions
+
+    known: Any = spark_functions  # PySpark's stubs lack its newer functions
+    polygon = shapely.Polygon(rings()[0])
+
+    @known.pandas_udf("boolean")
+    def contains(x, y):  # PySpark reads type hints and takes no Any
+        import pandas as pd
+        import shapely
+
+        shapely.prepare(polygon)
+        return pd.Series(shapely.contains_xy(polygon, x.to_numpy(), y.to_numpy()))
+
+    return frame.select(contains("x", "y").alias("found"))
+
+
+def shapely_tree(rings: Callable[[], list[Ring]], frame: DataFrame) -> DataFrame:
+    import shapely
+    from pyspark.sql import functions as spark_functions
+
+    known: Any = spark_functions
+    tree = shapely.STRtree([shapely.Polygon(ring) for ring in rings()])
+
+    @known.pandas_udf("int")
+    def first(x, y):
+        import pandas as pd
+        import shapely
+
+        shapely.prepare(tree.geometries)
+        row, polygon = tree.query(shapely.points(x.to_numpy(), y.to_numpy()), predicate="within")
+        found = np.full(len(x), MANY, np.int32)
+        np.minimum.at(found, row, polygon)
+        return pd.Series(np.where(found == MANY, -1, found))
+
+    return frame.select(first("x", "y").alias("found"))
+
+
+def _one(vertices: int) -> Case:
+    rings = partial(_single, vertices)
+    return Case(
+        name=f"point_in_polygon_{vertices}",
+        data=points,
+        elements=4_000_000,
+        unit=f"points, in a polygon of {vertices} vertices",
+        paths={"gpuspark": partial(ours, "within", rings), SHAPELY: partial(shapely_contains, rings)},
+        oracle=SHAPELY,
+        bytes_in=16,
+        bytes_out=1,
+        operations=8,
+        aims=(Aim("gpuspark", SHAPELY, 3),),
+    )
+
+
+def _single(vertices: int) -> list[Ring]:
+    return [outline(vertices, 3)]
+
+
+CASES = [
+    *(_one(vertices) for vertices in (50, 200, 1_000)),
+    Case(
+        name="point_in_polygon_many",
+        data=points,
+        elements=2_000_000,
+        unit=f"points, in {MANY} polygons of {MANY_VERTICES} vertices",
+        paths={"gpuspark": partial(ours, "point_in_polygon", outlines), SHAPELY: partial(shapely_tree, outlines)},
+        oracle=SHAPELY,
+        bytes_in=16,
+        bytes_out=4,
+        operations=8,
+        aims=(Aim("gpuspark", SHAPELY, 3),),
+        note="shapely's STRtree is built once, on the driver, and its polygons are prepared once for each task",
+    ),
+]

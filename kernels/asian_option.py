@@ -1,0 +1,208 @@
+"""Asian call options: what they pay depends on the average of a price along its path. Monte Carlo simulation."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuspark.arrays import Out, Scratch, array_function
+from gpuspark.errors import CallError
+from gpuspark.kernels.philox import exp, philox4x32, two_normals
+from gpuspark.kernels.spec import Cost, column_kernel
+from gpuspark.layout import nulls_of, numbers
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LANES = 32
+"""Paths that are simulated side by side, step for step: on a CPU in vectors."""
+PATHS_OF_AN_ITEM = 256
+"""Paths that one item simulates, so many lanes after the other. A row has as many items as its paths need."""
+STATE = 7
+"""Numbers that a lane holds: its logarithm, the sums of logarithms and of prices, and its next four steps."""
+_WORD, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+_PAYS = {"arithmetic": 0, "geometric": 1, "difference": 2}
+
+
+@array_function
+def _simulated(
+    item, spot, strike, years, rate, volatility, stream, seed, items_a_row, paths, steps, pays, lanes, totals, squares
+):  # fmt: skip
+    row = item // items_a_row
+    first = (item - row * items_a_row) * PATHS_OF_AN_ITEM
+    last = min(first + PATHS_OF_AN_ITEM, paths)
+    s = spot[row]
+    k = strike[row]
+    drift = (rate[row] - 0.5 * volatility[row] * volatility[row]) * (years[row] / steps)
+    spread = volatility[row] * math.sqrt(years[row] / steps)
+    stream_low = stream[row] & _WORD
+    stream_high = stream[row] >> _HALF
+    seed_low = np.uint64(seed) & _WORD
+    seed_high = np.uint64(seed) >> _HALF
+    total = 0.0
+    square = 0.0
+    for start in range(first, last, LANES):
+        for lane in range(3 * LANES):
+            lanes[lane] = 0.0
+        for quad in range((steps + 3) // 4):
+            for lane in range(LANES):
+                a, b, c, d = philox4x32(
+                    np.uint64(start + lane), np.uint64(quad), stream_low, stream_high, seed_low, seed_high
+                )
+                one, two = two_normals(a, b)
+                lanes[3 * LANES + lane] = drift + spread * one
+                lanes[4 * LANES + lane] = drift + spread * two
+                one, two = two_normals(c, d)
+                lanes[5 * LANES + lane] = drift + spread * one
+                lanes[6 * LANES + lane] = drift + spread * two
+            for part in range(min(4, steps - 4 * quad)):
+                for lane in range(LANES):
+                    level = lanes[lane] + lanes[(3 + part) * LANES + lane]
+                    lanes[lane] = level
+                    lanes[LANES + lane] += level
+                if pays != 1:
+                    for lane in range(LANES):
+                        lanes[2 * LANES + lane] += exp(lanes[lane])
+        for lane in range(min(LANES, last - start)):
+            paid = 0.0
+            if pays != 1:
+                paid = max(s * (lanes[2 * LANES + lane] / steps) - k, 0.0)
+            if pays != 0:
+                of_geometric = max(s * exp(lanes[LANES + lane] / steps) - k, 0.0)
+                paid = of_geometric if pays == 1 else paid - of_geometric
+            total += paid
+            square += paid * paid
+    discount = exp(-rate[row] * years[row])
+    totals[item] = discount * total
+    squares[item] = discount * discount * square
+
+
+@column_kernel(
+    "double",
+    parameters={
+        "spot": "the price of what the option is on, today",
+        "strike": "the strike, in the same currency",
+        "years": "to expiry",
+        "rate": "riskless interest a year, continuously compounded: 0.05 is 5 per cent",
+        "volatility": "of the logarithm of the price, for one year: 0.2 is 20 per cent",
+        "stream": "a whole number, such as the row's id: rows of different numbers get independent paths",
+        "steps": "dates at even distances, the last at expiry, over which the price is averaged",
+        "paths": "simulated paths",
+        "seed": "a whole number from 0 below 2^63",
+        "average": "arithmetic or geometric",
+        "control": "whether the geometric average's known price makes the arithmetic one's more exact",
+        "standard_error": "whether the result is the price's standard error, and not the price",
+    },
+    unit="the spot's currency",
+    reference="A. G. Z. Kemna, A. C. F. Vorst, A Pricing Method for Options Based on Average Asset Values, Journal of "
+    "Banking and Finance 14, 1990; J. K. Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011",
+    cost=Cost(bytes_in=0, bytes_out=0, operations=120),
+)
+def asian_option(
+    spot: pa.Array,
+    strike: pa.Array,
+    years: pa.Array,
+    rate: pa.Array,
+    volatility: pa.Array,
+    stream: pa.Array | None = None,
+    *,
+    steps: int,
+    paths: int,
+    seed: int = 0,
+    average: Literal["arithmetic", "geometric"] = "arithmetic",
+    control: bool = True,
+    standard_error: bool = False,
+) -> pa.Array:
+    """The price of a call on the average of a price that follows a geometric Brownian motion, simulated.
+
+    Its payment, at expiry, is what the average over ``steps`` dates has above the strike. ``control`` simulates the
+    difference between the arithmetic and the geometric average's payments and adds the latter's known price, which
+    makes the standard error many times smaller; for the geometric average it means nothing.
+
+    The random numbers are a function of ``seed``, ``stream``, the path's number and the step: the result is the same on
+    every device, bit for bit, and whatever rows stand in one batch or partition. Without ``stream`` all rows see the
+    same paths, so that differences between rows are smooth, and their errors go together.
+
+    A null gives null. NaN where a number is NaN or infinite, or spot, strike, years or volatility is negative. Raises
+    :class:`~gpuspark.errors.CallError` for options out of their range. The declared cost is that of one step.
+
+    >>> import pyarrow as pa
+    >>> one = [pa.array([value]) for value in (100.0, 100.0, 1.0, 0.05, 0.2)]
+    >>> round(asian_option(*one, steps=12, paths=1000)[0].as_py(), 1)
+    6.2
+    """
+    import pyarrow as pa
+
+    _check(steps, paths, seed, average)
+    given = [spot, strike, years, rate, volatility]
+    columns = np.stack([_numbers(column, name) for column, name in zip(given, _NAMES, strict=True)])
+    wrong = ~np.isfinite(columns).all(axis=0) | (columns[[0, 1, 2, 4]] < 0).any(axis=0)
+    s, k, t, r, v = np.where(wrong, 1.0, columns)
+    rows, items = len(s), -(-paths // PATHS_OF_AN_ITEM)
+    controlled = average == "arithmetic" and control
+    totals, squares = _simulated(
+        rows * items, s, k, t, r, v, _streams(stream, rows), seed, items, paths, steps,
+        _PAYS["difference" if controlled else average], Scratch("float64", STATE * LANES),
+        Out("float64", rows * items), Out("float64", rows * items),
+    )  # fmt: skip
+    with np.errstate(all="ignore"):
+        result = totals.reshape(rows, items).sum(axis=1) / paths
+        if standard_error:
+            variance = squares.reshape(rows, items).sum(axis=1) / paths - result * result
+            result = np.sqrt(np.maximum(variance, 0.0) / (np.float64(paths) - 1))
+        elif controlled:
+            result = result + geometric_price(s, k, t, r, v, steps)
+    nulls = nulls_of(*given, *([] if stream is None else [stream]))
+    return pa.array(np.where(wrong, np.nan, result), mask=nulls)
+
+
+_NAMES = ("spot", "strike", "years", "rate", "volatility")
+
+
+def geometric_price(s: Any, k: Any, t: Any, r: Any, v: Any, steps: int) -> NDArray[np.float64]:
+    """The exact price where the average is geometric: its logarithm is normal (Kemna and Vorst, for even dates)."""
+    mean = (r - v * v / 2) * t * (steps + 1) / (2 * steps)
+    variance = v * v * t * (steps + 1) * (2 * steps + 1) / (6 * steps * steps)
+    deviation = np.sqrt(variance)
+    expected = s * np.exp(mean + variance / 2)
+    d = (np.log(s / k) + mean + variance) / deviation
+    value = np.where(
+        (deviation > 0) & (s > 0) & (k > 0),
+        expected * _normal_cdf(d) - k * _normal_cdf(d - deviation),
+        np.maximum(expected - k, 0.0),
+    )
+    price: NDArray[np.float64] = np.exp(-r * t) * value
+    return price
+
+
+def _normal_cdf(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([0.5 * math.erfc(value) for value in (x * -math.sqrt(0.5)).tolist()])
+
+
+def _check(steps: int, paths: int, seed: int, average: str) -> None:
+    for name, value, low, high in (("steps", steps, 1, 2**32), ("paths", paths, 1, 2**32), ("seed", seed, 0, 2**63)):
+        if not low <= value < high:
+            raise CallError(f"{name} is {value}, and must be from {low} to {high - 1}")
+    if average not in ("arithmetic", "geometric"):
+        raise CallError(f"average is {average!r}, and must be 'arithmetic' or 'geometric'")
+
+
+def _numbers(column: pa.Array, name: str) -> NDArray[np.float64]:
+    import pyarrow as pa
+
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise CallError(f"{name} is a column of {column.type}, and must be one of numbers: cast it")
+    return numbers(column).astype(np.float64, copy=False)
+
+
+def _streams(column: pa.Array | None, rows: int) -> NDArray[np.uint64]:
+    import pyarrow as pa
+
+    if column is None:
+        return np.zeros(rows, np.uint64)
+    if not pa.types.is_integer(column.type):
+        raise CallError(f"stream is a column of {column.type}, and must be one of whole numbers: cast it, or hash it")
+    return numbers(column).astype(np.int64).view(np.uint64)

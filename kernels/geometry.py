@@ -1,0 +1,111 @@
+"""Polygons as others hold them (GeoJSON, ``__geo_interface__``, well-known binary, nested lists) as rings of points."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuspark.errors import CallError
+
+Ring = NDArray[np.float64]
+"""Points, one a row, each once: the last is joined to the first."""
+
+_POLYGON, _MULTIPOLYGON = 3, 6
+"""Codes of well-known binary: OGC 06-103r4, Simple Feature Access, part 1, table 7."""
+
+
+def each_geometry(geometries: Any) -> list[Any]:
+    """The geometries of a sequence, of a feature collection, or the one that was given."""
+    described = _described(geometries)
+    if isinstance(described, Mapping):
+        part = {"FeatureCollection": "features", "GeometryCollection": "geometries"}.get(described.get("type", ""))
+        return list(described[part]) if part else [described]
+    if isinstance(geometries, bytes | bytearray | memoryview):
+        return [geometries]
+    if isinstance(geometries, Iterable) and not isinstance(geometries, str):
+        return list(geometries)
+    raise CallError(f"a {type(geometries).__name__} is no sequence of polygons: give a list of them")
+
+
+def rings_of(geometry: Any, number: int) -> list[Ring]:
+    """The rings of a polygon or of a multipolygon: outlines and holes alike. ``number``: what errors call it.
+
+    Raises :class:`~gpuspark.errors.CallError` for what is no polygon, for a ring of fewer than three points, and for
+    coordinates that are no finite numbers below 1e100.
+    """
+    try:
+        rings = [np.array([point[:2] for point in ring], np.float64) for ring in _nested(geometry, number)]
+    except CallError:
+        raise
+    except (TypeError, ValueError, IndexError, struct.error) as error:
+        raise CallError(f"polygon {number} cannot be read ({error}): {_ACCEPTED}") from error
+    return [_checked(ring, number) for ring in rings if len(ring)]
+
+
+_ACCEPTED = (
+    "give shapely's polygons and multipolygons, GeoJSON's, well-known binary, or a list of rings of points (x, y)"
+)
+
+
+def _described(geometry: Any) -> Any:
+    return getattr(geometry, "__geo_interface__", geometry)
+
+
+def _nested(geometry: Any, number: int) -> list[Any]:
+    """The rings, as sequences of points."""
+    geometry = _described(geometry)
+    if isinstance(geometry, bytes | bytearray | memoryview):
+        return _binary(bytes(geometry), number)
+    if isinstance(geometry, Mapping):
+        if geometry.get("type") == "Feature":
+            return _nested(geometry["geometry"], number)
+        if geometry.get("type") not in ("Polygon", "MultiPolygon"):
+            raise CallError(f"polygon {number} is a {geometry.get('type')!r}: {_ACCEPTED}")
+        geometry = geometry["coordinates"]
+    if not isinstance(geometry, Sequence | np.ndarray) or isinstance(geometry, str):
+        raise CallError(f"polygon {number} is a {type(geometry).__name__}: {_ACCEPTED}")
+    if len(geometry) and len(geometry[0]) and np.ndim(geometry[0][0][0]) > 0:  # one level more: a multipolygon
+        return [ring for polygon in geometry for ring in polygon]
+    return list(geometry)
+
+
+def _binary(data: bytes, number: int) -> list[Any]:
+    """The rings of well-known binary, with or without further dimensions and a reference system's number."""
+    rings: list[Any] = []
+
+    def read(at: int) -> int:
+        order = "<" if data[at] else ">"
+        (code,) = struct.unpack_from(f"{order}I", data, at + 1)
+        at += 9 if code & 0x20000000 else 5
+        dimensions = 2 + bool(code & 0x80000000) + bool(code & 0x40000000)
+        kind, further = (code & 0xFFFF) % 1000, (code & 0xFFFF) // 1000
+        dimensions += (further > 0) + (further == 3)
+        if kind not in (_POLYGON, _MULTIPOLYGON):
+            raise CallError(f"polygon {number} is well-known binary of type {kind}: {_ACCEPTED}")
+        (parts,) = struct.unpack_from(f"{order}I", data, at)
+        at += 4
+        for _ in range(parts):
+            if kind == _MULTIPOLYGON:
+                at = read(at)
+            else:
+                (points,) = struct.unpack_from(f"{order}I", data, at)
+                values = np.frombuffer(data, f"{order}f8", points * dimensions, at + 4)
+                rings.append(values.reshape(points, dimensions))
+                at += 4 + 8 * points * dimensions
+        return at
+
+    read(0)
+    return rings
+
+
+def _checked(ring: Ring, number: int) -> Ring:
+    if not (np.abs(ring) < 1e100).all():
+        raise CallError(f"polygon {number} has a coordinate that is no finite number below 1e100")
+    ring = ring[(ring != np.roll(ring, 1, axis=0)).any(axis=1)]  # without points that repeat the one before
+    if len(ring) < 3:
+        raise CallError(f"polygon {number} has a ring of fewer than three different points")
+    return ring
