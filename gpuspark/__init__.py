@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gpuspark.batch import Batch, Column
     from gpuspark.frames import map_in_arrow
     from gpuspark.machine import info
+    from gpuspark.models import score
     from gpuspark.plan import Plan
     from gpuspark.scalar_udf import udf
     from gpuspark.segments import Segments, apply_in_segments
@@ -45,6 +46,7 @@ _PUBLIC = {
     "map_in_arrow": "gpuspark.frames",
     "apply_in_segments": "gpuspark.segments",
     "Segments": "gpuspark.segments",
+    "score": "gpuspark.models",
     "array_function": "gpuspark.arrays",
     "Out": "gpuspark.arrays",
     "Scratch": "gpuspark.arrays",
@@ -76,6 +78,7 @@ __all__ = [
     "ledger",
     "map_in_arrow",
     "pandas_udf",
+    "score",
     "testing",
     "udf",
 ]

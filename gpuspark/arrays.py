@@ -236,6 +236,17 @@ def decide(
     return plan(function.name, obstacles, config, absent), program
 
 
+def planned_device() -> DeviceName:
+    """Where the running task's array functions run, if that device is well: for a caller who cuts its work into few
+    large items on a CPU, whose caches like them, and into many small ones on a GPU."""
+    config, absent = task_config(), {}
+    if set(devices_of(config)) & {"cuda", "emulated"}:
+        from gpuspark.devices.discover import discover
+
+        absent = discover().absent()
+    return next(device for device in devices_of(config) if device not in absent)
+
+
 def interpret(function: ArrayFunction, items: int, given: Sequence[Any]) -> list[NDArray[Any]]:
     """Calls the function in Python, item by item, over NumPy arrays."""
     outs: list[NDArray[Any]] = []

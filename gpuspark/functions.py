@@ -24,6 +24,7 @@ __all__ = [
     "euclidean_distance",
     "haversine",
     "point_in_polygon",
+    "top_k",
     "within",
 ]
 
@@ -78,3 +79,4 @@ euclidean_distance = _column_function(kernels.euclidean_distance)
 haversine = _column_function(kernels.haversine)
 point_in_polygon = _column_function(kernels.point_in_polygon)
 within = _column_function(kernels.within)
+top_k = _column_function(kernels.top_k)

@@ -13,6 +13,8 @@ from gpuspark.kernels.point_in_polygon import point_in_polygon, within
 from gpuspark.kernels.polygon_grid import Polygons
 from gpuspark.kernels.similarity import cosine_similarity, dot_product, euclidean_distance
 from gpuspark.kernels.spec import AnyKernel, ColumnKernel, Kernel
+from gpuspark.kernels.top_k import top_k
+from gpuspark.kernels.tree_ensemble import Categories, Tree, TreeEnsemble, tree_ensemble
 
 CATALOGUE: dict[str, AnyKernel] = {
     kernel.__name__: kernel
@@ -24,20 +26,26 @@ CATALOGUE: dict[str, AnyKernel] = {
         euclidean_distance,
         point_in_polygon,
         within,
+        top_k,
     )
 }
 
 __all__ = [
     "CATALOGUE",
     "AnyKernel",
+    "Categories",
     "ColumnKernel",
     "Kernel",
     "Polygons",
+    "Tree",
+    "TreeEnsemble",
     "asian_option",
     "cosine_similarity",
     "dot_product",
     "euclidean_distance",
     "haversine",
     "point_in_polygon",
+    "top_k",
+    "tree_ensemble",
     "within",
 ]

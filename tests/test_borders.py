@@ -25,11 +25,13 @@ LOADER = ("gpuspark.devices.cpu", "llvmlite")  # loads machine code from the cac
 # What users call; what a worker runs; and what that stands on. Imports go down or stay.
 SURFACE = {
     "account", "check", "cli", "columns", "demo", "frames", "functions", "machine", "scalar_udf", "series", "testing",
-    "column_kernel", "replay", "segments",
+    "column_kernel", "replay", "segments", "models", "estimators", "tree_models",
 }  # fmt: skip
-WORK = {"capsule", "findings", "records", "rowwise", "scalar", "series_worker", "verify", "worker"}
+WORK = {"capsule", "findings", "records", "rowwise", "scalar", "scoring", "series_worker", "verify", "worker"}
 FLOOR = {"batch", "compiler", "devices", "disk_cache", "plan", "versions"}
-HEAVY = CUDA | COMPILERS | {"pandas", "pyarrow", "pyspark", "scipy", "torch"}
+MODELS = {"lightgbm", "sklearn", "treelite", "xgboost"}
+MODEL_ROOM = "gpuspark.tree_models"  # reads fitted models on the driver; workers have their arrays
+HEAVY = CUDA | COMPILERS | MODELS | {"pandas", "pyarrow", "pyspark", "scipy", "torch"}
 
 
 @dataclass(frozen=True)
@@ -112,13 +114,19 @@ def loaded_by(module: str, imports: list[Import]) -> set[str]:
     return loaded
 
 
+def _in_bench(found: Import) -> bool:
+    return within(found.module, "gpuspark.bench") and not found.eager
+
+
 def strangers(imports: list[Import]) -> list[Import]:
-    """Imports of CUDA libraries and compilers outside the rooms that may know them, or of CUDA at once."""
+    """Imports of CUDA libraries, compilers and libraries of models outside the rooms that may know them, or of the
+    first and the last at once. The benchmark compares with the libraries of models."""
     return [
         found
         for found in imports
         if (found.top in CUDA and (found.eager or found.module not in CUDA_ROOMS))
         or (found.top in COMPILERS and not within(found.module, COMPILER_ROOM) and (found.module, found.top) != LOADER)
+        or (found.top in MODELS and (found.eager or found.module != MODEL_ROOM) and not _in_bench(found))
     ]
 
 
@@ -245,6 +253,8 @@ SEEDED = {
     "__init__.py": "from gpuspark import udf",
     "udf.py": "from gpuspark.worker import run\nif TYPE_CHECKING:\n    import cupy",
     "worker.py": "import gpuspark.late\ndef run():\n    import numba\n    from gpuspark.devices import cuda",
+    "models.py": "def score():\n    import treelite",
+    "tree_models.py": "import treelite\ndef read():\n    import treelite",
     "plan.py": "def plan():\n    from gpuspark import worker\n    from gpuspark import config",
     "late.py": "from gpuspark.devices.cuda import Cuda\nimport importlib\nimportlib.import_module('rmm')",
     "cli.py": "from gpuspark.bench import cases\ndef main():\n    from gpuspark import bench",
@@ -272,6 +282,8 @@ def test_each_law_finds_what_breaks_it(tmp_path: Path) -> None:
         ("gpuspark.worker", "numba"),
         ("gpuspark.late", "rmm"),
         ("gpuspark.devices.cuda", "cuda.core"),
+        ("gpuspark.models", "treelite"),
+        ("gpuspark.tree_models", "treelite"),
     }
     assert [(entry.module, entry.target) for entry in upward(found)] == [("gpuspark.plan", "gpuspark.worker")]
     assert [(entry.module, entry.target) for entry in bench_users(found)] == [("gpuspark.cli", "gpuspark.bench.cases")]

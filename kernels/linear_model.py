@@ -1,0 +1,100 @@
+"""Steps of linear models over rows of features: scaling, and products with a matrix.
+
+On a CPU the products are NumPy's, whose library of linear algebra no loop of ours would beat.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuspark.arrays import Constant, Out, array_function, planned_device
+
+
+@array_function
+def _standardised(row, x, width, shift, scale, out):
+    for k in range(width):
+        out[row * width + k] = (x[row * width + k] - shift[k]) / scale[k]
+
+
+@array_function
+def _stretched(row, x, width, factor, shift, low, high, out):
+    for k in range(width):
+        value = x[row * width + k] * factor[k] + shift[k]
+        if value < low:
+            value = low
+        if value > high:
+            value = high
+        out[row * width + k] = value  # NaN stays
+
+
+@array_function
+def _product(row, x, width, matrix, shift, count, out):
+    for k in range(count):
+        total = 0.0
+        for j in range(width):
+            total += x[row * width + j] * matrix[j * count + k]
+        out[row * count + k] = total + shift[k]
+
+
+@dataclass(frozen=True)
+class Standardise:
+    """``(x - shift) / scale`` for each feature."""
+
+    shift: Constant
+    scale: Constant
+
+    def apply(self, x: NDArray[np.float64]) -> NDArray[Any]:
+        """A row of results for each row of ``x``."""
+        found: NDArray[Any]
+        if planned_device() == "cpu":
+            found = (x - self.shift.array) / self.scale.array
+            return found
+        found = _standardised(len(x), x, x.shape[1], self.shift, self.scale, Out("f8", x.size))
+        return found.reshape(x.shape)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """``x * factor + shift`` for each feature, held between ``low`` and ``high``."""
+
+    factor: Constant
+    shift: Constant
+    low: float = -np.inf
+    high: float = np.inf
+
+    def apply(self, x: NDArray[np.float64]) -> NDArray[Any]:
+        """A row of results for each row of ``x``."""
+        found: NDArray[Any]
+        if planned_device() == "cpu":
+            found = np.clip(x * self.factor.array + self.shift.array, self.low, self.high)
+            return found
+        found = _stretched(
+            len(x), x, x.shape[1], self.factor, self.shift, float(self.low), float(self.high), Out("f8", x.size)
+        )
+        return found.reshape(x.shape)
+
+
+@dataclass(frozen=True)
+class Product:
+    """``x @ matrix + shift``: the matrix has a row for each feature, and a column for each result.
+
+    >>> Product(Constant([[2.0], [1.0]]), Constant([0.5])).apply(np.array([[1.0, 2.0]])).tolist()
+    [[4.5]]
+    """
+
+    matrix: Constant
+    shift: Constant
+
+    def apply(self, x: NDArray[np.float64]) -> NDArray[Any]:
+        """A row of results for each row of ``x``."""
+        count = self.matrix.array.shape[1]
+        found: NDArray[Any]
+        if planned_device() == "cpu":
+            found = x @ self.matrix.array + self.shift.array
+            return found
+        found = _product(len(x), x, x.shape[1], self.matrix, self.shift, count, Out("f8", len(x) * count))
+        return found.reshape(len(x), count)
