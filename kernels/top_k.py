@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Metric = Literal["cosine", "dot", "euclidean"]
 _METRICS = ("cosine", "dot", "euclidean")
 _EUCLIDEAN = _METRICS.index("euclidean")
-_PRODUCTS = 1 << 20
+_PRODUCTS = 1 << 22
 """Products that are made at a time."""
 _TERMS = 16
 """Roundings of a product besides its sum's, generously."""

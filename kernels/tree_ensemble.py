@@ -156,7 +156,7 @@ def _add(out, at, leaves, leaf, count):
         out[at + k] += leaves[leaf + k]
 
 
-def _walk(down: Callable[..., Any]) -> ArrayFunction:
+def _walk(name: str, down: Callable[..., Any]) -> ArrayFunction:
     """The function of a block of rows, for one way to go down a node."""
 
     def trees(
@@ -201,11 +201,12 @@ def _walk(down: Callable[..., Any]) -> ArrayFunction:
                 _add(out, at + 6 * outputs, leaves, leaf6, values)
                 _add(out, at + 7 * outputs, leaves, leaf7, values)
 
+    trees.__name__ = name
     return array_function(trees)
 
 
-_plain = _walk(_down)
-_with_sets = _walk(_down_or_look_up)
+_plain = _walk("trees", _down)
+_with_sets = _walk("trees_with_categories", _down_or_look_up)
 
 
 def tree_ensemble(

@@ -16,6 +16,7 @@ import gpuspark as gs
 from gpuspark import arrays, kernels
 from gpuspark.arrays import ArrayFunction
 from gpuspark.compiler import Parameter
+from gpuspark.kernels.linear_model import Product, Standardise, Stretch
 from gpuspark.testing import on_device
 
 SERIES = [0, 5, 6], [1.0, None, 2.0, 4.0, 3.0, 7.0]
@@ -31,6 +32,27 @@ def _holt_winters() -> kernels.HoltWinters:
 
 
 SAMPLES: dict[str, Callable[[], Any]] = {
+FEATURES = np.array([[0.5, 2.0], [np.nan, 1.0], [-3.0, np.nan], [0.25, 7.0]])
+STUMP = [
+    *map(np.array, ([0, 0, 0], [0.3, 0, 0], [1, -1, -1], [2, -1, -1], [True, False, False], [0.0, 1.5, -2.0])),
+]
+ASKS = kernels.Categories(np.array([1, 2]), True)
+
+
+def _trees() -> pa.Array:
+    """Plain ones in single precision, and some with categories in double precision."""
+    single = kernels.tree_ensemble([kernels.Tree(*STUMP)], 2, compared="float32")
+    double = kernels.tree_ensemble([kernels.Tree(*STUMP), kernels.Tree(*STUMP, categories={0: ASKS})], 2, average=True)
+    return pa.array(np.concatenate([trees.margins(FEATURES).reshape(-1) for trees in (single, double)]))
+
+
+def _linear_steps() -> pa.Array:
+    two, many = gs.Constant([2.0, 4.0]), gs.Constant([[1.0, 2.0, 3.0], [0.5, 0.25, -1.0]])
+    steps = (Standardise(two, two), Stretch(two, two, -1.0, 1.0), Product(many, gs.Constant([1.0, 2.0, 3.0])))
+    return pa.array(np.concatenate([step.apply(FEATURES).reshape(-1) for step in steps]))
+
+
+SAMPLES: dict[str, Callable[[], pa.Array]] = {
     "asian_option": lambda: kernels.asian_option(
         *(pa.array([value, None]) for value in (100.0, 90.0, 1.0, 0.05, 0.2)), steps=2, paths=3
     ),
@@ -48,6 +70,11 @@ SAMPLES: dict[str, Callable[[], Any]] = {
     ),
     "rolling": lambda: [kernels.rolling(*SERIES, 2, statistic) for statistic in ("mean", "std", "max")],
     "top_k": lambda: kernels.top_k(pa.array([[1.0, 0.2], None]), matrix=np.array([[0.0, 1.0], [3.0, 0.0]]), k=1),
+    "linear_model": _linear_steps,
+    "top_k": lambda: kernels.top_k(
+        pa.array([[1.0, 2.0], None, [0.0, -1.0]]), matrix=[[1.0, 2.0], [3.0, 1.0], [1.0, 2.0]], k=2
+    ),
+    "tree_ensemble": _trees,
     "within": lambda: kernels.within(pa.array([1.0, 9.0]), pa.array([1.0, 9.0]), polygons=TRIANGLES),
 }
 """By the operation's public name. What they give is read by :func:`columns`."""
