@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as framework
+import numpy as framework  # noqa: ICN001  (it stands for another)
 from pyspark.sql import DataFrame, SparkSession
 
 import gpuspark as gs

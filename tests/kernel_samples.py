@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 from unittest import mock
 
@@ -23,26 +23,17 @@ SERIES = [0, 5, 6], [1.0, None, 2.0, 4.0, 3.0, 7.0]
 TRIANGLES = kernels.Polygons([[[(0, 0), (8, 0), (0, 8)]], [[(0, 0), (8, 8), (0, 8)]]], cells=4)
 VECTORS = [[1.0, 2.0, 3.0], None, [], [4.0, -1.0, 0.5]], [[2.0, 0.0, 1.0], [1.0], [], [1.0, 1.0, 1.0]]
 WORDS = ["kitten", None, "", "Zürich"], ["sitting", "a", "b", "Zurich"]
-
-
-def _holt_winters() -> kernels.HoltWinters:
-    rows = pa.record_batch({"k": ["a"] * 6, "x": [1.0, 5.0, 2.5, 6.0, 3.0, 7.0]})
-    segments = gs.Segments(gs.Batch.from_arrow(rows), np.array([0, 6]), ["k"])
-    return kernels.holt_winters(segments, "x", season=2, horizon=2, alpha=0.5, beta=0.1, gamma=0.2)
-
-
-SAMPLES: dict[str, Callable[[], Any]] = {
 FEATURES = np.array([[0.5, 2.0], [np.nan, 1.0], [-3.0, np.nan], [0.25, 7.0]])
-STUMP = [
-    *map(np.array, ([0, 0, 0], [0.3, 0, 0], [1, -1, -1], [2, -1, -1], [True, False, False], [0.0, 1.5, -2.0])),
-]
+STUMP = kernels.Tree(
+    *map(np.array, ([0, 0, 0], [0.3, 0, 0], [1, -1, -1], [2, -1, -1], [True, False, False], [0.0, 1.5, -2.0]))
+)
 ASKS = kernels.Categories(np.array([1, 2]), True)
 
 
 def _trees() -> pa.Array:
     """Plain ones in single precision, and some with categories in double precision."""
-    single = kernels.tree_ensemble([kernels.Tree(*STUMP)], 2, compared="float32")
-    double = kernels.tree_ensemble([kernels.Tree(*STUMP), kernels.Tree(*STUMP, categories={0: ASKS})], 2, average=True)
+    single = kernels.tree_ensemble([STUMP], 2, compared="float32")
+    double = kernels.tree_ensemble([STUMP, replace(STUMP, categories={0: ASKS})], 2, average=True)
     return pa.array(np.concatenate([trees.margins(FEATURES).reshape(-1) for trees in (single, double)]))
 
 
@@ -52,7 +43,13 @@ def _linear_steps() -> pa.Array:
     return pa.array(np.concatenate([step.apply(FEATURES).reshape(-1) for step in steps]))
 
 
-SAMPLES: dict[str, Callable[[], pa.Array]] = {
+def _holt_winters() -> kernels.HoltWinters:
+    rows = pa.record_batch({"k": ["a"] * 6, "x": [1.0, 5.0, 2.5, 6.0, 3.0, 7.0]})
+    segments = gs.Segments(gs.Batch.from_arrow(rows), np.array([0, 6]), ["k"])
+    return kernels.holt_winters(segments, "x", season=2, horizon=2, alpha=0.5, beta=0.1, gamma=0.2)
+
+
+SAMPLES: dict[str, Callable[[], Any]] = {
     "asian_option": lambda: kernels.asian_option(
         *(pa.array([value, None]) for value in (100.0, 90.0, 1.0, 0.05, 0.2)), steps=2, paths=3
     ),
@@ -63,6 +60,7 @@ SAMPLES: dict[str, Callable[[], pa.Array]] = {
     "holt_winters": _holt_winters,
     "jaccard": lambda: kernels.jaccard(*map(pa.array, WORDS), shingle=3),
     "levenshtein": lambda: kernels.levenshtein(*map(pa.array, WORDS), cutoff=2),
+    "linear_model": _linear_steps,
     "lsh_bands": lambda: kernels.lsh_bands(pa.array([[1, 2, 3, 4], None]), bands=2),
     "minhash": lambda: kernels.minhash(pa.array(WORDS[0]), permutations=4, shingle=3),
     "point_in_polygon": lambda: kernels.point_in_polygon(
@@ -70,10 +68,6 @@ SAMPLES: dict[str, Callable[[], pa.Array]] = {
     ),
     "rolling": lambda: [kernels.rolling(*SERIES, 2, statistic) for statistic in ("mean", "std", "max")],
     "top_k": lambda: kernels.top_k(pa.array([[1.0, 0.2], None]), matrix=np.array([[0.0, 1.0], [3.0, 0.0]]), k=1),
-    "linear_model": _linear_steps,
-    "top_k": lambda: kernels.top_k(
-        pa.array([[1.0, 2.0], None, [0.0, -1.0]]), matrix=[[1.0, 2.0], [3.0, 1.0], [1.0, 2.0]], k=2
-    ),
     "tree_ensemble": _trees,
     "within": lambda: kernels.within(pa.array([1.0, 9.0]), pa.array([1.0, 9.0]), polygons=TRIANGLES),
 }
