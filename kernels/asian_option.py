@@ -29,7 +29,8 @@ _PAYS = {"arithmetic": 0, "geometric": 1, "difference": 2}
 
 @array_function
 def _simulated(
-    item, spot, strike, years, rate, volatility, stream, seed, items_a_row, paths, steps, pays, lanes, totals, squares
+    item, spot, strike, years, rate, volatility, stream, seed, items_a_row, paths, steps, pays, side, lanes, totals,
+    squares,
 ):  # fmt: skip
     row = item // items_a_row
     first = (item - row * items_a_row) * PATHS_OF_AN_ITEM
@@ -44,34 +45,34 @@ def _simulated(
     seed_high = np.uint64(seed) >> _HALF
     total = 0.0
     square = 0.0
-    for start in range(first, last, LANES):
-        for lane in range(3 * LANES):
+    for start in range(first, last, side):
+        for lane in range(3 * side):
             lanes[lane] = 0.0
         for quad in range((steps + 3) // 4):
-            for lane in range(LANES):
+            for lane in range(side):
                 a, b, c, d = philox4x32(
                     np.uint64(start + lane), np.uint64(quad), stream_low, stream_high, seed_low, seed_high
                 )
                 one, two = two_normals(a, b)
-                lanes[3 * LANES + lane] = drift + spread * one
-                lanes[4 * LANES + lane] = drift + spread * two
+                lanes[3 * side + lane] = drift + spread * one
+                lanes[4 * side + lane] = drift + spread * two
                 one, two = two_normals(c, d)
-                lanes[5 * LANES + lane] = drift + spread * one
-                lanes[6 * LANES + lane] = drift + spread * two
+                lanes[5 * side + lane] = drift + spread * one
+                lanes[6 * side + lane] = drift + spread * two
             for part in range(min(4, steps - 4 * quad)):
-                for lane in range(LANES):
-                    level = lanes[lane] + lanes[(3 + part) * LANES + lane]
+                for lane in range(side):
+                    level = lanes[lane] + lanes[(3 + part) * side + lane]
                     lanes[lane] = level
-                    lanes[LANES + lane] += level
+                    lanes[side + lane] += level
                 if pays != 1:
-                    for lane in range(LANES):
-                        lanes[2 * LANES + lane] += exp(lanes[lane])
-        for lane in range(min(LANES, last - start)):
+                    for lane in range(side):
+                        lanes[2 * side + lane] += exp(lanes[lane])
+        for lane in range(min(side, last - start)):
             paid = 0.0
             if pays != 1:
-                paid = max(s * (lanes[2 * LANES + lane] / steps) - k, 0.0)
+                paid = max(s * (lanes[2 * side + lane] / steps) - k, 0.0)
             if pays != 0:
-                of_geometric = max(s * exp(lanes[LANES + lane] / steps) - k, 0.0)
+                of_geometric = max(s * exp(lanes[side + lane] / steps) - k, 0.0)
                 paid = of_geometric if pays == 1 else paid - of_geometric
             total += paid
             square += paid * paid
@@ -145,7 +146,7 @@ def asian_option(
     controlled = average == "arithmetic" and control
     totals, squares = _simulated(
         rows * items, s, k, t, r, v, _streams(stream, rows), seed, items, paths, steps,
-        _PAYS["difference" if controlled else average], Scratch("float64", STATE * LANES),
+        _PAYS["difference" if controlled else average], LANES, Scratch("float64", STATE * LANES),
         Out("float64", rows * items), Out("float64", rows * items),
     )  # fmt: skip
     with np.errstate(all="ignore"):
