@@ -3,6 +3,7 @@ of their programs, and the CUDA device on its stub driver. What they compute is 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from unittest import mock
@@ -30,7 +31,8 @@ ASKS = kernels.Categories(np.array([1, 2]), True)
 def _trees() -> pa.Array:
     """Plain ones in single precision, and some with categories in double precision."""
     single = kernels.tree_ensemble([kernels.Tree(*STUMP)], 2, compared="float32")
-    double = kernels.tree_ensemble([kernels.Tree(*STUMP), kernels.Tree(*STUMP, categories={0: ASKS})], 2, average=True)
+    asks = dataclasses.replace(kernels.Tree(*STUMP), categories={0: ASKS})
+    double = kernels.tree_ensemble([kernels.Tree(*STUMP), asks], 2, average=True)
     return pa.array(np.concatenate([trees.margins(FEATURES).reshape(-1) for trees in (single, double)]))
 
 
