@@ -193,6 +193,14 @@ def test_a_feature_at_a_threshold_goes_where_the_library_sends_it() -> None:
         assert_scores_like(fitted, np.array([*near, *ends])[:, None], "cpu", exact=True)
 
 
+def test_thresholds_between_neighbours_in_single_precision() -> None:
+    """Halfway between two, in double precision: rounded to the nearest, half of them would be the upper one."""
+    x = (4 + np.arange(8) * 2.0**-21)[:, None]
+    forest = ensemble.RandomForestRegressor(1, bootstrap=False)
+    for model in (forest, ensemble.GradientBoostingRegressor(n_estimators=2)):
+        assert_scores_like(model.fit(x, np.arange(8.0)), x, "cpu", exact=True)
+
+
 def test_early_stopping_and_files(tmp_path: Path) -> None:
     x = data(9, 80, missing=True)
     y = np.random.default_rng(9).integers(0, 3, 80)

@@ -90,6 +90,14 @@ def test_products_choose_what_measuring_each_row_would(metric: str) -> None:
     assert len(all_at_once[700].as_py()) == (0 if metric == "cosine" else 4)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("metric", METRICS)
+def test_of_equal_rows_the_first_comes_first(device: str, metric: str) -> None:
+    with on_device(device):
+        found = kernels.top_k(pa.array([[2.0, 0.0]]), matrix=[[1, 0], [1, 0], [0, 1], [1, 0]], k=3, metric=metric)
+    assert [o["index"] for o in found.to_pylist()[0]] == [0, 1, 3]
+
+
 @pytest.mark.parametrize("device", ["cpu", "python"])
 def test_numbers_that_overflow_or_are_none(device: str) -> None:
     """A product beyond float32 is measured in double precision; one that is not a number is not among the nearest."""
