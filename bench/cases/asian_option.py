@@ -64,7 +64,7 @@ CASES = [
     Case(
         name="asian_option",
         data=options,
-        elements=2_000,
+        elements=1_000,
         unit=f"options of {STEPS} dates on {PATHS} paths",
         paths={"gpuspark": gpuspark, "pandas_udf with NumPy": numpy},
         oracle="pandas_udf with NumPy",

@@ -121,6 +121,7 @@ CASES = [
         bytes_out=4,
         operations=8,
         aims=(Aim("gpuspark", SHAPELY, 3),),
+        capped={SHAPELY: 400_000},
         note="shapely's STRtree is built once, on the driver, and its polygons are prepared once for each task",
     ),
 ]

@@ -87,7 +87,7 @@ def smoothing(size: int, rows: int, *aims: Aim) -> Case:
         bytes_out=32,
         operations=3,
         aims=aims,
-        capped={PANDAS: min(pandas, rows)},
+        capped={PANDAS: min(pandas, rows), ARROW: min(max(size * 20_000, 20_000), rows)},
         note="the floor is the same shuffle and sort, and a mapInArrow that drains its input and makes no rows",
     )
 
@@ -149,7 +149,7 @@ CASES = [
         bytes_out=16 * HORIZON,
         operations=400 * 14 * SERIES_ROWS,
         aims=(Aim("gpuspark", "statsmodels in applyInPandas", 50),),
-        capped={"statsmodels in applyInPandas": 100},
+        capped={"statsmodels in applyInPandas": 40},
         note="statsmodels also searches the first states, so forecasts differ: tests/kernels/test_holt_winters.py "
         "holds the smoothing, the sum of squares and the intervals against it",
     ),
