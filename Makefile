@@ -13,8 +13,8 @@ PYTEST := pytest -n 2 --dist loadfile
 
 # The lanes: the newest versions run everything (`make test`), the others what depends on them: the dialects inside
 # Spark (SPARK), the emulator aside, which knows neither PySpark nor pandas. The oldest lane is held at the lower
-# bounds of pyproject.toml, and tries the batch dialect, the table of results, Spark Connect and the compiler too.
-# `make lane-mixed`, the newest PySpark with pandas 2, is for a release: its two halves are in the others.
+# bounds of pyproject.toml, and tries the batch dialect, the table of results and the compiler too.
+# For a release: `make lane-mixed`, the newest PySpark with pandas 2, and `make lane-connect`, the oldest in Connect.
 OLDEST := pyspark==4.1.* pandas==2.2.* pyarrow==19.* numpy==2.0.* numba==0.64.*
 MIDDLE := pyspark==4.2.* pandas==3.0.*
 MIXED := pyspark==4.3.* pandas==2.3.*
@@ -35,7 +35,7 @@ demo: setup ## the flight data of New York 2013, on every device that is here
 test: lint types connect unit ## everything that a change must pass
 
 quick: setup ## the tests that take less than ten seconds each
-	@$(IN) $(PYTEST) -m 'not device and not connect and not slow'
+	@$(IN) $(PYTEST) -m 'not device and not connect and not slow and not long'
 
 lint: setup
 	@$(IN) ruff check .
@@ -53,7 +53,7 @@ unit: setup c-compiler
 c-compiler:
 	@command -v cc >/dev/null || .ci/debian gcc libc6-dev || { echo 'The tests need a C compiler, cc.' >&2; exit 1; }
 
-lanes: lane-oldest lane-connect lane-middle ## the core tests on older PySpark and pandas
+lanes: lane-oldest lane-middle ## the core tests on older PySpark and pandas
 
 lane-oldest: PINS = $(OLDEST)
 lane-middle: PINS = $(MIDDLE)
@@ -70,7 +70,7 @@ lane-connect: lane-oldest
 
 toolchains: c-compiler ## CUDA 13 and the successor of numba-cuda, in an environment of their own
 	@EXTRA=toolchains .ci/setup .venv-cuda13
-	@. ./.venv-cuda13/activate-spark && GPUSPARK_EXAMPLES=300 pytest $(TOOLCHAINS)
+	@. ./.venv-cuda13/activate-spark && GPUSPARK_EXAMPLES=300 pytest -m 'not device and not connect' $(TOOLCHAINS)
 	@. ./.venv-cuda13/activate-spark && python -m tests.mlir_compiler --check
 
 evidence: setup c-compiler ## what is proven without a GPU, layer by layer, in one table

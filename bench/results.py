@@ -11,7 +11,7 @@ from typing import Any
 
 from gpuspark.bench.cases import FLOOR
 from gpuspark.bench.run import FLOOR_AGAIN
-from gpuspark.bench.statistics import FEWEST, Comparison, Interval, compare, interval, is_noisy
+from gpuspark.bench.statistics import FEWEST, Comparison, Interval, compare, interval, is_noisy, stands_out
 
 OURS = "gpuspark"
 
@@ -87,7 +87,8 @@ class CaseResult:
         first, *others = sorted(shown.values(), key=lambda path: path.time.median)
         if first.device not in ("-", "cpu", "cuda"):
             return f"{first.name} ran on {first.device}: its time says nothing of a GPU, or of compiled code"
-        close = [other.name for other in others if self.against(first.name, other.name).verdict != "faster"]
+        noise = self.against(FLOOR, FLOOR_AGAIN)
+        close = [other.name for other in others if not stands_out(self.against(first.name, other.name), noise)]
         if close:
             return f"undecided between {first.name} and {', '.join(close)}"
         return f"{first.name} is the fastest" if others else f"{first.name} stands alone"

@@ -19,8 +19,6 @@ CONFIDENCE = 0.99
 RESAMPLES = 4_000
 FEWEST = 6
 """Rounds below this say nothing: their ratios lie on one side of 1 by chance more than once in 20 times."""
-STEADY = 0.10
-"""The half-width, against its median, up to which the ratio of a path to itself counts as steady."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,11 @@ def compare(one: Sequence[float], other: Sequence[float]) -> Comparison:
 
 def is_noisy(once: Sequence[float], again: Sequence[float]) -> bool:
     """Whether the machine was too restless to trust a run: one path, measured twice in every round, differed from
-    itself, or by so much that smaller differences cannot be seen."""
-    found = compare(once, again)
-    width = (found.ratio.high - found.ratio.low) / 2 / found.ratio.median
-    return found.verdict != "undecided" or width > STEADY
+    itself."""
+    return compare(once, again).verdict != "undecided"
+
+
+def stands_out(found: Comparison, noise: Comparison) -> bool:
+    """Whether a difference is larger than that of a path from itself, ``noise``, in the same rounds."""
+    same = min(noise.ratio.low, 1 / noise.ratio.high)
+    return found.verdict != "undecided" and (found.ratio.high < same or found.ratio.low > 1 / same)

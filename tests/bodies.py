@@ -160,7 +160,7 @@ def trigonometry(a):
 
 @case("double", "double double")
 def two_argument_mathematics(a, b):
-    return math.atan2(a, b) + math.copysign(1.0, b)
+    return math.atan2(a, b) * math.copysign(1.0, b)
 
 
 @case("double", "double double")

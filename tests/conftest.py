@@ -44,7 +44,7 @@ SETTINGS = {
 EXAMPLES = os.environ.get("GPUSPARK_EXAMPLES")
 settings.register_profile(
     "gpuspark",
-    max_examples=int(EXAMPLES or 100),
+    max_examples=int(EXAMPLES or 50),
     derandomize=EXAMPLES is None,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gpuspark.bench.statistics import FEWEST, compare, interval, is_noisy
+from gpuspark.bench.statistics import FEWEST, compare, interval, is_noisy, stands_out
 
 ROUNDS = 7
 
@@ -53,4 +53,10 @@ def test_the_interval_is_scipys() -> None:
 def test_a_restless_machine_is_called_noisy() -> None:
     assert not is_noisy(times(1), times(2))
     assert is_noisy(times(1), times(2, 1.2))
-    assert is_noisy(times(1, spread=0.6), times(2, spread=0.6))
+
+
+def test_a_difference_must_be_larger_than_that_of_a_path_from_itself() -> None:
+    faster = compare(times(3), times(4, 1.3))
+    assert stands_out(faster, compare(times(1), times(2)))
+    assert not stands_out(faster, compare(times(1, spread=0.6), times(2, spread=0.6)))
+    assert not stands_out(compare(times(1), times(2)), compare(times(5), times(6)))

@@ -100,7 +100,7 @@ def test_every_marked_test_is_in_a_section() -> None:
     assert [name for name in left_out if not (ROOT / name).is_file()] == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_whole_suite_rehearsed(tmp_path: Path) -> None:
     """Every section but those of RAPIDS: device tests, Spark's workers and the benchmark, all on ``cuda``."""
     log = tmp_path / "log"

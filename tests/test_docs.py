@@ -308,7 +308,7 @@ def test_the_forecasting_example_beats_the_week_before(spark) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "told"), [("scalar", "10,000"), ("forecasting", "27,634")])
+@pytest.mark.parametrize(("name", "told"), [("forecasting", "27,634")])
 def test_an_example_runs_as_a_program(name: str, told: str) -> None:
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "examples" / f"{name}.py")]

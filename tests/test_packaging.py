@@ -179,6 +179,7 @@ def test_the_source_distribution_installs(sdist: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long  # the environment of the tests is one
 def test_an_editable_install_follows_the_links(checkout: Path, tmp_path: Path) -> None:
     python = fresh_environment(tmp_path / "env")
     install(python, "--editable", checkout)
@@ -187,6 +188,7 @@ def test_an_editable_install_follows_the_links(checkout: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_zip_reaches_workers_through_add_py_file(zipped: Path, tmp_path: Path) -> None:
     python = fresh_environment(tmp_path / "env")
     found = files(python, WHERE_IN_A_WORKER, tmp_path, add=f"spark.sparkContext.addPyFile({str(zipped)!r})")

@@ -201,7 +201,7 @@ def test_wrong_columns_are_named() -> None:
         kernels.asian_option(one, one, one, one, one, one, steps=1, paths=1)
 
 
-@pytest.mark.parametrize("device", ["cpu", "emulated", "python"])
+@pytest.mark.parametrize("device", ["cpu"])
 def test_on_spark_columns(spark: Any, device: str) -> None:
     spark.conf.set("spark.gpuspark.device", device)
     frame = spark.createDataFrame([(100.0, 1), (90.0, 2), (None, 3)], "spot double, id long")

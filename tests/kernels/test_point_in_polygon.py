@@ -213,7 +213,7 @@ def test_most_cells_need_no_edge() -> None:
     assert np.diff(polygons.entry_at.array).max() <= 12
 
 
-@pytest.mark.parametrize("device", ["cpu", "emulated", "python"])
+@pytest.mark.parametrize("device", ["cpu"])
 def test_on_spark_columns(spark: Any, device: str) -> None:
     spark.conf.set("spark.gpuspark.device", device)
     frame = spark.createDataFrame([(2.0, 0.5), (2.0, 2.0), (6.0, 6.0), (None, 1.0)], "x double, y double")

@@ -203,7 +203,7 @@ def test_what_is_refused_is_named() -> None:
         kernels.minhash(pa.array([1]))
 
 
-@pytest.mark.parametrize("device", ["cpu", "emulated", "python"])
+@pytest.mark.parametrize("device", ["cpu"])
 def test_on_spark_columns(spark: Any, device: str) -> None:
     spark.conf.set("spark.gpuspark.device", device)
     frame = spark.createDataFrame([("kitten", "mitten"), (None, "a"), ("", "")], "a string, b string").coalesce(1)

@@ -138,7 +138,7 @@ def test_what_does_not_fit_is_named() -> None:
             kernels.top_k(column, **options)
 
 
-@pytest.mark.parametrize("device", ["cpu", "emulated", "python"])
+@pytest.mark.parametrize("device", ["cpu"])
 def test_on_spark_columns(spark: Any, device: str) -> None:
     spark.conf.set("spark.gpuspark.device", device)
     frame = spark.createDataFrame([([3.0, 4.0],), (None,), ([-1.0, 0.0],)], "v array<float>").coalesce(1)
