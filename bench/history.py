@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from gpuspark.bench.cases import every_case
 from gpuspark.bench.command import LIMITS, RECORDS
 from gpuspark.bench.report import markdown
 from gpuspark.bench.results import OURS, CaseResult, load
@@ -25,7 +26,9 @@ _SECTION = re.compile(r"(<!-- core -->\n).*?(<!-- /core -->)", re.DOTALL)
 _HEAD = """# Performance of every case
 
 `make measure` made this page: `gpuspark bench --suite core`, and `python -m gpuspark.bench.history` of its records,
-which are committed as `bench/history/records.jsonl`. [The benchmark](benchmark.md) says what each figure means.
+which are committed as `bench/history/records.jsonl`. [The benchmark](benchmark.md) says what each figure means. Seconds
+of a path that was given fewer elements are multiplied, and with them what Spark takes for any job: such a path looks
+somewhat slower than it is.
 
 **No GPU has run any of this.** All of it is the CPU path.
 
@@ -34,7 +37,10 @@ which are committed as `bench/history/records.jsonl`. [The benchmark](benchmark.
 
 def page(cases: Sequence[CaseResult]) -> str:
     """``docs/performance.md``."""
-    return _HEAD + markdown(cases)
+    measured = {case.name for case in cases}
+    others = [name for name in every_case() if name not in measured]
+    left = f"Not measured in this run: {', '.join(others)}.\n\n" if others else ""
+    return _HEAD + left + markdown(cases)
 
 
 def summary(cases: Sequence[CaseResult]) -> str:
