@@ -217,10 +217,11 @@ def test_results_that_are_no_series_or_do_not_fit_are_pysparks_own_errors(frame,
 
 def test_a_time_zone_set_after_the_column_was_built_is_used(spark, frame, transport) -> None:
     hour = gs.pandas_udf("int")(lambda t: t.dt.hour)
-    built = frame.select(hour("t").alias("v"))
+    later = gs.pandas_udf("timestamp")(lambda t: t + pd.Timedelta(hours=1))  # what it returns has no zone
+    built = frame.select(hour("t").alias("v"), later("t").alias("w"))
     spark.conf.set("spark.sql.session.timeZone", "Asia/Tokyo")
     try:
-        expected = frame.select(F.hour("t").alias("v")).collect()
+        expected = frame.select(F.hour("t").alias("v"), F.expr("t + interval 1 hour").alias("w")).collect()
         assert built.collect() == expected
     finally:
         spark.conf.set("spark.sql.session.timeZone", "UTC")
@@ -327,11 +328,15 @@ def test_no_room_runs_this_batch_on_pandas_and_the_next_on_the_gpu(on_gpu) -> No
 
 
 def test_memory_that_the_body_itself_lacks_is_an_error(on_gpu) -> None:
+    entered = []
+
     def body(v):
+        entered.append(len(v))
         raise MemoryError("mine")
 
     with pytest.raises(MemoryError, match="mine"):
         on_gpu(body).once([pd.Series([1.0])], {})
+    assert entered == [1]
 
 
 def test_a_body_over_iterators_is_not_begun_again(on_gpu) -> None:

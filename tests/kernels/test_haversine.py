@@ -91,6 +91,8 @@ def test_on_spark_columns_series_and_numbers(spark) -> None:
     assert found == pytest.approx([distance(*place) for place in places], rel=1e-9)
     from_here = [row[0] for row in frame.select(functions.haversine("lat1", "lon1", 0, lon2=7.5)).collect()]
     assert from_here == pytest.approx([distance(lat, lon, 0, 7.5) for lat, lon, *_ in places], rel=1e-9)
+    here_to_there = functions.haversine(0, 0.5, 0, lon2=7.5)
+    assert frame.select(here_to_there).first()[0] == pytest.approx(distance(0, 0.5, 0, 7.5), rel=1e-9)
     assert frame.select(eval(example(functions.haversine), {"functions": functions})).count() == 200
     pandas = pd.DataFrame(places, columns=NAMES, index=range(100, 300))
     series = kernels.haversine(*(pandas[name] for name in NAMES))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 from tests.sabotage.breaks import BREAKS, Break
 
 ROOT = Path(__file__).parents[2]
-FAILED = 1  # pytest's exit code where tests failed; others mean that it did not come so far
+FAILED = 1  # pytest's exit code where tests failed; others mean that it did not come so far, or died of a signal
 
 
 def copy(folder: Path) -> None:
@@ -42,7 +43,11 @@ def seen(planned: Break, folder: Path) -> tuple[bool, str]:
     finally:
         file.write_text(text)
     told = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return done.returncode == FAILED, (told or (done.stdout + done.stderr).splitlines() or [""])[-1]
+    if done.returncode < 0:  # the code under test took the process with it: no test passed either
+        told = [f"the tests died of {signal.Signals(-done.returncode).name}"]
+    return done.returncode == FAILED or done.returncode < 0, (
+        told or (done.stdout + done.stderr).splitlines() or [""]
+    )[-1]
 
 
 def main(rooms: list[str]) -> int:
