@@ -85,7 +85,7 @@ properties: setup ## one function, every device, one answer: 10,000 generated ba
 programs: setup ## 2,000 random programs over random batches, on every device and through the host's compiler
 	@$(IN) GPUSPARK_PROGRAMS=2000 pytest -n 2 tests/test_programs.py
 
-sabotage: setup ## does every test fail when the code that it guards is broken? (a quarter of an hour)
+sabotage: setup ## does every test fail when the code that it guards is broken? (an hour and a half)
 	@$(IN) python -m tests.sabotage
 
 bench: setup ## the committed benchmark

@@ -19,6 +19,9 @@ from tests.sabotage.breaks import BREAKS, Break
 ROOT = Path(__file__).parents[2]
 FAILED = 1  # pytest's exit code where tests failed; others mean that it did not come so far, or died of a signal
 
+PATIENCE = 600
+"""Seconds for the tests of one break. Tests that hang tell nothing: the test must end by itself."""
+
 
 def copy(folder: Path) -> None:
     """The working tree as git sees it: tracked files, and new ones that it does not ignore."""
@@ -39,7 +42,11 @@ def seen(planned: Break, folder: Path) -> tuple[bool, str]:
     try:
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *planned.tests.split()]
         place = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(command, cwd=folder, env=os.environ | place, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=folder, env=os.environ | place, capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        return False, f"no word after {PATIENCE} s"
     finally:
         file.write_text(text)
     told = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
