@@ -35,7 +35,7 @@ demo: setup ## the flight data of New York 2013, on every device that is here
 test: lint types connect unit ## everything that a change must pass
 
 quick: setup ## the tests that take less than ten seconds each
-	@$(IN) $(PYTEST) -m 'not device and not connect and not slow and not long'
+	@$(IN) $(PYTEST) -m 'not device and not connect and not slow and not long and not browser'
 
 lint: setup
 	@$(IN) ruff check .
@@ -48,6 +48,10 @@ connect: setup
 
 unit: setup c-compiler
 	@$(IN) $(PYTEST)
+
+page: setup ## the benchmark's page in a headless Chromium, which is installed where none is found
+	@command -v chromium chromium-browser google-chrome >/dev/null || .ci/debian chromium
+	@$(IN) pytest -m browser tests/test_bench_page.py
 
 # The CUDA device is tried on a stub driver, which the tests compile.
 c-compiler:
@@ -106,5 +110,5 @@ device-suite: ## on a GPU node, in the environment of environment.yml: device te
 clean: ## removes the environments and everything that was built
 	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse
 
-.PHONY: help setup demo test quick lint types connect unit c-compiler lanes lane-oldest lane-connect lane-middle lane-mixed \
+.PHONY: help setup demo test quick page lint types connect unit c-compiler lanes lane-oldest lane-connect lane-middle lane-mixed \
 	toolchains evidence contracts properties programs sabotage bench measure dist device-suite clean

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from gpuspark.bench import floors
 from gpuspark.bench.cases import Case, every_case
-from gpuspark.bench.report import markdown, notes, page, rows
+from gpuspark.bench.report import HEAD, markdown, notes, page, rows
 from gpuspark.bench.results import CaseResult, differ, load
 from gpuspark.bench.run import SUITES, run_case, session, write
 from gpuspark.errors import nearest
@@ -24,22 +25,25 @@ class Unknown(Exception):
 
 
 def bench(
-    *, suite: str, only: Sequence[str], path: str | None, out: Path, master: str, device: str, mlflow: str | None = None
-) -> list[CaseResult]:
-    """Runs the cases of ``suite``, all or those named, and writes records and report to ``out``."""
-    cases = chosen(only, path)
+    *, suite: str, only: Sequence[str], path: str | None, rounds: int | None, out: Path, master: str, device: str,
+    mlflow: str | None = None,
+) -> list[CaseResult]:  # fmt: skip
+    """Runs the cases of ``suite``, all or those named, and writes records and report to ``out``. Each case has a
+    Spark session, and so Python workers, of its own."""
     if suite not in SUITES:
         raise Unknown(f"there is no suite {suite!r}. {nearest(suite, SUITES)}")
+    cases = chosen(suite, only, path)
     console = Console(stderr=True)
     records = out / RECORDS
     records.unlink(missing_ok=True)
-    spark = session(master, {"spark.gpuspark.device": device})
+    size = SUITES[suite] if rounds is None else replace(SUITES[suite], rounds=rounds)
     with console.status("measuring the limits of this machine") as status:
-        write_limits(out)
+        write_limits(out, device)
         for case in cases:
-            write(run_case(spark, case, SUITES[suite], out / "data", path, status.update), records)
+            spark = session(master, {"spark.gpuspark.device": device})
+            write(run_case(spark, case, size, out / "data", path, status.update), records)
+            spark.stop()
             console.print(table(load(records)[-1]))
-    spark.stop()
     found = load(records)
     for file in write_report(out):
         console.print(file)
@@ -50,13 +54,15 @@ def bench(
     return found
 
 
-def chosen(only: Sequence[str], path: str | None) -> list[Case]:
-    """The cases to be run. Raises :class:`Unknown`."""
+def chosen(suite: str, only: Sequence[str], path: str | None) -> list[Case]:
+    """The cases to be run: those named, or else those of the suite. Raises :class:`Unknown`."""
     cases = every_case()
     for name in only:
         if name not in cases:
             raise Unknown(f"there is no case {name!r}. {nearest(name, cases)}")
-    picked = [case for name, case in cases.items() if not only or name in only]
+    sizes = list(SUITES)
+    within = sizes[: sizes.index(suite) + 1]
+    picked = [case for name, case in cases.items() if name in only or (not only and case.suite in within)]
     if path is not None:
         paths = {name for case in picked for name in case.paths}
         if path not in paths:
@@ -67,26 +73,28 @@ def chosen(only: Sequence[str], path: str | None) -> list[Case]:
 
 def table(case: CaseResult) -> Table:
     """The case for a terminal."""
-    shown = Table("path", "seconds", "elements/s", "times gpuspark's", "device", "beside our phases", title=case.name)
+    shown = Table(*HEAD, title=case.name)
     for row in rows(case):
         shown.add_row(*row)
     shown.caption = "\n".join(notes(case))
     return shown
 
 
-def write_limits(out: Path) -> None:
-    """What this machine could do at best, beside the records."""
+def write_limits(out: Path, device: str) -> None:
+    """What this machine could do at best, and a GPU if there is one to be used, beside the records."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / LIMITS).write_text(json.dumps(floors.measure().to_dict()))
+    found = floors.measure().to_dict()
+    gpu = floors.gpu() if device in ("auto", "cuda") else None
+    (out / LIMITS).write_text(json.dumps(found | ({"gpu": gpu.to_dict()} if gpu else {})))
 
 
 def write_report(folder: Path) -> list[Path]:
     """Writes ``report.md`` and ``report.html`` of the records in ``folder``; their paths."""
     cases = load(folder / RECORDS)
-    limits = folder / LIMITS
+    limits = json.loads((folder / LIMITS).read_text()) if (folder / LIMITS).exists() else None
     found = [folder / "report.md", folder / "report.html"]
-    found[0].write_text(markdown(cases))
-    found[1].write_text(page(cases, json.loads(limits.read_text()) if limits.exists() else None))
+    found[0].write_text(markdown(cases, (limits or {}).get("gpu")))
+    found[1].write_text(page(cases, limits))
     return found
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import io
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpuspark.bench.cases import FLOOR
@@ -14,7 +15,8 @@ from gpuspark.bench.run import FLOOR_AGAIN
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_HEAD = ("path", "seconds", "elements/s", "times gpuspark's", "device", "beside our phases")
+HEAD = ("path", "seconds", "elements/s", "times gpuspark's", "device", "beside our phases", "a worker's memory")
+"""What the columns of a case's table are."""
 _GREY, _GREEN, _RED, _BLACK = "#999999", "#1b7837", "#b2182b", "#444444"
 _PHASES = ("wait", "compile", "copy_in", "run", "copy_out")
 
@@ -27,7 +29,9 @@ def rows(case: CaseResult) -> list[tuple[str, ...]]:
             continue
         capped = f" (of {path.given:,}, multiplied)" if path.given < path.elements else ""
         beside = "-" if path.remainder is None else f"{path.remainder:.0%}"
-        found.append((name, f"{path.time}{capped}", f"{path.rate:,.0f}", _ratio(case, name), path.device, beside))
+        memory = path.record.get("python_memory") or 0
+        held = f"{memory / 2**20:,.0f} MiB" if memory else "-"
+        found.append((name, f"{path.time}{capped}", f"{path.rate:,.0f}", _ratio(case, name), path.device, beside, held))
     return found
 
 
@@ -38,12 +42,12 @@ def _ratio(case: CaseResult, name: str) -> str:
     return f"{found.ratio}" + (" (undecided)" if found.verdict == "undecided" else "")
 
 
-def notes(case: CaseResult) -> list[str]:
-    """What stands below the table."""
+def notes(case: CaseResult, gpu: Mapping[str, float] | None = None) -> list[str]:
+    """What stands below the table. ``gpu``: a device's floors, if there was one."""
     facts = case.facts
     told = [f"{facts['elements']:,} {facts['unit']}, {len(case.paths[FLOOR].seconds)} rounds: {case.verdict()}."]
     told += [f"{aim}." for aim in case.aims()]
-    told += bound(case)
+    told += bound(case) + break_even(case, gpu)
     told += [facts["note"]] if facts["note"] else []
     fell = {reason for path in case.paths.values() for reason in path.record.get("reasons", ())}
     return told + [f"Fallback: {reason}" for reason in sorted(fell)]
@@ -63,13 +67,36 @@ def bound(case: CaseResult) -> list[str]:
     return [f"Computing is {share:.0%} of gpuspark's time: no device could make it more than {most:.2g} times as fast."]
 
 
-def markdown(cases: Sequence[CaseResult]) -> str:
+def break_even(case: CaseResult, gpu: Mapping[str, float] | None) -> list[str]:
+    """How fast a device must be fed, and how large batches must be, before it pays, if computing took it no time at
+    all. Of measured terms: our own computing, and the device's floors where there was one."""
+    ours = case.paths.get(OURS)
+    run = (ours.record.get("phases") or {}).get("run") if ours else None
+    facts = case.facts
+    if ours is None or not run or not facts["bytes_in"]:
+        return []
+    each = run / ours.given  # seconds of one core for one element
+    if gpu is None:
+        needed = (facts["bytes_in"] + facts["bytes_out"]) / each * facts["machine"]["cores"]
+        told = (
+            f"A device would pay where {needed / 1e9:.2g} GB/s and more reach its memory and leave it, and where a "
+            f"batch has {max(1e-5 / each, 1):,.0f} elements and more for each 10 microseconds that a call of it takes "
+            "(a model: no device was measured)."
+        )
+        return [told]
+    moving = facts["bytes_in"] / gpu["copy_in"] + facts["bytes_out"] / gpu["copy_out"]
+    if moving >= each:
+        return ["The device cannot pay here: moving an element to it and back takes longer than one core computes it."]
+    return [f"The device pays from batches of {max(gpu['call'] / (each - moving), 1):,.0f} elements on (a model)."]
+
+
+def markdown(cases: Sequence[CaseResult], gpu: Mapping[str, float] | None = None) -> str:
     """One section for each case."""
     parts = [about(cases)]
     for case in cases:
-        lines = [f"| {' | '.join(_HEAD)} |", f"|{'---|' * len(_HEAD)}"]
+        lines = [f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}"]
         lines += [f"| {' | '.join(row)} |" for row in rows(case)]
-        parts.append(f"### {case.name}\n\n" + "\n".join(lines) + "\n\n" + "\n".join(f"- {n}" for n in notes(case)))
+        parts.append(f"### {case.name}\n\n" + "\n".join(lines) + "\n\n" + "\n".join(f"- {n}" for n in notes(case, gpu)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -81,8 +108,19 @@ def about(cases: Sequence[CaseResult]) -> str:
         f"Python {machine['python']}, PySpark {machine['pyspark']}, pyarrow {machine['pyarrow']}. Medians of rounds in "
         "which the paths run in turn, with the 99 % bootstrap interval; every path uses all cores. `transport` is what "
         "Spark itself takes to move the columns to Python and back. `beside our phases` is the share of the tasks' "
-        "time that gpuspark has no part in."
+        "time that gpuspark has no part in. `a worker's memory` is the most that one Python worker held resident up to "
+        "then: workers live through the paths of a case."
     )
+
+
+def sweeps(cases: Sequence[CaseResult]) -> dict[str, list[tuple[float, CaseResult]]]:
+    """The cases that are points of sweeps: for each axis those at two places and more, in order."""
+    found: dict[str, list[tuple[float, CaseResult]]] = defaultdict(list)
+    for case in cases:
+        if case.facts.get("along"):
+            axis, place = case.facts["along"]
+            found[axis].append((place, case))
+    return {axis: sorted(points, key=lambda point: point[0]) for axis, points in found.items() if len(points) > 1}
 
 
 def page(cases: Sequence[CaseResult], floors: dict[str, Any] | None) -> str:
@@ -94,11 +132,14 @@ def page(cases: Sequence[CaseResult], floors: dict[str, Any] | None) -> str:
     if floors:
         roofs = f"{floors['bandwidth'] / 1e9:.1f} GB/s and {floors['operations'] / 1e9:.1f} billion operations a second"
         sections.append(f"<h2>Limits of this machine</h2><p>{floors['cores']} cores: {roofs}.</p>")
-        sections.append(_figure(lambda axes: _draw_roofline(axes, cases, floors), 5.0))
+        sections.append(_figure(lambda axes: _draw_roofline(axes, cases, floors), max(5.0, 0.2 * len(cases))))
+    for axis, points in sweeps(cases).items():
+        sections.append(f"<h2>Over {html.escape(axis)}</h2>")
+        sections.append(_figure(lambda axes, axis=axis, points=points: _draw_sweep(axes, axis, points), 4.0))
     for case in cases:
-        head = "".join(f"<th>{html.escape(word)}</th>" for word in _HEAD)
+        head = "".join(f"<th>{html.escape(word)}</th>" for word in HEAD)
         body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows(case))
-        told = "".join(f"<li>{html.escape(note)}</li>" for note in notes(case))
+        told = "".join(f"<li>{html.escape(note)}</li>" for note in notes(case, (floors or {}).get("gpu")))
         sections.append(f"<h2>{html.escape(case.name)}</h2><table><tr>{head}</tr>{body}</table><ul>{told}</ul>")
         sections.append(_figure(lambda axes, case=case: _draw_phases(axes, case), 1.2 + 0.35 * len(case.paths)))
     return _PAGE.format(body="\n".join(sections))
@@ -147,7 +188,7 @@ def _draw_rates(axes: Axes, cases: Sequence[CaseResult]) -> None:
     axes.set_xscale("log")
     axes.set_yticks(range(place), labels)
     axes.invert_yaxis()
-    axes.set_xlabel("times as long as gpuspark (green: slower, red: faster, black: undecided, grey: transport)")
+    axes.set_xlabel("times as long as gpuspark\n(green: slower, red: faster, black: undecided, grey: transport)")
     axes.grid(axis="x", alpha=0.3)
 
 
@@ -157,16 +198,38 @@ def _draw_roofline(axes: Axes, cases: Sequence[CaseResult], floors: dict[str, An
 
     across = np.logspace(-2, 4, 100)
     axes.plot(across, np.minimum(across * floors["bandwidth"], floors["operations"]), color="#222222")
-    for case in cases:
-        point = intensity(case)
-        if point is not None:
-            axes.plot([point[0]], [point[1]], "o")
-            axes.annotate(case.name, point, textcoords="offset points", xytext=(6, 4), fontsize=8)
+    styles = [(f"C{color}", marker) for marker in "os^vD*" for color in range(10)]
+    points = [(case.name, point) for case in cases if (point := intensity(case)) is not None]
+    for (name, point), (color, marker) in zip(points, styles, strict=False):
+        axes.plot([point[0]], [point[1]], color=color, marker=marker, linestyle="none", label=name)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("operations a byte")
     axes.set_ylabel("operations a second")
     axes.grid(alpha=0.3)
+
+
+def _draw_sweep(axes: Axes, axis: str, points: Sequence[tuple[float, CaseResult]]) -> None:
+    """What an element takes on every path, at every place of the sweep."""
+    for name in points[0][1].paths:
+        if name == FLOOR_AGAIN:
+            continue
+        drawn = [(place, case.paths[name]) for place, case in points if name in case.paths]
+        each = [1e9 / path.rate for _, path in drawn]
+        below = [
+            nanoseconds * (1 - p.time.low / p.time.median) for nanoseconds, (_, p) in zip(each, drawn, strict=True)
+        ]
+        above = [
+            nanoseconds * (p.time.high / p.time.median - 1) for nanoseconds, (_, p) in zip(each, drawn, strict=True)
+        ]
+        axes.errorbar([place for place, _ in drawn], each, [below, above], label=name, marker="o", capsize=3)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel(axis)
+    axes.set_ylabel("nanoseconds for an element")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
 
 
 def intensity(case: CaseResult) -> tuple[float, float] | None:

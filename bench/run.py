@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 FLOOR_AGAIN = "transport again"
 VERIFIED = 5_000
 """Elements that are verified, on every path, before a case is timed."""
-FILES = 8
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,7 @@ class Suite:
 
 
 SUITES = {"smoke": Suite(0.02, 2), "core": Suite(1.0, 6), "full": Suite(1.0, 11)}
+"""From the smallest to the largest: each has the cases of those before it."""
 
 
 class WrongResults(Exception):
@@ -73,7 +73,7 @@ def run_case(
     """
     elements = max(int(case.elements * suite.share), 100)
     paths = {FLOOR: transport, **case.paths}
-    with _settings(spark, case.settings):
+    with settings(spark, case.settings):
         say(f"{case.name}: verifying {len(case.paths)} paths")
         verify(spark, case, folder, min(VERIFIED, elements))
         kept = {name: path for name, path in paths.items() if only in (None, name) or name == FLOOR}
@@ -88,7 +88,8 @@ def run_case(
         common = {
             "run": uuid.uuid4().hex[:12], "case": case.name, "unit": case.unit,
             "elements": elements, "of": case.elements,
-            "bytes_in": case.bytes_in, "bytes_out": case.bytes_out, "operations": case.operations, "note": case.note,
+            "bytes_in": case.bytes_in, "bytes_out": case.bytes_out, "operations": case.operations,
+            "note": case.note, "along": case.along,
             "aims": [[aim.path, aim.than, aim.times] for aim in case.aims], "machine": machine(), "time": time.time(),
         }  # fmt: skip
         records = []
@@ -130,8 +131,8 @@ def read(spark: SparkSession, case: Case, elements: int, folder: Path) -> DataFr
     if not (target / "_SUCCESS").exists():
         target.mkdir(parents=True, exist_ok=True)
         table = case.data(elements)
-        size = -(-table.num_rows // FILES)
-        for part in range(FILES):
+        size = -(-table.num_rows // case.files)
+        for part in range(case.files):
             pq.write_table(table.slice(part * size, size), target / f"part-{part:02}.parquet")
         (target / "_SUCCESS").touch()
     return spark.read.parquet(str(target))
@@ -176,7 +177,7 @@ def _drained(path: Callable[[DataFrame], DataFrame], frame: DataFrame) -> Callab
 
 
 @contextmanager
-def _settings(spark: SparkSession, settings: Mapping[str, Any]) -> Iterator[None]:
+def settings(spark: SparkSession, settings: Mapping[str, Any]) -> Iterator[None]:
     """Spark's settings for the block."""
     before = {key: spark.conf.get(key, None) for key in settings}
     for key, value in settings.items():

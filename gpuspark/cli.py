@@ -140,6 +140,7 @@ def run_bench(
     suite: Annotated[str, typer.Option(help="smoke (minutes, no figures to keep), core, or full")] = "core",
     case: Annotated[list[str] | None, typer.Option(help="only this case; may be given several times")] = None,
     path: Annotated[str | None, typer.Option(help="only this path, beside the transport floor")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="counted rounds, if not those of the suite")] = None,
     out: Annotated[Path, typer.Option(help="where the records and the report go")] = Path("artifacts/bench"),
     master: Annotated[str, typer.Option(help="Spark's master; all cores of this machine by default")] = "local[*]",
     device: Annotated[str, typer.Option(help="spark.gpuspark.device")] = "auto",
@@ -156,7 +157,9 @@ def run_bench(
     from gpuspark.bench.run import WrongResults
 
     try:
-        measure(suite=suite, only=case or [], path=path, out=out, master=master, device=device, mlflow=mlflow)
+        measure(
+            suite=suite, only=case or [], path=path, rounds=rounds, out=out, master=master, device=device, mlflow=mlflow
+        )
     except Unknown as wrong:
         typer.echo(str(wrong), err=True)
         raise typer.Exit(2) from None

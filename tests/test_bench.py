@@ -14,12 +14,12 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from gpuspark.bench import history, mlflow_run
+from gpuspark.bench import floors, history, mlflow_run
 from gpuspark.bench.cases import FLOOR, Aim, Case, every_case, modules
 from gpuspark.bench.command import Unknown, chosen, comparison
-from gpuspark.bench.report import bound, intensity, markdown, page
+from gpuspark.bench.report import bound, break_even, intensity, markdown, page, sweeps
 from gpuspark.bench.results import CaseResult, PathResult, load
-from gpuspark.bench.run import FLOOR_AGAIN, Suite, WrongResults, run_case, verify, write
+from gpuspark.bench.run import FLOOR_AGAIN, Suite, WrongResults, read, run_case, settings, verify, write
 from gpuspark.bench.verify import differences
 from gpuspark.cli import app
 from tests.test_bench_statistics import times
@@ -223,12 +223,52 @@ def test_wrong_results_are_never_timed(spark: Any, tmp_path: Path) -> None:
 
 
 def test_cases_and_paths_are_chosen_by_name() -> None:
-    assert [case.name for case in chosen(["cosine_similarity"], None)] == ["cosine_similarity"]
-    assert set(every_case()) == {case.name for case in chosen([], None)}
+    assert [case.name for case in chosen("smoke", ["cosine_similarity"], None)] == ["cosine_similarity"]
     with pytest.raises(Unknown, match="Did you mean 'cosine_similarity'"):
-        chosen(["cosine_similarty"], None)
+        chosen("core", ["cosine_similarty"], None)
     with pytest.raises(Unknown, match="no case that was chosen has a path"):
-        chosen([], "fortran")
+        chosen("core", [], "fortran")
+
+
+def test_each_suite_has_the_cases_of_those_before_it() -> None:
+    smoke, core, full = ({case.name for case in chosen(suite, [], None)} for suite in ("smoke", "core", "full"))
+    assert smoke < core < full == set(every_case())
+    assert {case.elements for name, case in every_case().items() if name in full - core} == {100_000_000}
+
+
+def test_a_sweep_is_drawn_over_its_axis() -> None:
+    def at(place: float | None) -> CaseResult:
+        made = result(gpuspark=1.0, numpy=2.0)
+        return CaseResult(f"at {place}", made.paths, {**made.facts, "along": place and ["rows", place]})
+
+    cases = [at(100), at(None), at(1)]
+    assert {axis: [place for place, _ in points] for axis, points in sweeps(cases).items()} == {"rows": [1, 100]}
+    assert sweeps(cases[:2]) == {}
+    text = page(cases, None)
+    assert "Over rows" in text
+    assert text.count("<svg") == 1 + 1 + 3
+
+
+def test_when_a_device_pays_is_said_of_measured_terms() -> None:
+    record = {"seconds": [2.0] * 7, "devices": {"cpu": 1}, "phases": {"run": 1.0}}  # a millisecond for each of 1,000
+    case = result(gpuspark=record)
+    (model,) = break_even(case, None)
+    assert "where 3.2e-05 GB/s" in model  # 16 bytes in a millisecond, by each of two cores
+    assert "no device was measured" in model
+    (told,) = break_even(case, {"copy_in": 16e3, "copy_out": 32e3, "call": 1.0})  # 0.75 ms to move what takes 1 ms
+    assert "from batches of 4,000 elements on" in told
+    (told,) = break_even(case, {"copy_in": 8e3, "copy_out": 32e3, "call": 1.0})
+    assert "cannot pay" in told
+
+
+def test_the_floors_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(floors, "_CALLS", 3)
+    monkeypatch.setattr(floors, "_COPIED", 2**20)
+    found = floors.of_device("emulated")
+    assert found.copy_in > 1e6
+    assert found.copy_out > 1e6
+    assert 0 < found.call < 60
+    assert floors.gpu() is None
 
 
 def test_the_commands_refuse_what_there_is_not(tmp_path: Path) -> None:
@@ -262,3 +302,11 @@ print(json.dumps([found.to_dict(), stages]))
     assert ours["gc"] == pytest.approx(sum(stage["jvmGcTime"] for stage in stages) / 1e3)
     assert ours["shuffle_read"] == sum(stage["shuffleReadBytes"] for stage in stages) > 0
     assert ours["shuffle_written"] == sum(stage["shuffleWriteBytes"] for stage in stages) > 0
+
+
+def test_a_case_of_so_many_partitions_has_them(spark: Any, tmp_path: Path) -> None:
+    for name, case in every_case().items():
+        if name.startswith("partitions_"):
+            with settings(spark, case.settings):
+                frame = read(spark, case, 10_000, tmp_path)
+                assert frame.rdd.getNumPartitions() == int(name.rpartition("_")[2])

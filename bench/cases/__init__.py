@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import gpuspark as gs
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,7 +58,24 @@ class Case:
     as such."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Spark's settings while the case runs, such as batch sizes; the same for every path."""
+    files: int = 8
+    """How many parquet files the input lies in."""
+    along: tuple[str, float] | None = None
+    """The sweep that the case is a point of, and where on it: the cases of one sweep have the same paths."""
+    suite: str = "core"
+    """The smallest suite that it belongs to."""
     note: str = ""
+
+
+def in_batches(frame: DataFrame, name: str, of: str, compute: Callable[..., Any]) -> DataFrame:
+    """``compute`` of the frame's columns, in a body of ``gs.map_in_arrow``: one column ``name`` of the type ``of``."""
+    given = frame.columns
+
+    def body(batches: Iterator[gs.Batch]) -> Iterator[gs.Batch]:
+        for batch in batches:
+            yield batch.with_column(name, compute(*(batch[column] for column in given))).select([name])
+
+    return gs.map_in_arrow(frame, body, f"{name} {of}")
 
 
 def every_case() -> dict[str, Case]:

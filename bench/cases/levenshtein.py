@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from gpuspark import functions
-from gpuspark.bench.cases import Aim, Case
+from gpuspark import functions, kernels
+from gpuspark.bench.cases import Aim, Case, in_batches
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 CUTOFF = 10
+BATCHES, RAPIDFUZZ = "gpuspark in map_in_arrow", "mapInArrow with rapidfuzz"
 LENGTHS = (5, 10, 20, 40)
 
 
@@ -33,6 +34,10 @@ def texts(rows: int, shortest: int, longest: int) -> pa.Table:
 
 def gpuspark(frame: DataFrame, cutoff: int | None = None) -> DataFrame:
     return frame.select(functions.levenshtein("a", "b", cutoff=cutoff).alias("distance"))
+
+
+def gpuspark_in_batches(frame: DataFrame, cutoff: int | None = None) -> DataFrame:
+    return in_batches(frame, "distance", "int", partial(kernels.levenshtein, cutoff=cutoff))
 
 
 def spark_sql(frame: DataFrame, cutoff: int | None = None) -> DataFrame:
@@ -59,12 +64,15 @@ def rapidfuzz(frame: DataFrame, cutoff: int | None = None) -> DataFrame:
 def paths(cutoff: int | None = None) -> Mapping[str, Callable[[DataFrame], DataFrame]]:
     return {
         "gpuspark": partial(gpuspark, cutoff=cutoff),
+        BATCHES: partial(gpuspark_in_batches, cutoff=cutoff),
         "Spark's levenshtein": partial(spark_sql, cutoff=cutoff),
-        "mapInArrow with rapidfuzz": partial(rapidfuzz, cutoff=cutoff),
+        RAPIDFUZZ: partial(rapidfuzz, cutoff=cutoff),
     }
 
 
-def case(name: str, shortest: int, longest: int, cutoff: int | None, aims: tuple[Aim, ...], note: str) -> Case:
+def case(
+    name: str, shortest: int, longest: int, cutoff: int | None, aims: tuple[Aim, ...], note: str, **others: Any
+) -> Case:
     mean = (shortest + longest) // 2
     return Case(
         name=name,
@@ -72,21 +80,25 @@ def case(name: str, shortest: int, longest: int, cutoff: int | None, aims: tuple
         elements=200_000,
         unit=f"pairs of {shortest} to {longest} characters" if shortest < longest else f"pairs of {mean} characters",
         paths=paths(cutoff),
-        oracle="mapInArrow with rapidfuzz",
+        oracle=RAPIDFUZZ,
         bytes_in=2 * mean,
         bytes_out=4,
         operations=40 * mean,
         aims=aims,
         capped={"Spark's levenshtein": 100_000},
         note=note,
+        **others,
     )
 
 
-NO_SLOWER = Aim("gpuspark", "mapInArrow with rapidfuzz", 1)
+NO_SLOWER = Aim(BATCHES, RAPIDFUZZ, 1)
 SWEEP = "One of a sweep of lengths: we break even with Spark's function at the length where it takes as long as we do."
 
 CASES = [
-    case("levenshtein", 60, 120, None, (Aim("gpuspark", "Spark's levenshtein", 10), NO_SLOWER), ""),
+    case("levenshtein", 60, 120, None, (Aim("gpuspark", "Spark's levenshtein", 10), NO_SLOWER), "", suite="smoke"),
     case("levenshtein_cutoff", 60, 120, CUTOFF, (NO_SLOWER,), f"Distances beyond {CUTOFF} are -1."),
-    *(case(f"levenshtein_{n}", n, n, None, (NO_SLOWER,) if n >= 20 else (), SWEEP) for n in LENGTHS),
+    *(
+        case(f"levenshtein_{n}", n, n, None, (NO_SLOWER,) if n >= 20 else (), SWEEP, along=("characters of a text", n))
+        for n in LENGTHS
+    ),
 ]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from gpuspark import functions
-from gpuspark.bench.cases import Aim, Case
+from gpuspark import functions, kernels
+from gpuspark.bench.cases import Aim, Case, in_batches
 from gpuspark.kernels import Polygons
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MANY = 1_000
 MANY_VERTICES = 50
-SHAPELY = "pandas_udf with shapely"
+SHAPELY, BATCHES = "pandas_udf with shapely", "gpuspark in map_in_arrow"
 
 Ring = Any
 
@@ -47,6 +47,11 @@ def outlines() -> list[NDArray[np.float64]]:
 def ours(name: str, rings: Callable[[], list[Ring]], frame: DataFrame) -> DataFrame:
     polygons = Polygons([[ring] for ring in rings()])
     return frame.select(getattr(functions, name)("x", "y", polygons=polygons).alias("found"))
+
+
+def ours_in_batches(rings: Callable[[], list[Ring]], frame: DataFrame) -> DataFrame:
+    polygons = Polygons([[ring] for ring in rings()])
+    return in_batches(frame, "found", "boolean", partial(kernels.within, polygons=polygons))
 
 
 def shapely_contains(rings: Callable[[], list[Ring]], frame: DataFrame) -> DataFrame:
@@ -95,13 +100,18 @@ def _one(vertices: int) -> Case:
         data=points,
         elements=4_000_000,
         unit=f"points, in a polygon of {vertices} vertices",
-        paths={"gpuspark": partial(ours, "within", rings), SHAPELY: partial(shapely_contains, rings)},
+        paths={
+            "gpuspark": partial(ours, "within", rings), BATCHES: partial(ours_in_batches, rings),
+            SHAPELY: partial(shapely_contains, rings),
+        },
         oracle=SHAPELY,
         bytes_in=16,
         bytes_out=1,
         operations=8,
-        aims=(Aim("gpuspark", SHAPELY, 3),),
-    )
+        aims=(Aim(BATCHES, SHAPELY, 3),),
+        along=("vertices of a polygon", vertices),
+        suite="smoke" if vertices == 50 else "core",
+    )  # fmt: skip
 
 
 def _single(vertices: int) -> list[Ring]:

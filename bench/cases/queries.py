@@ -142,7 +142,8 @@ CASES = [
         sorted_by=("flag", "status"), bytes_in=24, bytes_out=8, operations=4, capped={"udf": 200_000},
     ),
     Case(
-        name="forecast_revenue", data=lineitem, elements=4_000_000, unit="rows like TPC-H's lineitem (query 6)",
+        name="forecast_revenue", suite="smoke", data=lineitem, elements=4_000_000,
+        unit="rows like TPC-H's lineitem (query 6)",
         paths=forms(q6, revenue, "price * discount"), oracle="Spark SQL",
         bytes_in=16, bytes_out=8, operations=1, capped={"udf": 400_000},
         note="Spark reads all rows, and sends to Python those 2 in 100 that its filters leave.",

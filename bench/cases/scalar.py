@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import gpuspark as gs
-from gpuspark.bench.cases import Aim, Case
+from gpuspark.bench.cases import Aim, Case, in_batches
 from gpuspark.bench.option_value import value, value_numpy
 
 if TYPE_CHECKING:
@@ -61,17 +61,7 @@ def column_hook(f: Callable[..., Any]) -> Path:
 def batch_hook(f: Callable[..., Any]) -> Path:
     """The same function called in a body of ``gs.map_in_arrow``."""
     made = gs.udf("double")(f)
-
-    def path(frame: DataFrame) -> DataFrame:
-        names = frame.columns
-
-        def body(batches: Iterator[gs.Batch]) -> Iterator[gs.Batch]:
-            for batch in batches:
-                yield batch.with_column("v", made(*(batch[name] for name in names))).select(["v"])
-
-        return gs.map_in_arrow(frame, body, "v double")
-
-    return path
+    return lambda frame: in_batches(frame, "v", "double", made)
 
 
 def plain(f: Callable[..., Any], nulls: bool = False) -> Path:
@@ -97,6 +87,28 @@ def pandas(f: Callable[..., Any]) -> Path:
         return frame.select(made(*frame.columns).alias("v"))
 
     return path
+
+
+def polars(expression: Callable[[], Any]) -> Path:
+    """An expression of Polars, over the record batches as they are."""
+
+    def on_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        import polars as pl
+
+        for batch in batches:
+            found = pl.DataFrame(batch).select(expression())
+            yield from found.to_arrow().to_batches()
+
+    return lambda frame: frame.mapInArrow(on_batches, "v double")
+
+
+def value_polars() -> Any:
+    import polars as pl
+
+    s, k, t = (pl.col(name) for name in NAMES)
+    spread = 0.2 * t.sqrt()
+    d = (((s + 1) / (k + 1)).log() + 0.04 * t) / spread
+    return (s / (1 + (-1.7 * d).exp()) - k * (-0.02 * t).exp() / (1 + (-1.7 * (d - spread)).exp())).alias("v")
 
 
 def arrow(f: Callable[..., Any]) -> Path:
@@ -136,10 +148,11 @@ CASES = [
         note="So little is computed that moving the rows is all of it: Spark SQL, which moves none, is what to use.",
     ),
     Case(
-        name="scalar_heavy", data=option_rows, elements=4_000_000, unit="rows of three doubles",
+        name="scalar_heavy", suite="smoke", data=option_rows, elements=4_000_000, unit="rows of three doubles",
         paths={
             "gpuspark": column_hook(value), "gpuspark in map_in_arrow": batch_hook(value),
-            "Spark SQL": sql(VALUE_SQL), "pandas_udf with NumPy": pandas(value_numpy), "udf": plain(value),
+            "Spark SQL": sql(VALUE_SQL), "pandas_udf with NumPy": pandas(value_numpy),
+            "mapInArrow with Polars": polars(value_polars), "udf": plain(value),
         },
         oracle="Spark SQL", bytes_in=24, bytes_out=8, operations=30, capped={"udf": 400_000},
         aims=(Aim("gpuspark in map_in_arrow", "pandas_udf with NumPy", 2.3),),

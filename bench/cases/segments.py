@@ -87,6 +87,8 @@ def smoothing(size: int, rows: int, *aims: Aim) -> Case:
         bytes_out=32,
         operations=3,
         aims=aims,
+        along=("rows of a group", size),
+        suite="smoke" if size == 40 else "core",
         capped={PANDAS: min(pandas, rows), ARROW: min(max(size * 20_000, 20_000), rows)},
         note="the floor is the same shuffle and sort, and a mapInArrow that drains its input and makes no rows",
     )

@@ -72,6 +72,7 @@ def spark_sql(rows: int, frame: DataFrame) -> DataFrame:
 CASES = [
     Case(
         name="top_k_of_1000",
+        suite="smoke",
         data=vectors,
         elements=1_000,
         unit=f"vectors of {LENGTH} against 1,000",

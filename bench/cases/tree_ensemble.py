@@ -57,6 +57,7 @@ def estimator(frame: DataFrame) -> DataFrame:
 CASES = [
     Case(
         name="tree_ensemble",
+        suite="smoke",
         data=features,
         elements=500_000,
         unit=f"rows of {FEATURES} features, {TREES} trees of depth {DEPTH}",

@@ -1,0 +1,56 @@
+"""One function over more rows, other batches and other partitions: what stays the same for each row, and what bends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpuspark.bench.cases import Case
+from gpuspark.bench.cases.scalar import VALUE_SQL, batch_hook, column_hook, option_rows, pandas, sql
+from gpuspark.bench.option_value import value, value_numpy
+
+MILLION = 1_000_000
+ROWS = {1: "core", 10: "core", 100: "full"}
+BATCHES = (1_000, 100_000)
+PARTITIONS = (1, 8, 64)
+
+
+def sweep(name: str, unit: str, rows: int, **others: Any) -> Case:
+    return Case(
+        name=name, data=option_rows, elements=rows, unit=unit,
+        paths={
+            "gpuspark": column_hook(value), "gpuspark in map_in_arrow": batch_hook(value), "Spark SQL": sql(VALUE_SQL),
+            "pandas_udf with NumPy": pandas(value_numpy),
+        },
+        oracle="Spark SQL", bytes_in=24, bytes_out=8, operations=30, **others,
+    )  # fmt: skip
+
+
+CASES = [
+    *(
+        sweep(f"rows_{n}_million", "rows of three doubles", n * MILLION, suite=suite, along=("rows", n * MILLION))
+        for n, suite in ROWS.items()
+    ),
+    *(
+        sweep(
+            f"batches_of_{n}",
+            f"rows of three doubles, in batches of {n:,}",
+            2 * MILLION,
+            settings={"spark.sql.execution.arrow.maxRecordsPerBatch": n},
+            along=("rows of an Arrow batch", n),
+        )
+        for n in BATCHES
+    ),
+    *(
+        sweep(
+            f"partitions_{n}",
+            f"rows of three doubles, in {n} partition{'s' if n > 1 else ''}",
+            2 * MILLION,
+            files=n,
+            # One file is one partition: Spark neither cuts them nor puts several together.
+            settings={"spark.sql.files.openCostInBytes": 128 * 2**20},
+            along=("partitions", n),
+            note="One partition is one core." if n == 1 else "",
+        )
+        for n in PARTITIONS
+    ),
+]
