@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
+from gpuspark import kernels
 from gpuspark.bench import floors, history, mlflow_run
 from gpuspark.bench.cases import FLOOR, Aim, Case, every_case, modules
 from gpuspark.bench.command import Unknown, chosen, comparison
@@ -22,6 +23,7 @@ from gpuspark.bench.results import CaseResult, PathResult, load
 from gpuspark.bench.run import FLOOR_AGAIN, Suite, WrongResults, read, run_case, settings, verify, write
 from gpuspark.bench.verify import differences
 from gpuspark.cli import app
+from tests.kernel_samples import SAMPLES
 from tests.test_bench_statistics import times
 
 MACHINE = {
@@ -310,3 +312,12 @@ def test_a_case_of_so_many_partitions_has_them(spark: Any, tmp_path: Path) -> No
             with settings(spark, case.settings):
                 frame = read(spark, case, 10_000, tmp_path)
                 assert frame.rdd.getNumPartitions() == int(name.rpartition("_")[2])
+
+
+def test_every_kernel_has_its_case() -> None:
+    """By its own name, or in the cases that are named here."""
+    told = {
+        "ewm_mean": "smoothing_groups_of_40", "rolling": "rolling_mean", "top_k": "top_k_of_1000",
+        "within": "point_in_polygon_50", "point_in_polygon": "point_in_polygon_many",
+    }  # fmt: skip
+    assert {told.get(name, name) for name in {*SAMPLES, *kernels.CATALOGUE}} <= set(every_case())

@@ -11,13 +11,14 @@ import pyarrow as pa
 
 import gpuspark as gs
 from gpuspark.bench.cases import FLOOR, Aim, Case
-from gpuspark.kernels import ewm_mean, holt_winters
+from gpuspark.kernels import ewm_mean, holt_winters, rolling
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 ALPHA = 0.3
 SMOOTHED = "k bigint, t bigint, x double, level double"
+ROLLED, WINDOW = "k bigint, t bigint, mean double", 7
 SERIES_ROWS, SEASON, HORIZON = 84, 7, 14
 FORECAST = "k bigint, step bigint, forecast double"
 ARROW, PANDAS = "applyInArrow", "applyInPandas"
@@ -94,6 +95,31 @@ def smoothing(size: int, rows: int, *aims: Aim) -> Case:
     )
 
 
+def rolling_mean(segments: gs.Segments) -> gs.Batch:
+    found = rolling(segments, "x", WINDOW)
+    return segments.batch.select(["k", "t"]).with_column("mean", found)
+
+
+def gpuspark_rolling(frame: DataFrame) -> DataFrame:
+    return gs.apply_in_segments(frame, "k", rolling_mean, ROLLED, order_by="t")
+
+
+def spark_rolling(frame: DataFrame) -> DataFrame:
+    from pyspark.sql import Window, functions
+
+    window = Window.partitionBy("k").orderBy("t").rowsBetween(1 - WINDOW, 0)
+    seen = functions.count("x").over(window)
+    return frame.select("k", "t", functions.when(seen == WINDOW, functions.avg("x").over(window)).alias("mean"))
+
+
+def pandas_rolling(frame: DataFrame) -> DataFrame:
+    def smooth(rows: Any) -> Any:
+        rows = rows.sort_values("t")
+        return rows[["k", "t"]].assign(mean=rows.x.rolling(WINDOW).mean())
+
+    return frame.groupBy("k").applyInPandas(smooth, ROLLED)
+
+
 def series_of_days(series: int) -> pa.Table:
     """Series of twelve weeks, with a weekly pattern."""
     random = np.random.default_rng(6)
@@ -138,6 +164,20 @@ AIMS: dict[int, tuple[Aim, ...]] = {
 
 CASES = [
     *(smoothing(size, ROWS // 10 if size == 1 else ROWS, *AIMS.get(size, ())) for size in SWEEP),
+    Case(
+        name="rolling_mean",
+        data=partial(rows_of_groups, 100),
+        elements=ROWS,
+        unit=f"rows in groups of 100, the mean of {WINDOW}",
+        paths={"gpuspark": gpuspark_rolling, FLOOR: floor, "Spark SQL": spark_rolling, PANDAS: pandas_rolling},
+        oracle="Spark SQL",
+        sorted_by=("k", "t"),
+        bytes_in=24,
+        bytes_out=24,
+        operations=4,
+        capped={PANDAS: 200_000},
+        note="the floor is the same shuffle and sort, and a mapInArrow that drains its input and makes no rows",
+    ),
     Case(
         name="holt_winters",
         data=series_of_days,

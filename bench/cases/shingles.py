@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SHORTEST, LONGEST = 200, 600
 SHINGLE = 5
+PERMUTATIONS, BANDS = 128, 32
 
 
 def texts(rows: int) -> pa.Table:
@@ -88,6 +89,35 @@ def python_sets(frame: DataFrame) -> DataFrame:
     return frame.select(similarity("a", "b").alias("similarity"))
 
 
+def number_rows(rows: int) -> pa.Table:
+    """A signature of 128 numbers in each row."""
+    values = np.random.default_rng(14).integers(0, 2**32, rows * PERMUTATIONS)
+    offsets = np.arange(rows + 1, dtype=np.int32) * PERMUTATIONS
+    return pa.table({"signature": pa.ListArray.from_arrays(offsets, values)})
+
+
+def bands(frame: DataFrame) -> DataFrame:
+    """Keys differ between hashes, so what is compared is how many there are."""
+    from pyspark.sql import functions as spark_functions
+
+    return frame.select(spark_functions.size(functions.lsh_bands("signature", bands=BANDS)).alias("keys"))
+
+
+def python_bands(frame: DataFrame) -> DataFrame:
+    from pyspark.sql import functions as spark_functions
+
+    known: Any = spark_functions
+
+    @known.pandas_udf("array<bigint>")
+    def keys(signature: pd.Series) -> pd.Series:
+        length = PERMUTATIONS // BANDS
+        return pd.Series(
+            [[hash(row[b : b + length].tobytes()) for b in range(0, len(row), length)] for row in signature]
+        )
+
+    return frame.select(spark_functions.size(keys("signature")).alias("keys"))
+
+
 _MEAN = (SHORTEST + LONGEST) // 2
 
 CASES = [
@@ -121,5 +151,17 @@ CASES = [
         bytes_out=8,
         operations=40 * _MEAN,
         aims=(Aim("gpuspark", "pandas_udf with sets", 3),),
+    ),
+    Case(
+        name="lsh_bands",
+        data=number_rows,
+        elements=100_000,
+        unit=f"signatures of {PERMUTATIONS} numbers, in {BANDS} bands",
+        paths={"gpuspark": bands, "pandas_udf with hash": python_bands},
+        oracle="pandas_udf with hash",
+        bytes_in=8 * PERMUTATIONS,
+        bytes_out=8 * BANDS,
+        operations=10 * PERMUTATIONS,
+        note="Keys differ between the two; here only their number is compared.",
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from gpuspark import functions
-from gpuspark.bench.cases import Aim, Case
+from gpuspark.bench.cases import Case
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -25,40 +26,58 @@ def vectors(rows: int) -> pa.Table:
     return pa.table(column, names=["a", "b"])
 
 
-def gpuspark(frame: DataFrame) -> DataFrame:
-    return frame.select(functions.cosine_similarity("a", "b").alias("cosine"))
+_SUM = "aggregate(zip_with({0}, {1}, (x, y) -> {2}), 0D, (s, x) -> s + x)"
+_PRODUCTS, _SQUARES = "double(x) * double(y)", "pow(double(x) - double(y), 2)"
+_AB, _AA, _BB = (_SUM.format(*pair, _PRODUCTS) for pair in ("ab", "aa", "bb"))
+SQL = {
+    "cosine_similarity": f"{_AB} / sqrt({_AA}) / sqrt({_BB})",
+    "dot_product": _AB,
+    "euclidean_distance": f"sqrt({_SUM.format('a', 'b', _SQUARES)})",
+}
 
 
-def spark_sql(frame: DataFrame) -> DataFrame:
-    dot = "aggregate(zip_with({0}, {1}, (x, y) -> double(x) * double(y)), 0D, (s, x) -> s + x)"
-    words = [dot.format(*pair) for pair in (("a", "b"), ("a", "a"), ("b", "b"))]
-    return frame.selectExpr(f"{words[0]} / sqrt({words[1]}) / sqrt({words[2]}) as cosine")
+def gpuspark(name: str, frame: DataFrame) -> DataFrame:
+    return frame.select(getattr(functions, name)("a", "b").alias("found"))
 
 
-def numpy(frame: DataFrame) -> DataFrame:
+def spark_sql(name: str, frame: DataFrame) -> DataFrame:
+    return frame.selectExpr(f"{SQL[name]} as found")
+
+
+def numpy(name: str, frame: DataFrame) -> DataFrame:
     from pyspark.sql import functions as spark_functions
 
     known: Any = spark_functions  # PySpark's stubs lack its newer functions
 
     @known.pandas_udf("double")
-    def cosine(a: pd.Series, b: pd.Series) -> pd.Series:
+    def found(a: pd.Series, b: pd.Series) -> pd.Series:
         x, y = np.stack(a.to_numpy()).astype("f8"), np.stack(b.to_numpy()).astype("f8")
-        return pd.Series((x * y).sum(1) / np.sqrt((x * x).sum(1)) / np.sqrt((y * y).sum(1)))
+        if name == "euclidean_distance":
+            return pd.Series(np.sqrt(((x - y) ** 2).sum(1)))
+        dot = (x * y).sum(1)
+        if name == "dot_product":
+            return pd.Series(dot)
+        return pd.Series(dot / np.sqrt((x * x).sum(1)) / np.sqrt((y * y).sum(1)))
 
-    return frame.select(cosine("a", "b").alias("cosine"))
+    return frame.select(found("a", "b").alias("found"))
 
 
 CASES = [
     Case(
-        name="cosine_similarity",
+        name=name,
         data=vectors,
         elements=200_000,
         unit="pairs of 64 floats",
-        paths={"gpuspark": gpuspark, "Spark SQL": spark_sql, "pandas_udf with NumPy": numpy},
+        paths={
+            "gpuspark": partial(gpuspark, name),
+            "Spark SQL": partial(spark_sql, name),
+            "pandas_udf with NumPy": partial(numpy, name),
+        },
         oracle="pandas_udf with NumPy",
+        close=1e-7,
         bytes_in=8 * LENGTH,
         bytes_out=8,
-        operations=6 * LENGTH,
-        aims=(Aim("gpuspark", "Spark SQL", 5),),
+        operations=operations * LENGTH,
     )
+    for name, operations in (("cosine_similarity", 6), ("dot_product", 2), ("euclidean_distance", 3))
 ]

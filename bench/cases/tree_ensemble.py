@@ -41,17 +41,21 @@ def gpuspark(frame: DataFrame) -> DataFrame:
     return gs.score(frame, forest(), NAMES).select("prediction")
 
 
-def estimator(frame: DataFrame) -> DataFrame:
+def predict(frame: DataFrame, model: Any) -> DataFrame:
+    """The estimator's own ``predict``, in a pandas UDF."""
     from pyspark.sql import functions as spark_functions
 
     known: Any = spark_functions  # PySpark's stubs lack its newer functions
-    model = forest()
 
     @known.pandas_udf("double")
-    def predict(x: pd.DataFrame) -> pd.Series:
+    def predicted(x: pd.DataFrame) -> pd.Series:
         return pd.Series(model.predict(x.to_numpy()))
 
-    return frame.select(predict(known.struct(*NAMES)).alias("prediction"))
+    return frame.select(predicted(known.struct(*NAMES)).alias("prediction"))
+
+
+def estimator(frame: DataFrame) -> DataFrame:
+    return predict(frame, forest())
 
 
 CASES = [

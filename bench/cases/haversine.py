@@ -1,0 +1,71 @@
+"""Great-circle distances of two places in each row, against Spark SQL and NumPy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from gpuspark import functions, kernels
+from gpuspark.bench.cases import Aim, Case, in_batches
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+DIAMETER = 2 * 6371.0088
+NAMES = ("lat1", "lon1", "lat2", "lon2")
+NUMPY, BATCHES = "pandas_udf with NumPy", "gpuspark in map_in_arrow"
+SQL = (
+    f"{DIAMETER}D * asin(sqrt(least(1D, pow(sin(radians(lat2 - lat1) / 2), 2) "
+    "+ cos(radians(lat1)) * cos(radians(lat2)) * pow(sin(radians(lon2 - lon1) / 2), 2)))) as km"
+)
+
+
+def places(rows: int) -> pa.Table:
+    """Two places all over the globe."""
+    random = np.random.default_rng(15)
+    return pa.table({name: random.uniform(-1, 1, rows) * (90 if "lat" in name else 180) for name in NAMES})
+
+
+def gpuspark(frame: DataFrame) -> DataFrame:
+    return frame.select(functions.haversine(*NAMES).alias("km"))
+
+
+def gpuspark_in_batches(frame: DataFrame) -> DataFrame:
+    return in_batches(frame, "km", "double", kernels.haversine)
+
+
+def spark_sql(frame: DataFrame) -> DataFrame:
+    return frame.selectExpr(SQL)
+
+
+def numpy(frame: DataFrame) -> DataFrame:
+    from pyspark.sql import functions as spark_functions
+
+    known: Any = spark_functions  # PySpark's stubs lack its newer functions
+
+    @known.pandas_udf("double")
+    def km(lat1: pd.Series, lon1: pd.Series, lat2: pd.Series, lon2: pd.Series) -> pd.Series:
+        p1, l1, p2, l2 = (np.radians(v) for v in (lat1, lon1, lat2, lon2))
+        h = np.sin((p2 - p1) / 2) ** 2 + np.cos(p1) * np.cos(p2) * np.sin((l2 - l1) / 2) ** 2
+        return DIAMETER * np.arcsin(np.sqrt(np.minimum(h, 1.0)))
+
+    return frame.select(km(*NAMES).alias("km"))
+
+
+CASES = [
+    Case(
+        name="haversine",
+        data=places,
+        elements=4_000_000,
+        unit="pairs of places",
+        paths={"gpuspark": gpuspark, BATCHES: gpuspark_in_batches, "Spark SQL": spark_sql, NUMPY: numpy},
+        oracle="Spark SQL",
+        bytes_in=32,
+        bytes_out=8,
+        operations=200,
+        aims=(Aim(BATCHES, NUMPY, 2),),
+    )
+]
