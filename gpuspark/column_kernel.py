@@ -11,13 +11,14 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gpuspark.columns import account_inside, as_columns
 from gpuspark.errors import CallError, ResultError, locate
 from gpuspark.plan import DeviceName
 from gpuspark.records import Entry, entry
 from gpuspark.session import active_session, driver_config, enable_ledger, is_connect, running_task, task_facts
+from gpuspark.types import of_arrow, parse
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,7 +67,7 @@ class ColumnKernel:
         if any(map(_is_spark_column, given)) or (any(isinstance(v, str) for v in given) and running_task() is None):
             return self._column(given, options)
         arrays, like = as_columns(self.__name__, self.columns, given)
-        return like(self.compute(*arrays, **options))
+        return like(computed(self, arrays, options))
 
     def _bind(self, columns: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -102,10 +103,38 @@ class ColumnKernel:
         return found
 
 
+class Operation(Protocol):
+    """What makes one column of several."""
+
+    @property
+    def __name__(self) -> str: ...
+
+    @property
+    def compute(self) -> Compute:
+        """The author's function over Arrow columns."""
+
+    def result(self, **options: Any) -> str:
+        """Spark's name of the type that it makes."""
+
+
+def computed(operation: Operation, columns: Sequence[pa.Array], options: Mapping[str, Any]) -> pa.Array:
+    """What the author's function makes of ``columns``, if it is one of as many rows, of the type that was declared."""
+    result, name = operation.compute(*columns, **options), operation.__name__
+    declared = parse(operation.result(**options))
+    if not hasattr(result, "type") or not hasattr(result, "nbytes"):
+        raise ResultError(f"{name} made a {type(result).__name__}, not an Arrow array: wrap it in pa.array(...)")
+    if len(result) != len(columns[0]):
+        raise ResultError(f"{name} made {len(result)} rows of {len(columns[0])}")
+    found = of_arrow(result.type)
+    if declared.compiles and found != declared:
+        raise ResultError(f"{name} made a column of {found}, and is declared to make {declared}: cast it")
+    return result
+
+
 class KernelWorker:
     """The callable that Spark pickles for a kernel and its options: Arrow columns in, one out, accounted."""
 
-    def __init__(self, kernel: ColumnKernel, options: Mapping[str, Any], call: str) -> None:
+    def __init__(self, kernel: Operation, options: Mapping[str, Any], call: str) -> None:
         self.kernel, self.options, self.call = kernel, dict(options), call
         self.__name__ = kernel.__name__
         self._entry: Entry | None = None
@@ -122,13 +151,11 @@ class KernelWorker:
             self._entry = entry(self.__name__, self.call, self)
         inside, start = account_inside(self._entry), time.perf_counter()
         try:
-            result = self.kernel.compute(*columns, **self.options)
+            result = computed(self.kernel, columns, self.options)
         except Exception as error:
             facts = task_facts()
             locate(error, function=self.__name__, partition=facts.partition if facts else None)
             raise
-        if len(result) != len(columns[0]):
-            raise ResultError(f"{self.__name__} made {len(result)} rows of {len(columns[0])}: a bug in the kernel")
         device: DeviceName = inside.device or "cpu"
         run = max(time.perf_counter() - start - inside.take_seconds(), 0.0)
         self._entry.add(

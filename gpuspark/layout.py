@@ -50,10 +50,16 @@ def lists(array: pa.Array, dtype: Any, name: str = "the column") -> tuple[NDArra
     return offsets, np.ascontiguousarray(numbers(inner), dtype)
 
 
-def numbers(array: pa.Array) -> NDArray[Any]:
-    """The values of a column of numbers; what stands at nulls is unspecified."""
+def numbers(array: pa.Array, name: str = "the column") -> NDArray[Any]:
+    """The values of a column of numbers, dates or times; what stands at nulls is unspecified. Raises
+    :class:`~gpuspark.errors.CallError` for another type."""
+    import pyarrow as pa
+
     from gpuspark.batch import Column
 
+    kind = array.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_temporal(kind)):
+        raise CallError(f"{name} is a column of {kind}, and must be one of numbers: cast it")
     values: NDArray[Any] = Column(array).values
     return values
 

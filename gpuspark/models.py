@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from gpuspark.column_kernel import KernelWorker
 from gpuspark.errors import CallError
@@ -56,8 +56,8 @@ def score(
     spark = df.sparkSession
     enable_ledger(spark, driver_config(spark))
     make: Any = functions.arrow_udf  # type: ignore[attr-defined]  # not in PySpark's stubs
-    worker = KernelWorker(cast(Any, Scoring(scorer, columns, output)), {}, uuid.uuid4().hex[:12])
-    return df.withColumn(name or output, make(worker, scorer.result(output))(*features))
+    worker = KernelWorker(Scoring(scorer, columns, output), {}, uuid.uuid4().hex[:12])
+    return df.withColumn(name or output, make(worker, worker.kernel.result())(*features))
 
 
 class Scoring:
@@ -71,6 +71,10 @@ class Scoring:
     def compute(self, *features: pa.Array) -> pa.Array:
         """The new column of one batch."""
         return self.scorer.compute(features, self.columns, self.output)
+
+    def result(self, **_options: Any) -> str:
+        """Spark's name of the new column's type."""
+        return self.scorer.result(self.output)
 
 
 def _features(df: DataFrame, scorer: Scorer, columns: Sequence[str], model: Any) -> list[Column]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
@@ -129,6 +130,48 @@ def test_what_does_not_compile_runs_in_python_and_says_why() -> None:
     assert runner.reasons[0].startswith("cpu: it makes arrays, lists or texts of its own")
     with on_device("cpu"), pytest.raises(FallbackError, match="impossible"):
         impossible(2, np.array([1, 10]), Out("int64", 2))
+
+
+def _looks(value):
+    if value < 0:
+        raise ValueError("negative")
+    return value
+
+
+@array_function
+def raises(row, values, out):
+    out[row] = _looks(values[row])
+
+
+@array_function
+def asserts(row, values, out):
+    assert values[row] >= 0
+    out[row] = values[row]
+
+
+@pytest.mark.parametrize(("function", "place"), [(raises, "_looks"), (asserts, "asserts")])
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_errors_are_not_compiled_away(function: Any, place: str, device: Any) -> None:
+    """Machine code has no errors: where there may be one the function runs in Python, and the error is Python's."""
+    runner = ArrayRunner(function, (Parameter("int64", True), Parameter("int64", True)), Config(device=device))
+    assert runner.plan.device == "python"
+    assert re.match(rf"{device}: raise or assert in {place} \(test_arrays.py, line \d+\)", runner.reasons[0])
+    assert function(2, np.array([1, 2]), Out("int64", 2)).tolist() == [1, 2]
+    with pytest.raises((ValueError, AssertionError)):
+        function(2, np.array([1, -2]), Out("int64", 2))
+
+
+@array_function
+def steps(row, values, out):
+    for n in range(0, 10, values[row]):
+        out[row] = n
+
+
+def test_an_error_that_machine_code_cannot_tell_is_one() -> None:
+    with on_device("cpu"), pytest.raises(RuntimeError, match="see it with"):
+        steps(2, np.array([1, 0]), Out("int64", 2))
+    with on_device("python"), pytest.raises(ValueError, match="must not be zero"):
+        steps(2, np.array([1, 0]), Out("int64", 2))
 
 
 def test_reading_outside_an_array_is_a_fault_that_names_it() -> None:

@@ -8,6 +8,7 @@ IEEE floats): who writes an array function writes for a machine.
 
 from __future__ import annotations
 
+import dis
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ def with_compiled_callees(function: FunctionType, jit: Callable[..., Any], known
     known = {} if known is None else known
     if id(function) in known:
         return known[id(function)]
+    _refuse_raise(function)
     names = {name: _compiled(value, jit, known, function) for name, value in captured(function)}
     scope = {**function.__globals__, **names}
     cells = tuple(
@@ -87,6 +89,17 @@ def with_compiled_callees(function: FunctionType, jit: Callable[..., Any], known
     copy.__qualname__ = function.__qualname__
     known[id(function)] = jit(copy)
     return known[id(function)]
+
+
+def _refuse_raise(function: FunctionType) -> None:
+    for instruction in dis.get_instructions(function):
+        if instruction.opname == "RAISE_VARARGS":
+            file = function.__code__.co_filename.rsplit("/", 1)[-1]
+            line = instruction.positions.lineno if instruction.positions else function.__code__.co_firstlineno
+            raise CannotCompile(
+                f"raise or assert in {function.__name__} ({file}, line {line}): machine code has no errors. Write a "
+                "mark, and raise in the function around it"
+            )
 
 
 def _compiled(value: Any, jit: Callable[..., Any], known: dict[int, Any], caller: FunctionType) -> Any:

@@ -42,10 +42,13 @@ class CpuDevice:
         if function is None:
             function = self._loaded[program.key] = load(program, len(arguments) + 1)
         words = [_address(a) if isinstance(a, Pointer) else a for a in arguments]
-        nothing = ctypes.c_void_p()
-        status = function(ctypes.byref(nothing), None, *words, count)
+        nothing, error = ctypes.c_void_p(), ctypes.c_void_p()
+        status = function(ctypes.byref(nothing), ctypes.byref(error), *words, count)
         if status:
-            raise RuntimeError(f"the program {program.entry} ended with status {status}: a bug in gpuspark, report it")
+            raise RuntimeError(
+                f"the program {program.entry} ended with an error that machine code cannot tell (status {status}): see "
+                "it with spark.gpuspark.device=python"
+            )
 
     def synchronize(self) -> None:
         """Work is done when :meth:`launch` returns."""

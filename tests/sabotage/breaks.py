@@ -488,6 +488,10 @@ BREAKS = (
     Break("tests", "Arrow types are not compared", "gpuspark/testing.py",
           "assert found.arrow == expected.arrow,", "assert True,", "tests/test_testing.py"),
     # --- array functions
+    Break("arrays", "an error is compiled away", "gpuspark/compiler/arrays.py",
+          'if instruction.opname == "RAISE_VARARGS":', "if False:", "tests/test_arrays.py"),
+    Break("arrays", "a kernel may make fewer rows", "gpuspark/column_kernel.py",
+          "    if len(result) != len(columns[0]):", "    if False:", "tests/test_column_kernel.py"),
     Break("arrays", "threads share their scratch", "gpuspark/compiler/arrays.py",
           'given.append(f"advanced({name}, thread * {parameter.scratch})")', "given.append(name)",
           "tests/test_arrays.py"),
