@@ -32,7 +32,9 @@ setup: ## the environment of every other target: .venv, and a Java
 demo: setup ## the flight data of New York 2013, on every device that is here
 	@$(IN) gpuspark demo
 
-test: lint types connect unit ## everything that a change must pass
+test: setup ## everything that a change must pass
+	@$(MAKE) --no-print-directory lint types & first=$$!; $(MAKE) --no-print-directory connect && wait $$first
+	@$(MAKE) --no-print-directory unit
 
 quick: setup ## the tests that take less than ten seconds each
 	@$(IN) $(PYTEST) -m 'not device and not connect and not slow and not long and not browser'
@@ -99,7 +101,8 @@ measure: setup ## every case of the benchmark, into docs/performance.md and the 
 	@$(IN) gpuspark bench --suite core --device cpu --out artifacts/core
 	@$(IN) python -m gpuspark.bench.history artifacts/core
 
-dist: setup ## the wheel, the source distribution, and gpuspark.zip for --py-files, under dist/
+dist: setup ## the wheel, the source distribution, and gpuspark.zip for --py-files, under dist/, tried in environments
+	@$(IN) pytest -m 'not device' tests/test_packaging.py
 	@rm -rf build dist
 	@$(IN) python -m build --no-isolation
 	@cp dist/gpuspark-*.whl dist/gpuspark.zip

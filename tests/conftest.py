@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 FLAGS = {"spark.gpuspark.fallback": "raise"}
 
 SETTINGS = {
-    "spark.ui.enabled": "false",
+    "spark.ui.port": "0",
+    "spark.ui.showConsoleProgress": "false",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.default.parallelism": "2",

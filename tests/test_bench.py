@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import urllib.request
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,6 +22,7 @@ from gpuspark.bench.command import Unknown, chosen, comparison
 from gpuspark.bench.report import bound, break_even, intensity, markdown, page, sweeps
 from gpuspark.bench.results import CaseResult, PathResult, load
 from gpuspark.bench.run import FLOOR_AGAIN, Suite, WrongResults, read, run_case, settings, verify, write
+from gpuspark.bench.spark_metrics import measured
 from gpuspark.bench.verify import differences
 from gpuspark.cli import app
 from tests.kernel_samples import SAMPLES
@@ -279,31 +281,24 @@ def test_the_commands_refuse_what_there_is_not(tmp_path: Path) -> None:
 
 
 def test_sparks_figures_are_those_of_its_rest_api(spark: Any) -> None:
-    """In a Spark with a web page, which the tests' own has not: another process."""
-    import subprocess
-    import sys
+    frame = spark.range(100_000).selectExpr("id % 10 as k").repartition("k")
+    api = f"{spark.sparkContext.uiWebUrl}/api/v1/applications/{spark.sparkContext.applicationId}/stages"
 
-    script = """
-import json, urllib.request
-from pyspark.sql import SparkSession
-from gpuspark.bench.spark_metrics import measured
-spark = SparkSession.builder.master("local[2]").config("spark.ui.port", "0").getOrCreate()
-frame = spark.range(100000).selectExpr("id % 10 as k").repartition("k")
-with measured(spark) as found:
-    frame.write.format("noop").mode("overwrite").save()
-context = spark.sparkContext
-with urllib.request.urlopen(f"{context.uiWebUrl}/api/v1/applications/{context.applicationId}/stages") as answer:
-    stages = json.load(answer)
-print(json.dumps([found.to_dict(), stages]))
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    ours, stages = json.loads(done.stdout.splitlines()[-1])
-    assert ours["tasks"] == sum(stage["numCompleteTasks"] for stage in stages)
-    assert ours["run"] == pytest.approx(sum(stage["executorRunTime"] for stage in stages) / 1e3)
-    assert ours["jvm_cpu"] == pytest.approx(sum(stage["executorCpuTime"] for stage in stages) / 1e9)
-    assert ours["gc"] == pytest.approx(sum(stage["jvmGcTime"] for stage in stages) / 1e3)
-    assert ours["shuffle_read"] == sum(stage["shuffleReadBytes"] for stage in stages) > 0
-    assert ours["shuffle_written"] == sum(stage["shuffleWriteBytes"] for stage in stages) > 0
+    def stages() -> list[dict[str, Any]]:
+        with urllib.request.urlopen(api) as answer:
+            found: list[dict[str, Any]] = json.load(answer)
+        return found
+
+    before = {stage["stageId"] for stage in stages()}
+    with measured(spark) as found:
+        frame.write.format("noop").mode("overwrite").save()
+    ours, told = found.to_dict(), [stage for stage in stages() if stage["stageId"] not in before]
+    assert ours["tasks"] == sum(stage["numCompleteTasks"] for stage in told)
+    assert ours["run"] == pytest.approx(sum(stage["executorRunTime"] for stage in told) / 1e3)
+    assert ours["jvm_cpu"] == pytest.approx(sum(stage["executorCpuTime"] for stage in told) / 1e9)
+    assert ours["gc"] == pytest.approx(sum(stage["jvmGcTime"] for stage in told) / 1e3)
+    assert ours["shuffle_read"] == sum(stage["shuffleReadBytes"] for stage in told) > 0
+    assert ours["shuffle_written"] == sum(stage["shuffleWriteBytes"] for stage in told) > 0
 
 
 def test_a_case_of_so_many_partitions_has_them(spark: Any, tmp_path: Path) -> None:

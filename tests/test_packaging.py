@@ -153,6 +153,7 @@ def test_the_wheel_holds_every_module_once(wheel: Path, checkout: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_wheel_installs(wheel: Path, tmp_path: Path) -> None:
     python = fresh_environment(tmp_path / "env")
     install(python, wheel)

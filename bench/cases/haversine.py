@@ -59,7 +59,7 @@ CASES = [
     Case(
         name="haversine",
         data=places,
-        elements=4_000_000,
+        elements=2_000_000,
         unit="pairs of places",
         paths={"gpuspark": gpuspark, BATCHES: gpuspark_in_batches, "Spark SQL": spark_sql, NUMPY: numpy},
         oracle="Spark SQL",

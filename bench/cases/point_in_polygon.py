@@ -98,7 +98,7 @@ def _one(vertices: int) -> Case:
     return Case(
         name=f"point_in_polygon_{vertices}",
         data=points,
-        elements=4_000_000,
+        elements=2_000_000,
         unit=f"points, in a polygon of {vertices} vertices",
         paths={
             "gpuspark": partial(ours, "within", rings), BATCHES: partial(ours_in_batches, rings),

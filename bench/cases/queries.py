@@ -142,7 +142,7 @@ CASES = [
         sorted_by=("flag", "status"), bytes_in=24, bytes_out=8, operations=4, capped={"udf": 200_000},
     ),
     Case(
-        name="forecast_revenue", suite="smoke", data=lineitem, elements=4_000_000,
+        name="forecast_revenue", suite="smoke", data=lineitem, elements=2_000_000,
         unit="rows like TPC-H's lineitem (query 6)",
         paths=forms(q6, revenue, "price * discount"), oracle="Spark SQL",
         bytes_in=16, bytes_out=8, operations=1, capped={"udf": 400_000},

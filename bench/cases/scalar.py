@@ -137,7 +137,7 @@ FORMS = "gpuspark", "gpuspark in map_in_arrow", "Spark SQL", "pandas_udf with Nu
 
 CASES = [
     Case(
-        name="scalar_light", data=option_rows, elements=4_000_000, unit="rows of three doubles",
+        name="scalar_light", data=option_rows, elements=2_000_000, unit="rows of three doubles",
         paths={
             "gpuspark": column_hook(light), "gpuspark in map_in_arrow": batch_hook(light),
             "Spark SQL": sql("s * 0.5D + k * t"), "pandas_udf with NumPy": pandas(light),
@@ -158,7 +158,7 @@ CASES = [
         aims=(Aim("gpuspark in map_in_arrow", "pandas_udf with NumPy", 2.3),),
     ),
     Case(
-        name="scalar_nulls", data=rows_with_nulls, elements=4_000_000,
+        name="scalar_nulls", data=rows_with_nulls, elements=2_000_000,
         unit="rows of three doubles, 3 in 10 with a null",
         paths={
             "gpuspark": column_hook(value), "Spark SQL": sql(VALUE_SQL), "pandas_udf with NumPy": pandas(value_numpy),

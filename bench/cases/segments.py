@@ -75,7 +75,7 @@ def apply_in_pandas(frame: DataFrame) -> DataFrame:
 
 
 def smoothing(size: int, rows: int, *aims: Aim) -> Case:
-    pandas = max(size * 2_000, 1_000_000 // 50)  # 2,000 groups, or so many rows as take some seconds
+    pandas = max(size * 1_000, 20_000)  # some seconds
     return Case(
         name=f"smoothing_groups_of_{size}",
         data=partial(rows_of_groups, size),
@@ -90,7 +90,7 @@ def smoothing(size: int, rows: int, *aims: Aim) -> Case:
         aims=aims,
         along=("rows of a group", size),
         suite="smoke" if size == 40 else "core",
-        capped={PANDAS: min(pandas, rows), ARROW: min(max(size * 20_000, 20_000), rows)},
+        capped={PANDAS: min(pandas, rows), ARROW: min(max(size * 10_000, 20_000), rows)},
         note="the floor is the same shuffle and sort, and a mapInArrow that drains its input and makes no rows",
     )
 

@@ -66,7 +66,7 @@ CASES = [
     Case(
         name=name,
         data=vectors,
-        elements=200_000,
+        elements=100_000,
         unit="pairs of 64 floats",
         paths={
             "gpuspark": partial(gpuspark, name),

@@ -34,7 +34,7 @@ CASES = [
         sweep(
             f"batches_of_{n}",
             f"rows of three doubles, in batches of {n:,}",
-            2 * MILLION,
+            MILLION,
             settings={"spark.sql.execution.arrow.maxRecordsPerBatch": n},
             along=("rows of an Arrow batch", n),
         )
@@ -44,7 +44,7 @@ CASES = [
         sweep(
             f"partitions_{n}",
             f"rows of three doubles, in {n} partition{'s' if n > 1 else ''}",
-            2 * MILLION,
+            MILLION,
             files=n,
             # One file is one partition: Spark neither cuts them nor puts several together.
             settings={"spark.sql.files.openCostInBytes": 128 * 2**20},
