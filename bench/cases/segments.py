@@ -75,7 +75,6 @@ def apply_in_pandas(frame: DataFrame) -> DataFrame:
 
 
 def smoothing(size: int, rows: int, *aims: Aim) -> Case:
-    pandas = max(size * 1_000, 20_000)  # some seconds
     return Case(
         name=f"smoothing_groups_of_{size}",
         data=partial(rows_of_groups, size),
@@ -90,7 +89,7 @@ def smoothing(size: int, rows: int, *aims: Aim) -> Case:
         aims=aims,
         along=("rows of a group", size),
         suite="smoke" if size == 40 else "core",
-        capped={PANDAS: min(pandas, rows), ARROW: min(max(size * 10_000, 20_000), rows)},
+        capped={PANDAS: min(size * 1_000, rows), ARROW: min(size * 10_000, rows)},
         note="the floor is the same shuffle and sort, and a mapInArrow that drains its input and makes no rows",
     )
 

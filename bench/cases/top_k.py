@@ -21,10 +21,10 @@ NUMPY, SPARK = "pandas_udf with NumPy", "Spark SQL"
 
 
 def vectors(rows: int) -> pa.Table:
-    """A float vector in each row."""
+    """A number and a float vector in each row."""
     values = np.random.default_rng(7).normal(size=rows * LENGTH).astype("f4")
     offsets = np.arange(rows + 1, dtype=np.int32) * LENGTH
-    return pa.table({"v": pa.ListArray.from_arrays(offsets, values)})
+    return pa.table({"row": np.arange(rows), "v": pa.ListArray.from_arrays(offsets, values)})
 
 
 def matrix(rows: int) -> Any:
@@ -34,7 +34,7 @@ def matrix(rows: int) -> Any:
 
 def gpuspark(rows: int, frame: DataFrame) -> DataFrame:
     nearest = functions.top_k("v", matrix=gs.Constant(matrix(rows)), k=K, metric="dot")
-    return frame.select(nearest["score"].alias("scores"))
+    return frame.select("row", nearest["score"].alias("scores"))
 
 
 def numpy(rows: int, frame: DataFrame) -> DataFrame:
@@ -55,7 +55,7 @@ def numpy(rows: int, frame: DataFrame) -> DataFrame:
             found.append(np.take_along_axis(scores, order, axis=1).astype("f8"))
         return pd.Series(list(np.concatenate(found)))
 
-    return frame.select(nearest("v").alias("scores"))
+    return frame.select("row", nearest("v").alias("scores"))
 
 
 def spark_sql(rows: int, frame: DataFrame) -> DataFrame:
@@ -63,10 +63,10 @@ def spark_sql(rows: int, frame: DataFrame) -> DataFrame:
     spark = frame.sparkSession
     table = pa.table({"row": np.arange(rows, dtype="i4"), "m": list(matrix(rows))})
     made: Any = spark.createDataFrame(table.to_pandas(), "row int, m array<float>")
-    whole = made.selectExpr("struct(row, m) as r").agg({"r": "collect_list"}).toDF("matrix")
+    whole = made.selectExpr("struct(row as at, m) as r").agg({"r": "collect_list"}).toDF("matrix")
     dot = "aggregate(zip_with(v, r.m, (x, y) -> double(x) * double(y)), 0D, (s, x) -> s + x)"
-    ranked = f"array_sort(transform(matrix, r -> struct(-{dot} as below, r.row as row)))"
-    return frame.crossJoin(whole).selectExpr(f"transform(slice({ranked}, 1, {K}), x -> -x.below) as scores")
+    ranked = f"array_sort(transform(matrix, r -> struct(-{dot} as below, r.at as row)))"
+    return frame.crossJoin(whole).selectExpr("row", f"transform(slice({ranked}, 1, {K}), x -> -x.below) as scores")
 
 
 CASES = [
@@ -79,6 +79,7 @@ CASES = [
         paths={"gpuspark": partial(gpuspark, 1_000), NUMPY: partial(numpy, 1_000), SPARK: partial(spark_sql, 1_000)},
         oracle=NUMPY,
         close=1e-5,
+        sorted_by=("row",),
         bytes_in=4 * LENGTH,
         bytes_out=8 * K,
         operations=2 * LENGTH * 1_000,
@@ -93,6 +94,7 @@ CASES = [
         paths={"gpuspark": partial(gpuspark, 10_000), NUMPY: partial(numpy, 10_000)},
         oracle=NUMPY,
         close=1e-5,
+        sorted_by=("row",),
         bytes_in=4 * LENGTH,
         bytes_out=8 * K,
         operations=2 * LENGTH * 10_000,
