@@ -52,7 +52,7 @@ unit: setup c-compiler
 	@$(IN) $(PYTEST)
 
 page: setup ## the benchmark's page in a headless Chromium, which is installed where none is found
-	@command -v chromium chromium-browser google-chrome >/dev/null || .ci/debian chromium
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit; done; .ci/debian chromium
 	@$(IN) pytest -m browser tests/test_bench_page.py
 
 # The CUDA device is tried on a stub driver, which the tests compile.

@@ -33,8 +33,8 @@ Prophet {version}, with its defaults, is fitted in `applyInPandas`, a series at 
 |---|---|---|---|
 {rows}
 
-One warm run each, on {cores} cores ({processor}), load {load:.1f} at the beginning. Both make their intervals of the
-errors seen before; these days hold Christmas, of which one year's data has no example, and so both hold too few.
+One warm run each, on {cores} cores ({processor}), load {load:.1f} at the beginning. These days hold Christmas, of which
+the days before them have no example.
 """
 
 

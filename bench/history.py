@@ -28,18 +28,9 @@ _HEAD = """# Performance of every case
 `make measure` made this page: `gpuspark bench --suite core`, and `python -m gpuspark.bench.history` of its records,
 which are committed as `bench/history/records.jsonl`. [The benchmark](benchmark.md) says what each figure means. Seconds
 of a path that was given fewer elements are multiplied, and with them what Spark takes for any job: such a path looks
-somewhat slower than it is. The paths of a case ran in turn, in one run; not all cases need be of the same day.
+somewhat slower than it is.
 
 **No GPU has run any of this.** All of it is the CPU path.
-
-Where an aim is missed, this is why:
-
-- Points in a polygon, against shapely: `transport` alone is a third of shapely's time and more, so no function that
-  Python hands rows to can be three times as fast. With 1,000 vertices our own computing is what little is left.
-- Smoothing, against its floor: the floor makes no rows, and does not look for where groups begin. Spark's window that
-  marks the beginnings, and the rows that come back, are the difference; computing is a twentieth.
-- Trees, great circles, the option's value: the transport is half of our time and more, and is the same for the rival.
-- Vectors, against Spark SQL: reading lists of floats through Arrow is most of our time.
 
 """
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpuspark.bench.cases import FLOOR
-from gpuspark.bench.results import OURS, CaseResult, PathResult
+from gpuspark.bench.results import OURS, CaseResult
 from gpuspark.bench.run import FLOOR_AGAIN
 
 if TYPE_CHECKING:
@@ -55,27 +55,30 @@ def notes(case: CaseResult, gpu: Mapping[str, float] | None = None) -> list[str]
 
 def bound(case: CaseResult) -> list[str]:
     """What no device could beat, of measured terms: the case without its computation. A model, not a measurement."""
+    each = computing(case)
+    if each is None:
+        return []
+    whole = case.paths[OURS].time.median
+    spent = each * case.paths[OURS].elements / case.facts["machine"]["cores"]
+    if spent >= whole:
+        return ["Computing is all of gpuspark's time: how much a GPU could win, only a GPU can say."]
+    most, share = whole / (whole - spent), spent / whole
+    return [f"Computing is {share:.0%} of gpuspark's time: no device could make it more than {most:.2g} times as fast."]
+
+
+def computing(case: CaseResult) -> float | None:
+    """Seconds of one core that our programs compute for an element; ``None`` where the ledger says nothing of it."""
     ours = case.paths.get(OURS)
     run = (ours.record.get("phases") or {}).get("run") if ours else None
-    if ours is None or not run:
-        return []
-    computing = run * ours.elements / ours.given / case.facts["machine"]["cores"]
-    if computing >= ours.time.median:
-        return ["Computing is all of gpuspark's time: how much a GPU could win, only a GPU can say."]
-    most = ours.time.median / (ours.time.median - computing)
-    share = computing / ours.time.median
-    return [f"Computing is {share:.0%} of gpuspark's time: no device could make it more than {most:.2g} times as fast."]
+    return run / ours.given if ours and run else None
 
 
 def break_even(case: CaseResult, gpu: Mapping[str, float] | None) -> list[str]:
     """How fast a device must be fed, and how large batches must be, before it pays, if computing took it no time at
     all. Of measured terms: our own computing, and the device's floors where there was one."""
-    ours = case.paths.get(OURS)
-    run = (ours.record.get("phases") or {}).get("run") if ours else None
-    facts = case.facts
-    if ours is None or not run or not facts["bytes_in"]:
+    each, facts = computing(case), case.facts
+    if each is None or not facts["bytes_in"]:
         return []
-    each = run / ours.given  # seconds of one core for one element
     if gpu is None:
         needed = (facts["bytes_in"] + facts["bytes_out"]) / each * facts["machine"]["cores"]
         told = (
@@ -161,9 +164,10 @@ def _figure(draw: Any, height: float) -> str:
     """What ``draw`` draws on axes, as SVG to stand in the page."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     with rc_context({"svg.hashsalt": "gpuspark", "svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure = Figure(figsize=(10, height), layout="constrained")
+        figure = Figure(figsize=(10, height), layout=ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.12))
         draw(figure.subplots())
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
@@ -215,15 +219,13 @@ def _draw_sweep(axes: Axes, axis: str, points: Sequence[tuple[float, CaseResult]
     for name in points[0][1].paths:
         if name == FLOOR_AGAIN:
             continue
-        drawn = [(place, case.paths[name]) for place, case in points if name in case.paths]
-        each = [1e9 / path.rate for _, path in drawn]
-        below = [
-            nanoseconds * (1 - p.time.low / p.time.median) for nanoseconds, (_, p) in zip(each, drawn, strict=True)
-        ]
-        above = [
-            nanoseconds * (p.time.high / p.time.median - 1) for nanoseconds, (_, p) in zip(each, drawn, strict=True)
-        ]
-        axes.errorbar([place for place, _ in drawn], each, [below, above], label=name, marker="o", capsize=3)
+        places = [place for place, case in points if name in case.paths]
+        drawn = [case.paths[name] for _, case in points if name in case.paths]
+        each, low, high = (
+            [getattr(path.time, end) / path.elements * 1e9 for path in drawn] for end in ("median", "low", "high")
+        )
+        beside = [[m - a for m, a in zip(each, low, strict=True)], [b - m for m, b in zip(each, high, strict=True)]]
+        axes.errorbar(places, each, beside, label=name, marker="o", capsize=3)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel(axis)
@@ -234,14 +236,11 @@ def _draw_sweep(axes: Axes, axis: str, points: Sequence[tuple[float, CaseResult]
 
 def intensity(case: CaseResult) -> tuple[float, float] | None:
     """Operations a byte, and a second of the phase ``run`` on all cores; ``None`` where the case declares none."""
-    ours: PathResult | None = case.paths.get(OURS)
-    facts = case.facts
+    each, facts = computing(case), case.facts
     moved = facts["bytes_in"] + facts["bytes_out"]
-    run = (ours.record.get("phases") or {}).get("run") if ours else None
-    if ours is None or not run or not moved or not facts["operations"]:
+    if each is None or not moved or not facts["operations"]:
         return None
-    cores = facts["machine"]["cores"]
-    return facts["operations"] / moved, facts["operations"] * ours.given / run * cores
+    return facts["operations"] / moved, facts["operations"] / each * facts["machine"]["cores"]
 
 
 def _draw_phases(axes: Axes, case: CaseResult) -> None:

@@ -70,11 +70,12 @@ class CaseResult:
     def aims(self) -> Iterator[str]:
         """Each aim of the case, and whether this run reached it, if it was of the case's full size."""
         whole = self.facts["elements"] >= self.facts["of"]
-        for path, than, times in self.facts["aims"]:
+        for path, than, times, missed in self.facts["aims"]:
             if path in self.paths and than in self.paths:
                 faster = self.against(than, path).ratio
                 word = "reached" if faster.median >= times else "MISSED"
                 judged = word if whole else "not judged on a part of the case"
+                judged += f": {missed}" if missed and judged == "MISSED" else ""
                 yield f"{path} is {faster} times as fast as {than}; aim {times:g}: {judged}"
 
     def verdict(self) -> str:

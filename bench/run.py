@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +90,7 @@ def run_case(
             "elements": elements, "of": case.elements,
             "bytes_in": case.bytes_in, "bytes_out": case.bytes_out, "operations": case.operations,
             "note": case.note, "along": case.along,
-            "aims": [[aim.path, aim.than, aim.times] for aim in case.aims], "machine": machine(), "time": time.time(),
+            "aims": [astuple(aim) for aim in case.aims], "machine": machine(), "time": time.time(),
         }  # fmt: skip
         records = []
         for name, run in runs.items():

@@ -12,13 +12,17 @@ if TYPE_CHECKING:
 
 def differences(found: pa.Table, right: pa.Table, sorted_by: Sequence[str], close: float) -> str:
     """What is different first, in words; empty where nothing is. Rows are compared in the order of the columns
-    ``sorted_by``, of all of them without one; columns by their place."""
+    ``sorted_by``; without one as they came, or else in the order of all columns. Columns are compared by their
+    place."""
     if found.num_rows != right.num_rows:
         return f"{found.num_rows} rows, not {right.num_rows}"
     if found.num_columns != right.num_columns:
         return f"the columns {found.column_names}, not {right.column_names}"
     names = right.column_names
-    ours, theirs = (sorted(_rows(table, names), key=_order(names, sorted_by)) for table in (found, right))
+    ours, theirs = _rows(found, names), _rows(right, names)
+    if not sorted_by and all(same(one, other, close) for one, other in zip(ours, theirs, strict=True)):
+        return ""
+    ours, theirs = (sorted(rows, key=_order(names, sorted_by)) for rows in (ours, theirs))
     for one, other in zip(ours, theirs, strict=True):
         if not same(one, other, close):
             return f"{dict(zip(names, one, strict=True))}, not {dict(zip(names, other, strict=True))}"

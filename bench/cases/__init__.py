@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
+BATCHES = "gpuspark in map_in_arrow"
+"""The path where our function is called in a body of ``gs.map_in_arrow``; ``gpuspark`` is the column function."""
 FLOOR = "transport"
 """The path that only moves the case's columns through Python: an identity ``mapInArrow``."""
 
@@ -26,6 +28,8 @@ class Aim:
     path: str
     than: str
     times: float
+    missed: str = ""
+    """Why, as far as is known, where it is not reached."""
 
 
 @dataclass(frozen=True)

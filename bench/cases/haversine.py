@@ -9,14 +9,14 @@ import pandas as pd
 import pyarrow as pa
 
 from gpuspark import functions, kernels
-from gpuspark.bench.cases import Aim, Case, in_batches
+from gpuspark.bench.cases import BATCHES, Aim, Case, in_batches
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 DIAMETER = 2 * 6371.0088
 NAMES = ("lat1", "lon1", "lat2", "lon2")
-NUMPY, BATCHES = "pandas_udf with NumPy", "gpuspark in map_in_arrow"
+NUMPY = "pandas_udf with NumPy"
 SQL = (
     f"{DIAMETER}D * asin(sqrt(least(1D, pow(sin(radians(lat2 - lat1) / 2), 2) "
     "+ cos(radians(lat1)) * cos(radians(lat2)) * pow(sin(radians(lon2 - lon1) / 2), 2)))) as km"
@@ -66,6 +66,6 @@ CASES = [
         bytes_in=32,
         bytes_out=8,
         operations=200,
-        aims=(Aim(BATCHES, NUMPY, 2),),
+        aims=(Aim(BATCHES, NUMPY, 2, missed="moving four columns is most of either's time"),),
     )
 ]

@@ -137,7 +137,7 @@ def flights_pandas(frame: DataFrame) -> DataFrame:
 
 CASES = [
     Case(
-        name="pricing_summary", data=lineitem, elements=2_000_000, unit="rows like TPC-H's lineitem (query 1)",
+        name="pricing_summary", data=lineitem, elements=1_000_000, unit="rows like TPC-H's lineitem (query 1)",
         paths=forms(q1, charge, "price * (1 - discount) * (1 + tax)"), oracle="Spark SQL",
         sorted_by=("flag", "status"), bytes_in=24, bytes_out=8, operations=4, capped={"udf": 200_000},
     ),

@@ -89,7 +89,7 @@ def smoothing(size: int, rows: int, *aims: Aim) -> Case:
         aims=aims,
         along=("rows of a group", size),
         suite="smoke" if size == 40 else "core",
-        capped={PANDAS: min(size * 1_000, rows), ARROW: min(size * 10_000, rows)},
+        capped={PANDAS: min(size * 500, rows), ARROW: min(size * 5_000, rows)},
         note="the floor is the same shuffle and sort, and a mapInArrow that drains its input and makes no rows",
     )
 
@@ -156,17 +156,25 @@ def statsmodels_forecasts(frame: DataFrame) -> DataFrame:
 
 SWEEP = (1, 10, 40, 100, 1_000, 10_000)
 ROWS = 2_000_000
+MARKED = "the floor makes no rows, and nothing marks there where a group begins; computing is little of our time"
 AIMS: dict[int, tuple[Aim, ...]] = {
     10: (Aim("gpuspark", ARROW, 20),),
-    40: (Aim("gpuspark", FLOOR, 1 / 1.15), Aim("gpuspark", ARROW, 6), Aim("gpuspark", PANDAS, 35)),
+    40: (
+        Aim("gpuspark", FLOOR, 1 / 1.15, missed=MARKED),
+        Aim("gpuspark", ARROW, 6, missed=MARKED),
+        Aim("gpuspark", PANDAS, 35),
+    ),
 }
 
 CASES = [
-    *(smoothing(size, ROWS // 10 if size == 1 else ROWS, *AIMS.get(size, ())) for size in SWEEP),
+    *(
+        smoothing(size, ROWS // 10 if size == 1 else ROWS if size in AIMS else ROWS // 2, *AIMS.get(size, ()))
+        for size in SWEEP
+    ),
     Case(
         name="rolling_mean",
         data=partial(rows_of_groups, 100),
-        elements=ROWS,
+        elements=ROWS // 2,
         unit=f"rows in groups of 100, the mean of {WINDOW}",
         paths={"gpuspark": gpuspark_rolling, FLOOR: floor, "Spark SQL": spark_rolling, PANDAS: pandas_rolling},
         oracle="Spark SQL",

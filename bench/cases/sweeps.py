@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpuspark.bench.cases import Case
+from gpuspark.bench.cases import BATCHES, Case
 from gpuspark.bench.cases.scalar import VALUE_SQL, batch_hook, column_hook, option_rows, pandas, sql
 from gpuspark.bench.option_value import value, value_numpy
 
 MILLION = 1_000_000
-ROWS = {1: "core", 10: "core", 100: "full"}
-BATCHES = (1_000, 100_000)
+ROWS = {1: "core", 10: "full", 100: "full"}
+BATCH_ROWS = (1_000, 100_000)
 PARTITIONS = (1, 8, 64)
 
 
@@ -18,7 +18,7 @@ def sweep(name: str, unit: str, rows: int, **others: Any) -> Case:
     return Case(
         name=name, data=option_rows, elements=rows, unit=unit,
         paths={
-            "gpuspark": column_hook(value), "gpuspark in map_in_arrow": batch_hook(value), "Spark SQL": sql(VALUE_SQL),
+            "gpuspark": column_hook(value), BATCHES: batch_hook(value), "Spark SQL": sql(VALUE_SQL),
             "pandas_udf with NumPy": pandas(value_numpy),
         },
         oracle="Spark SQL", bytes_in=24, bytes_out=8, operations=30, **others,
@@ -38,7 +38,7 @@ CASES = [
             settings={"spark.sql.execution.arrow.maxRecordsPerBatch": n},
             along=("rows of an Arrow batch", n),
         )
-        for n in BATCHES
+        for n in BATCH_ROWS
     ),
     *(
         sweep(

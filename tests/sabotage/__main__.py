@@ -58,6 +58,9 @@ def seen(planned: Break, folder: Path) -> tuple[bool, str]:
 
 
 def main(rooms: list[str]) -> int:
+    unknown = set(rooms) - {planned.room for planned in BREAKS}
+    if unknown:
+        raise SystemExit(f"no rooms: {', '.join(unknown)}. There are: {', '.join(sorted({b.room for b in BREAKS}))}")
     chosen = [planned for planned in BREAKS if not rooms or planned.room in rooms]
     unseen = []
     with tempfile.TemporaryDirectory() as folder:
