@@ -112,7 +112,6 @@ def _one(vertices: int) -> Case:
         operations=8,
         aims=(Aim(BATCHES, SHAPELY, 3, missed=TRANSPORT),),
         along=("vertices of a polygon", vertices),
-        suite="smoke" if vertices == 50 else "core",
     )  # fmt: skip
 
 

@@ -123,7 +123,6 @@ _MEAN = (SHORTEST + LONGEST) // 2
 CASES = [
     Case(
         name="minhash",
-        suite="smoke",
         data=lambda rows: texts(rows).select(["a"]),
         elements=20_000,
         unit=f"texts of {SHORTEST} to {LONGEST} characters",
