@@ -23,6 +23,10 @@ CORE := $(SPARK) tests/test_frames.py tests/test_values.py tests/test_rewrite.py
 TOOLCHAINS := tests/test_machine_code.py tests/test_emulated.py tests/test_properties.py tests/test_cuda.py \
 	tests/test_cuda_suite.py tests/test_compiler.py
 
+# The options that choose the cases of `make sweep`.
+BEYOND_CORE := from gpuspark.bench.cases import every_case; \
+	print(*(f'--case {name}' for name, case in every_case().items() if case.suite == 'full'))
+
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
@@ -101,6 +105,10 @@ measure: setup ## every case of the benchmark, into docs/performance.md and the 
 	@$(IN) gpuspark bench --suite core --device cpu --out artifacts/core
 	@$(IN) python -m gpuspark.bench.history artifacts/core
 
+sweep: setup ## the cases that only the full suite has, up to 100 million rows, into the same page (half an hour)
+	@$(IN) gpuspark bench --rounds 3 --device cpu --out artifacts/larger $$(python -c "$(BEYOND_CORE)")
+	@$(IN) python -m gpuspark.bench.history artifacts/larger --larger
+
 dist: setup ## the wheel, the source distribution, and gpuspark.zip for --py-files, under dist/, tried in environments
 	@$(IN) pytest -m 'not device' tests/test_packaging.py
 	@rm -rf build dist
@@ -114,4 +122,4 @@ clean: ## removes the environments and everything that was built
 	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse
 
 .PHONY: help setup demo test quick page lint types connect unit c-compiler lanes lane-oldest lane-connect lane-middle lane-mixed \
-	toolchains evidence contracts properties programs sabotage bench measure dist device-suite clean
+	toolchains evidence contracts properties programs sabotage bench measure sweep dist device-suite clean

@@ -1,6 +1,6 @@
-"""The committed record of the core suite, and the pages that are made of it: ``python -m gpuspark.bench.history DIR``
-takes over the records of a run in ``DIR`` (``make measure`` makes one), and writes ``docs/performance.md`` and the
-README's table anew."""
+"""The committed records, and the pages that are made of them: ``python -m gpuspark.bench.history DIR`` takes over the
+records of a run of the core suite in ``DIR`` (``make measure`` makes one), or with ``--larger`` of cases that only the
+full suite has (``make sweep``), and writes ``docs/performance.md`` and the README's table anew."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HISTORY = ROOT / "bench" / "history"
 PAGE = ROOT / "docs" / "performance.md"
 README = ROOT / "README.md"
+LARGER = HISTORY / "larger.jsonl"
 _SECTION = re.compile(r"(<!-- core -->\n).*?(<!-- /core -->)", re.DOTALL)
 
 _HEAD = """# Performance of every case
@@ -35,12 +36,22 @@ somewhat slower than it is.
 """
 
 
-def page(cases: Sequence[CaseResult]) -> str:
+def page(cases: Sequence[CaseResult], larger: Sequence[CaseResult]) -> str:
     """``docs/performance.md``."""
-    measured = {case.name for case in cases}
-    others = [name for name in every_case() if name not in measured]
-    left = f"Not measured in this run: {', '.join(others)}.\n\n" if others else ""
-    return _HEAD + left + markdown(cases)
+    names, more = ([case.name for case in some] for some in (cases, larger))
+    told = [f"Not measured: {', '.join(sorted(left))}."] if (left := set(every_case()) - {*names, *more}) else []
+    if larger:
+        machine = larger[0].facts["machine"]
+        told.append(
+            f"Not of the core suite, but measured by `make sweep` (`bench/history/larger.jsonl`) on {machine['cores']} "
+            f"cores ({machine['processor']}), load {machine['load'][0]:.1f} at its beginning: {', '.join(more)}."
+        )
+    return _HEAD + "".join(f"{line}\n\n" for line in told) + markdown([*cases, *larger])
+
+
+def records() -> tuple[list[CaseResult], list[CaseResult]]:
+    """The committed ones: of the core suite, and those larger than it."""
+    return load(HISTORY / RECORDS), load(LARGER) if LARGER.exists() else []
 
 
 def summary(cases: Sequence[CaseResult]) -> str:
@@ -62,13 +73,19 @@ def readme(text: str, cases: Sequence[CaseResult]) -> str:
     return _SECTION.sub(lambda found: f"{found[1]}{summary(cases)}\n{found[2]}", text)
 
 
-def main(folder: Annotated[Path, typer.Argument(help="where `gpuspark bench` wrote its records")]) -> None:
+def main(
+    folder: Annotated[Path, typer.Argument(help="where `gpuspark bench` wrote its records")],
+    larger: Annotated[bool, typer.Option(help="they are of cases that the core suite has not")] = False,
+) -> None:
     """Takes over the records of ``folder``."""
     HISTORY.mkdir(exist_ok=True)
-    for name in (RECORDS, LIMITS):
-        shutil.copy(folder / name, HISTORY / name)
-    cases = load(HISTORY / RECORDS)
-    PAGE.write_text(page(cases))
+    if larger:
+        shutil.copy(folder / RECORDS, LARGER)
+    else:
+        for name in (RECORDS, LIMITS):
+            shutil.copy(folder / name, HISTORY / name)
+    cases, more = records()
+    PAGE.write_text(page(cases, more))
     README.write_text(readme(README.read_text(), cases))
 
 

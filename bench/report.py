@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpuspark.bench.cases import FLOOR
-from gpuspark.bench.results import OURS, CaseResult
+from gpuspark.bench.results import OURS, CaseResult, PathResult
 from gpuspark.bench.run import FLOOR_AGAIN
+from gpuspark.bench.statistics import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,7 +101,33 @@ def markdown(cases: Sequence[CaseResult], gpu: Mapping[str, float] | None = None
         lines = [f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}"]
         lines += [f"| {' | '.join(row)} |" for row in rows(case)]
         parts.append(f"### {case.name}\n\n" + "\n".join(lines) + "\n\n" + "\n".join(f"- {n}" for n in notes(case, gpu)))
+    for axis, points in sweeps(cases).items():
+        parts.append(f"### Over {axis}\n\n{_AXIS}\n\n" + "\n".join(_sweep_table(axis, points)))
     return "\n\n".join(parts) + "\n"
+
+
+_AXIS = "Nanoseconds for an element (times gpuspark's), and the most memory that a worker held on any path."
+
+
+def _sweep_table(axis: str, points: Sequence[tuple[float, CaseResult]]) -> list[str]:
+    """As Markdown: what an element takes on every path, at every place of the sweep."""
+    names = [name for name in points[0][1].paths if name != FLOOR_AGAIN]
+    lines = [f"| {' | '.join((axis, *names, 'memory'))} |", f"|{'---|' * (len(names) + 2)}"]
+    for place, case in points:
+        kept = [case.paths[name] for name in names]
+        memory = max(path.record.get("python_memory") or 0 for path in kept)
+        cells = [f"{short(_nanoseconds(path.time.median, path))}{_times(case, path.name)}" for path in kept]
+        lines.append(f"| {' | '.join((f'{place:,.0f}', *cells, f'{memory / 2**20:,.0f} MiB'))} |")
+    return lines
+
+
+def _times(case: CaseResult, name: str) -> str:
+    return "" if OURS not in case.paths or name == OURS else f" ({short(case.against(name, OURS).ratio.median)})"
+
+
+def _nanoseconds(seconds: float, path: PathResult) -> float:
+    """For one element."""
+    return seconds / path.elements * 1e9
 
 
 def about(cases: Sequence[CaseResult]) -> str:
@@ -222,7 +249,7 @@ def _draw_sweep(axes: Axes, axis: str, points: Sequence[tuple[float, CaseResult]
         places = [place for place, case in points if name in case.paths]
         drawn = [case.paths[name] for _, case in points if name in case.paths]
         each, low, high = (
-            [getattr(path.time, end) / path.elements * 1e9 for path in drawn] for end in ("median", "low", "high")
+            [_nanoseconds(getattr(path.time, end), path) for path in drawn] for end in ("median", "low", "high")
         )
         beside = [[m - a for m, a in zip(each, low, strict=True)], [b - m for m, b in zip(each, high, strict=True)]]
         axes.errorbar(places, each, beside, label=name, marker="o", capsize=3)

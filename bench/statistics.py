@@ -30,10 +30,19 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.median:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        return f"{short(self.median)} [{short(self.low)}, {short(self.high)}]"
 
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
+
+
+def short(value: float) -> str:
+    """Three digits, and all that stand before the point.
+
+    >>> short(0.012345), short(1566.4)
+    ('0.0123', '1,566')
+    """
+    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
 
 
 def interval(samples: Sequence[float]) -> Interval:

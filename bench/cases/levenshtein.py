@@ -98,7 +98,16 @@ CASES = [
     case("levenshtein", 60, 120, None, (Aim("gpuspark", "Spark's levenshtein", 10), NO_SLOWER), "", suite="smoke"),
     case("levenshtein_cutoff", 60, 120, CUTOFF, (NO_SLOWER,), f"Distances beyond {CUTOFF} are -1."),
     *(
-        case(f"levenshtein_{n}", n, n, None, (NO_SLOWER,) if n >= 20 else (), SWEEP, along=("characters of a text", n))
+        case(
+            f"levenshtein_{n}",
+            n,
+            n,
+            None,
+            (NO_SLOWER,) if n >= 20 else (),
+            SWEEP,
+            along=("characters of a text", n),
+            suite="core" if n in (10, 20) else "full",
+        )
         for n in LENGTHS
     ),
 ]

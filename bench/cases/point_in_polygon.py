@@ -112,6 +112,7 @@ def _one(vertices: int) -> Case:
         operations=8,
         aims=(Aim(BATCHES, SHAPELY, 3, missed=TRANSPORT),),
         along=("vertices of a polygon", vertices),
+        suite="full" if vertices == 200 else "core",
     )  # fmt: skip
 
 

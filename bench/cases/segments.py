@@ -88,7 +88,7 @@ def smoothing(size: int, rows: int, *aims: Aim) -> Case:
         operations=3,
         aims=aims,
         along=("rows of a group", size),
-        suite="smoke" if size == 40 else "core",
+        suite="smoke" if size == 40 else "full" if size in (100, 1_000) else "core",
         capped={PANDAS: min(size * 500, rows), ARROW: min(size * 5_000, rows)},
         note="the floor is the same shuffle and sort, and a mapInArrow that drains its input and makes no rows",
     )
@@ -182,7 +182,7 @@ CASES = [
         bytes_in=24,
         bytes_out=24,
         operations=4,
-        capped={PANDAS: 200_000},
+        capped={PANDAS: 100_000},
         note="the floor is the same shuffle and sort, and a mapInArrow that drains its input and makes no rows",
     ),
     Case(
@@ -198,7 +198,7 @@ CASES = [
         bytes_out=16 * HORIZON,
         operations=400 * 14 * SERIES_ROWS,
         aims=(Aim("gpuspark", "statsmodels in applyInPandas", 50),),
-        capped={"statsmodels in applyInPandas": 40},
+        capped={"statsmodels in applyInPandas": 30},
         note="statsmodels also searches the first states, so forecasts differ: tests/kernels/test_holt_winters.py "
         "holds the smoothing, the sum of squares and the intervals against it",
     ),

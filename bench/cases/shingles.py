@@ -150,6 +150,7 @@ CASES = [
         bytes_out=8,
         operations=40 * _MEAN,
         aims=(Aim("gpuspark", "pandas_udf with sets", 3),),
+        capped={"pandas_udf with sets": 20_000},
     ),
     Case(
         name="lsh_bands",

@@ -11,7 +11,8 @@ from gpuspark.bench.option_value import value, value_numpy
 MILLION = 1_000_000
 ROWS = {1: "core", 10: "full", 100: "full"}
 BATCH_ROWS = (1_000, 100_000)
-PARTITIONS = (1, 8, 64)
+PARTITIONS = (1, 64)
+PANDAS = "pandas_udf with NumPy"
 
 
 def sweep(name: str, unit: str, rows: int, **others: Any) -> Case:
@@ -19,9 +20,9 @@ def sweep(name: str, unit: str, rows: int, **others: Any) -> Case:
         name=name, data=option_rows, elements=rows, unit=unit,
         paths={
             "gpuspark": column_hook(value), BATCHES: batch_hook(value), "Spark SQL": sql(VALUE_SQL),
-            "pandas_udf with NumPy": pandas(value_numpy),
+            PANDAS: pandas(value_numpy),
         },
-        oracle="Spark SQL", bytes_in=24, bytes_out=8, operations=30, **others,
+        oracle="Spark SQL", capped={PANDAS: min(rows, 10 * MILLION)}, bytes_in=24, bytes_out=8, operations=30, **others,
     )  # fmt: skip
 
 
@@ -35,6 +36,7 @@ CASES = [
             f"batches_of_{n}",
             f"rows of three doubles, in batches of {n:,}",
             MILLION,
+            suite="full",
             settings={"spark.sql.execution.arrow.maxRecordsPerBatch": n},
             along=("rows of an Arrow batch", n),
         )
@@ -45,6 +47,7 @@ CASES = [
             f"partitions_{n}",
             f"rows of three doubles, in {n} partition{'s' if n > 1 else ''}",
             MILLION,
+            suite="full",
             files=n,
             # One file is one partition: Spark neither cuts them nor puts several together.
             settings={"spark.sql.files.openCostInBytes": 128 * 2**20},
