@@ -4,17 +4,18 @@ full suite has (``make sweep``), and writes ``docs/performance.md`` and the READ
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gpuspark.bench.cases import every_case
 from gpuspark.bench.command import LIMITS, RECORDS
-from gpuspark.bench.report import markdown
+from gpuspark.bench.report import computing_share, markdown
 from gpuspark.bench.results import OURS, CaseResult, load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,22 +56,32 @@ def records() -> tuple[list[CaseResult], list[CaseResult]]:
 
 
 def summary(cases: Sequence[CaseResult]) -> str:
-    """The README's table: each case's closest rival, and what moving the rows alone takes."""
-    lines = ["| case | gpuspark, seconds | transport alone | against | times as long |", "|---|---|---|---|---|"]
+    """The README's table: each case's rivals, what moving the rows alone takes, and which part of our time is computing,
+    all that a faster device could take away."""
+    lines = [
+        "| case | gpuspark, seconds | transport alone | computing | against | times as long |",
+        "|---|---|---|---|---|---|",
+    ]
     for case in cases:
         if OURS in case.paths:
             ours, floor = case.paths[OURS], case.paths["transport"]
             rivals = [name for name in case.paths if not name.startswith((OURS, "transport"))]
             against = [(name, case.against(name, OURS).ratio) for name in rivals]
             words = "<br>".join(name for name, _ in against), "<br>".join(str(ratio) for _, ratio in against)
-            row = (f"{case.name}, {case.facts['elements']:,} {case.facts['unit']}", ours.time, floor.time, *words)
+            share = computing_share(case)
+            limit = "-" if share is None else f"{min(share, 1):.0%}"
+            row = (f"{case.name}, {case.facts['elements']:,} {case.facts['unit']}", ours.time, floor.time, limit, *words)
             lines.append(f"| {' | '.join(map(str, row))} |")
     return "\n".join(lines)
 
 
-def readme(text: str, cases: Sequence[CaseResult]) -> str:
-    """The README with its table of cases written anew."""
-    return _SECTION.sub(lambda found: f"{found[1]}{summary(cases)}\n{found[2]}", text)
+def readme(text: str, cases: Sequence[CaseResult], limits: Mapping[str, Any]) -> str:
+    """The README with its table of cases written anew, and what the machine could do at best."""
+    machine = (
+        f"This machine's limits, all cores: {limits['bandwidth'] / 1e9:.1f} GB/s of memory, "
+        f"{limits['operations'] / 1e9:.1f} billion operations a second."
+    )
+    return _SECTION.sub(lambda found: f"{found[1]}{summary(cases)}\n\n{machine}\n{found[2]}", text)
 
 
 def main(
@@ -86,7 +97,7 @@ def main(
             shutil.copy(folder / name, HISTORY / name)
     cases, more = records()
     PAGE.write_text(page(cases, more))
-    README.write_text(readme(README.read_text(), cases))
+    README.write_text(readme(README.read_text(), cases, json.loads((HISTORY / LIMITS).read_text())))
 
 
 if __name__ == "__main__":

@@ -56,15 +56,22 @@ def notes(case: CaseResult, gpu: Mapping[str, float] | None = None) -> list[str]
 
 def bound(case: CaseResult) -> list[str]:
     """What no device could beat, of measured terms: the case without its computation. A model, not a measurement."""
+    share = computing_share(case)
+    if share is None:
+        return []
+    if share >= 1:
+        return ["Computing is all of gpuspark's time: how much a GPU could win, only a GPU can say."]
+    most = 1 / (1 - share)
+    return [f"Computing is {share:.0%} of gpuspark's time: no device could make it more than {most:.2g} times as fast."]
+
+
+def computing_share(case: CaseResult) -> float | None:
+    """Of gpuspark's time, with all cores busy; ``None`` where the ledger says nothing of it."""
     each = computing(case)
     if each is None:
-        return []
-    whole = case.paths[OURS].time.median
-    spent = each * case.paths[OURS].elements / case.facts["machine"]["cores"]
-    if spent >= whole:
-        return ["Computing is all of gpuspark's time: how much a GPU could win, only a GPU can say."]
-    most, share = whole / (whole - spent), spent / whole
-    return [f"Computing is {share:.0%} of gpuspark's time: no device could make it more than {most:.2g} times as fast."]
+        return None
+    ours = case.paths[OURS]
+    return each * ours.elements / case.facts["machine"]["cores"] / ours.time.median
 
 
 def computing(case: CaseResult) -> float | None:

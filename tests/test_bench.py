@@ -95,7 +95,8 @@ def test_the_pages_are_made_of_the_committed_records() -> None:
     cases, larger = history.records()
     assert history.PAGE.read_text() == history.page(cases, larger)
     text = history.README.read_text()
-    assert text == history.readme(text, cases)
+    limits = json.loads((history.HISTORY / "limits.json").read_text())
+    assert text == history.readme(text, cases, limits)
     assert "gpuspark, seconds" in text
 
 
