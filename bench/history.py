@@ -56,8 +56,8 @@ def records() -> tuple[list[CaseResult], list[CaseResult]]:
 
 
 def summary(cases: Sequence[CaseResult]) -> str:
-    """The README's table: each case's rivals, what moving the rows alone takes, and which part of our time is computing,
-    all that a faster device could take away."""
+    """The README's table: each case's rivals, what moving the rows alone takes, and which part of our time is
+    computing, all that a faster device could take away."""
     lines = [
         "| case | gpuspark, seconds | transport alone | computing | against | times as long |",
         "|---|---|---|---|---|---|",
@@ -70,7 +70,8 @@ def summary(cases: Sequence[CaseResult]) -> str:
             words = "<br>".join(name for name, _ in against), "<br>".join(str(ratio) for _, ratio in against)
             share = computing_share(case)
             limit = "-" if share is None else f"{min(share, 1):.0%}"
-            row = (f"{case.name}, {case.facts['elements']:,} {case.facts['unit']}", ours.time, floor.time, limit, *words)
+            what = f"{case.name}, {case.facts['elements']:,} {case.facts['unit']}"
+            row = (what, ours.time, floor.time, limit, *words)
             lines.append(f"| {' | '.join(map(str, row))} |")
     return "\n".join(lines)
 

@@ -70,8 +70,8 @@ def computing_share(case: CaseResult) -> float | None:
     each = computing(case)
     if each is None:
         return None
-    ours = case.paths[OURS]
-    return each * ours.elements / case.facts["machine"]["cores"] / ours.time.median
+    ours, cores = case.paths[OURS], int(case.facts["machine"]["cores"])
+    return each * ours.elements / cores / ours.time.median
 
 
 def computing(case: CaseResult) -> float | None:
