@@ -101,7 +101,7 @@ sabotage: setup ## does every test fail when the code that it guards is broken? 
 bench: setup ## the committed benchmark
 	@$(IN) python -m gpuspark.bench.vertical_slice
 
-measure: setup ## every case of the benchmark, into docs/performance.md and the README (half an hour, on a quiet machine)
+measure: setup ## the core suite of the benchmark, into docs/performance.md and the README (half an hour, on a quiet machine)
 	@$(IN) gpuspark bench --suite core --device cpu --out artifacts/core
 	@$(IN) python -m gpuspark.bench.history artifacts/core
 

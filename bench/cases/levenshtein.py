@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CUTOFF = 10
 RAPIDFUZZ = "mapInArrow with rapidfuzz"
-LENGTHS = (5, 10, 20, 40)
+LENGTHS = {5: "full", 10: "core", 20: "core", 40: "full"}  # and the suite of each
 
 
 def texts(rows: int, shortest: int, longest: int) -> pa.Table:
@@ -106,8 +106,8 @@ CASES = [
             (NO_SLOWER,) if n >= 20 else (),
             SWEEP,
             along=("characters of a text", n),
-            suite="core" if n in (10, 20) else "full",
+            suite=suite,
         )
-        for n in LENGTHS
+        for n, suite in LENGTHS.items()
     ),
 ]

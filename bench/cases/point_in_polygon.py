@@ -95,7 +95,7 @@ def shapely_tree(rings: Callable[[], list[Ring]], frame: DataFrame) -> DataFrame
     return frame.select(first("x", "y").alias("found"))
 
 
-def _one(vertices: int) -> Case:
+def _one(vertices: int, suite: str) -> Case:
     rings = partial(_single, vertices)
     return Case(
         name=f"point_in_polygon_{vertices}",
@@ -112,7 +112,7 @@ def _one(vertices: int) -> Case:
         operations=8,
         aims=(Aim(BATCHES, SHAPELY, 3, missed=TRANSPORT),),
         along=("vertices of a polygon", vertices),
-        suite="full" if vertices == 200 else "core",
+        suite=suite,
     )  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def _single(vertices: int) -> list[Ring]:
 
 
 CASES = [
-    *(_one(vertices) for vertices in (50, 200, 1_000)),
+    *(_one(vertices, suite) for vertices, suite in ((50, "core"), (200, "full"), (1_000, "core"))),
     Case(
         name="point_in_polygon_many",
         data=points,

@@ -74,7 +74,7 @@ def apply_in_pandas(frame: DataFrame) -> DataFrame:
     return frame.groupBy("k").applyInPandas(smooth, SMOOTHED)
 
 
-def smoothing(size: int, rows: int, *aims: Aim) -> Case:
+def smoothing(size: int, suite: str, rows: int, *aims: Aim) -> Case:
     return Case(
         name=f"smoothing_groups_of_{size}",
         data=partial(rows_of_groups, size),
@@ -88,7 +88,7 @@ def smoothing(size: int, rows: int, *aims: Aim) -> Case:
         operations=3,
         aims=aims,
         along=("rows of a group", size),
-        suite="smoke" if size == 40 else "full" if size in (100, 1_000) else "core",
+        suite=suite,
         capped={PANDAS: min(size * 500, rows), ARROW: min(size * 5_000, rows)},
         note="the floor is the same shuffle and sort, and a mapInArrow that drains its input and makes no rows",
     )
@@ -154,7 +154,7 @@ def statsmodels_forecasts(frame: DataFrame) -> DataFrame:
     return frame.groupBy("k").applyInPandas(ahead, FORECAST)
 
 
-SWEEP = (1, 10, 40, 100, 1_000, 10_000)
+SWEEP = {1: "core", 10: "core", 40: "smoke", 100: "full", 1_000: "full", 10_000: "core"}  # rows, and the suite
 ROWS = 2_000_000
 MARKED = "the floor makes no rows, and nothing marks there where a group begins; computing is little of our time"
 AIMS: dict[int, tuple[Aim, ...]] = {
@@ -168,8 +168,8 @@ AIMS: dict[int, tuple[Aim, ...]] = {
 
 CASES = [
     *(
-        smoothing(size, ROWS // 10 if size == 1 else ROWS if size in AIMS else ROWS // 2, *AIMS.get(size, ()))
-        for size in SWEEP
+        smoothing(size, suite, ROWS // 10 if size == 1 else ROWS if size in AIMS else ROWS // 2, *AIMS.get(size, ()))
+        for size, suite in SWEEP.items()
     ),
     Case(
         name="rolling_mean",

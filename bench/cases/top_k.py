@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from gpuspark.bench.cases import Aim, Case
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+    Form = Callable[[DataFrame], DataFrame]
 
 LENGTH, K = 256, 10
 NUMPY, SPARK = "pandas_udf with NumPy", "Spark SQL"
@@ -69,42 +72,34 @@ def spark_sql(rows: int, frame: DataFrame) -> DataFrame:
     return frame.crossJoin(whole).selectExpr("row", f"transform(slice({ranked}, 1, {K}), x -> -x.below) as scores")
 
 
-def of_10000(name: str, queries: int, **others: Any) -> Case:
+def nearest(
+    name: str, queries: int, rows: int, aim: Aim, others: Mapping[str, Form] | None = None, **more: Any
+) -> Case:
     return Case(
         name=name,
         data=vectors,
         elements=queries,
-        unit=f"vectors of {LENGTH} against 10,000",
-        paths={"gpuspark": partial(gpuspark, 10_000), NUMPY: partial(numpy, 10_000)},
+        unit=f"vectors of {LENGTH} against {rows:,}",
+        paths={"gpuspark": partial(gpuspark, rows), NUMPY: partial(numpy, rows), **(others or {})},
         oracle=NUMPY,
         close=1e-5,
         sorted_by=("row",),
         bytes_in=4 * LENGTH,
         bytes_out=8 * K,
-        operations=2 * LENGTH * 10_000,
-        aims=(Aim("gpuspark", NUMPY, 1),),
-        note="Scores are compared, not row numbers: NumPy's single precision orders near ties otherwise.",
-        **others,
+        operations=2 * LENGTH * rows,
+        aims=(aim,),
+        **more,
     )
 
 
+NO_SLOWER = Aim("gpuspark", NUMPY, 1)
+SCORES = "Scores are compared, not row numbers: NumPy's single precision orders near ties otherwise."
+
 CASES = [
-    Case(
-        name="top_k_of_1000",
-        suite="smoke",
-        data=vectors,
-        elements=1_000,
-        unit=f"vectors of {LENGTH} against 1,000",
-        paths={"gpuspark": partial(gpuspark, 1_000), NUMPY: partial(numpy, 1_000), SPARK: partial(spark_sql, 1_000)},
-        oracle=NUMPY,
-        close=1e-5,
-        sorted_by=("row",),
-        bytes_in=4 * LENGTH,
-        bytes_out=8 * K,
-        operations=2 * LENGTH * 1_000,
-        aims=(Aim("gpuspark", SPARK, 20),),
-        capped={SPARK: 20},
+    nearest(
+        "top_k_of_1000", 1_000, 1_000, Aim("gpuspark", SPARK, 20), {SPARK: partial(spark_sql, 1_000)},
+        suite="smoke", capped={SPARK: 20},
     ),
-    of_10000("top_k_of_10000", 3_000),
-    of_10000("top_k_of_10000_for_100000", 100_000, suite="full"),
-]
+    nearest("top_k_of_10000", 3_000, 10_000, NO_SLOWER, note=SCORES),
+    nearest("top_k_of_10000_for_100000", 100_000, 10_000, NO_SLOWER, note=SCORES, suite="full"),
+]  # fmt: skip
