@@ -17,12 +17,12 @@ from gpuspark.columns import account_inside, as_columns
 from gpuspark.errors import CallError, ResultError, locate
 from gpuspark.plan import DeviceName
 from gpuspark.records import Entry, entry
-from gpuspark.session import active_session, driver_config, enable_ledger, is_connect, running_task, task_facts
+from gpuspark.session import active_session, application, driver_config, enable_ledger, running_task, task_facts
 from gpuspark.types import of_arrow, parse
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import Column
+    from pyspark.sql import Column, SparkSession
 
     from gpuspark.kernels.spec import Spec
 
@@ -82,15 +82,15 @@ class ColumnKernel:
         config = driver_config(spark)
         if config.enabled and spark is not None:
             enable_ledger(spark, config)
-        built = self._spark_udf(options)
+        built = self._spark_udf(spark, options)
         made: Column = built(*(v if isinstance(v, str) or _is_spark_column(v) else functions.lit(v) for v in columns))
         return made
 
-    def _spark_udf(self, options: Mapping[str, Any]) -> Any:
+    def _spark_udf(self, spark: SparkSession | None, options: Mapping[str, Any]) -> Any:
         """The same one for the same options, so that Spark sees where one expression stands twice."""
         from pyspark.sql import functions
 
-        key = (is_connect(), tuple(sorted(options.items())))
+        key = (application(spark), tuple(sorted(options.items())))
         try:
             found = self._built.get(key)
         except TypeError:  # an option that has no hash

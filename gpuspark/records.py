@@ -14,16 +14,15 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 import os
 import uuid
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from gpuspark import worker_log
 from gpuspark.session import TaskFacts, running_task, task_config, task_facts
 
 if TYPE_CHECKING:
@@ -164,7 +163,7 @@ class _Page:
         """Writes what was not written yet."""
         records = [record for entry in self._entries.values() for record in entry.take(self._facts)]
         if records:
-            _write([line for record in records for line in _lines(record)])
+            worker_log.write(LOGGER, [line for record in records for line in _lines(record)])
 
 
 _pages: WeakKeyDictionary[TaskContext, _Page] = WeakKeyDictionary()
@@ -180,6 +179,7 @@ def entry(function: str, call: str, owner: object) -> Entry:
     task, facts = running_task(), task_facts()
     if task is None or facts is None or not task_config().ledger:
         return Entry(function, call)
+    worker_log.break_runs()
     page = _pages.get(task)
     if page is None:
         page = _pages[task] = _Page(facts)
@@ -232,24 +232,3 @@ def _cut(reason: str) -> str:
 def _size(value: object) -> int:
     """Characters of ``value`` in Spark's log, whose lines are JSON that holds our JSON."""
     return len(json.dumps(json.dumps(value)))
-
-
-def _write(lines: Iterable[str]) -> None:
-    """Gives ``lines`` to Spark's worker log, and to nothing else; nowhere where Spark keeps none.
-
-    While Spark runs a task it has a handler on the root logger. After that, ``capture_outputs`` makes
-    one, which is there only if worker logging is on.
-    """
-    from pyspark.logger.worker_io import capture_outputs
-
-    handlers = _spark_handlers()
-    with nullcontext() if handlers else capture_outputs():
-        for handler, line in itertools.product(handlers or _spark_handlers(), lines):
-            handler.handle(logging.LogRecord(LOGGER, logging.INFO, __file__, 0, line, None, None))
-
-
-def _spark_handlers() -> list[logging.Handler]:
-    from pyspark.logger.worker_io import JSONFormatterWithMarker
-
-    handlers = logging.getLogger().handlers
-    return [handler for handler in handlers if isinstance(handler.formatter, JSONFormatterWithMarker)]

@@ -19,7 +19,7 @@ from gpuspark import types
 from gpuspark.errors import CallError, DeclarationError, nearest
 from gpuspark.plan import Plan
 from gpuspark.scalar import Nulls, ScalarFunction
-from gpuspark.session import driver_config, is_connect, running_task
+from gpuspark.session import application, driver_config, running_task
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -220,7 +220,7 @@ class ScalarUDF:
 
     def _pyspark_udf(self, form: tuple[str, ...], worker: Callable[[str], Any]) -> Any:
         """PySpark's own UDF where the session flag is off, else its Arrow UDF around our worker. The same one for
-        each ``form``, so that Spark sees where one expression stands twice."""
+        each ``form``, so that Spark sees where one expression stands twice, until another Spark is started."""
         from pyspark.sql import functions
 
         from gpuspark.session import active_session, enable_ledger
@@ -229,7 +229,7 @@ class ScalarUDF:
         config = driver_config(spark)
         if config.enabled and spark is not None:
             enable_ledger(spark, config)
-        key = (form, is_connect(), config.enabled)
+        key = (form, application(spark), config.enabled)
         if key not in self._built:
             if config.enabled:
                 make: Any = functions.arrow_udf  # type: ignore[attr-defined]  # not in PySpark's stubs

@@ -20,7 +20,7 @@ from gpuspark.cudf_form import Missing, type_obstacle
 from gpuspark.errors import CallError, DeclarationError, nearest
 from gpuspark.plan import Plan
 from gpuspark.series_worker import ArrowTransport, SeriesWorker, decide
-from gpuspark.session import active_session, driver_config, enable_ledger, is_connect
+from gpuspark.session import active_session, application, driver_config, enable_ledger
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, SparkSession
@@ -111,7 +111,7 @@ class SeriesUDF:
         config = driver_config(spark)
         if config.enabled and spark is not None:
             enable_ledger(spark, config)
-        key = ("pandas", is_connect(), config.enabled)
+        key = ("pandas", application(spark), config.enabled)
         if key not in self._built:
             plain = self._plain()
             if config.enabled:
@@ -152,7 +152,7 @@ class SeriesUDF:
             return None
         enable_ledger(spark, config)
         conversion = Conversion.of(spark)
-        key = ("arrow", is_connect(), conversion, named)
+        key = ("arrow", application(spark), conversion, named)
         if key not in self._built:
             declared = DataType.fromDDL(self.returnType) if isinstance(self.returnType, str) else self.returnType
             transport = ArrowTransport(declared, conversion, named)

@@ -36,6 +36,14 @@ def is_connect() -> bool:
     return is_remote()
 
 
+def application(spark: SparkSession | None) -> str | None:
+    """What a PySpark UDF belongs to once a column was made of it: it holds objects of one Spark application's JVM, and
+    a later application must not be given it. ``None`` where there is no session yet."""
+    if is_connect():
+        return "connect"
+    return None if spark is None else str(spark.sparkContext.applicationId)
+
+
 def active_session() -> SparkSession | None:
     """The session of this thread, else the default one; ``None`` where there is none, as on a worker."""
     if "pyspark.sql" not in sys.modules:

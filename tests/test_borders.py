@@ -27,7 +27,9 @@ SURFACE = {
     "account", "check", "cli", "columns", "demo", "frames", "functions", "machine", "scalar_udf", "series", "testing",
     "column_kernel", "replay", "segments", "models", "estimators", "tree_models",
 }  # fmt: skip
-WORK = {"capsule", "findings", "records", "rowwise", "scalar", "scoring", "series_worker", "verify", "worker"}
+WORK = {
+    "capsule", "findings", "records", "rowwise", "scalar", "scoring", "series_worker", "verify", "worker", "worker_log",
+}  # fmt: skip
 FLOOR = {"batch", "compiler", "devices", "disk_cache", "plan", "versions"}
 MODELS = {"lightgbm", "sklearn", "treelite", "xgboost"}
 MODEL_ROOM = "gpuspark.tree_models"  # reads fitted models on the driver; workers have their arrays

@@ -132,6 +132,40 @@ assert session.task_facts() is None
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+def test_functions_outlive_the_spark_that_they_were_first_used_in() -> None:
+    """As in a notebook whose Spark is started anew. What the functions hold is large, so that Spark broadcasts it."""
+    script = """
+import numpy as np
+import pandas as pd
+import gpuspark as gs
+from pyspark.sql import SparkSession, functions as F
+
+table = np.arange(200_000.0)
+matrix = gs.Constant(np.eye(640, dtype="f4"))
+
+@gs.udf("double")
+def looked_up(i):
+    return table[i]
+
+@gs.pandas_udf("double")
+def raised(i: pd.Series) -> pd.Series:
+    return i + table[1]
+
+for _ in range(2):
+    builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
+    spark = builder.config("spark.gpuspark.device", "cpu").getOrCreate()
+    unit = F.transform(F.sequence(F.lit(0), F.lit(639)), lambda at: (at == F.col("id")).cast("float"))
+    near = gs.functions.top_k(unit, matrix=matrix, k=1, metric="dot")
+    rows = spark.range(3).select(looked_up("id"), raised("id"), near["index"][0])
+    print([tuple(row) for row in rows.collect()], len(gs.ledger(spark).summary()))
+    spark.stop()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines() == ["[(0.0, 1.0, 0), (1.0, 2.0, 1), (2.0, 3.0, 2)] 3"] * 2
+    assert "accumulator" not in done.stderr
+
+
 class _Task:
     """A task whose local properties can be asked for by name only."""
 
