@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _READINGS = 20
+_READERS = 4
+"""Tasks that read the log. Spark makes a partition of what each task wrote, and so would start as many again."""
 _PAUSE = 0.1  # seconds; lines cross a pipe and arrive a little after their task has ended
 _COUNTS = ("rows", "batches", "bytes_in", "bytes_out", "retries")
 _Line = dict[str, Any]
@@ -136,8 +138,8 @@ def ledger(spark: SparkSession | None = None) -> Ledger:
 def _read(spark: SparkSession) -> list[_Line]:
     from pyspark.sql import functions as F
 
-    logged = spark.tvf.python_worker_logs().where(F.col("logger") == LOGGER).select("msg")
-    return [json.loads(row.msg) for row in logged.collect()]
+    logged = spark.tvf.python_worker_logs().coalesce(_READERS)
+    return [json.loads(row.msg) for row in logged.where(F.col("logger") == LOGGER).select("msg").collect()]
 
 
 def _merge(lines: Iterable[_Line]) -> list[Record]:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import gpuspark as gs
+from gpuspark import account
 from gpuspark.account import Ledger
 from gpuspark.errors import ConfigError
 from gpuspark.session import WORKER_LOGGING
@@ -50,6 +51,20 @@ def test_rows_batches_and_device_are_exact(clean, device) -> None:
         assert summary.devices == {device: 25_000}
         assert summary.tasks == 3
         assert summary.bytes_in == 25_000 * 8
+
+
+def test_a_few_tasks_read_what_many_wrote(clean) -> None:
+    frame = clean.range(0, 40, 1, 40).select(gs.udf(triple, "bigint")("id"))
+    frame.write.format("noop").mode("overwrite").save()
+    context, group = clean.sparkContext, "reading the ledger"
+    context.setJobGroup(group, group)
+    (summary,) = gs.ledger(clean).summary()
+    context.setLocalProperty("spark.jobGroup.id", None)
+    assert summary.tasks == 40
+    tracker = context.statusTracker()
+    jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(group)]
+    assert jobs
+    assert {tracker.getStageInfo(stage).numTasks for job in jobs for stage in job.stageIds} == {account._READERS}
 
 
 def test_chains_filters_empty_partitions_and_two_actions(clean) -> None:

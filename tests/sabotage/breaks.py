@@ -302,6 +302,8 @@ BREAKS = (
           "    if math.isinf(one) or math.isinf(other):\n        return False\n", "", "tests/test_values.py"),
     Break("errors", "verification compares nothing", "gpuspark/verify.py",
           "if not same(ours, theirs, ulp):", "if False:", "tests/test_verify.py"),
+    Break("ledger", "as many tasks read as wrote", "gpuspark/account.py",
+          ".coalesce(_READERS)", "", "tests/test_account.py"),
     Break("ledger", "runs of lines in Spark's log are not broken", "gpuspark/records.py",
           "    worker_log.break_runs()\n", "", "tests/test_worker_log.py"),
     Break("ledger", "every line is taken for the first of a run", "gpuspark/worker_log.py",
