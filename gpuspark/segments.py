@@ -73,7 +73,7 @@ def apply_in_segments(
     order = [] if order_by is None else [order_by] if not isinstance(order_by, list | tuple) else list(order_by)
     quoted = [f"`{key.replace('`', '``')}`" for key in keys]
     window = Window.partitionBy(*quoted)
-    if order:  # a row before this one: costs next to nothing, where counting the rows takes a tenth of shuffle and sort
+    if order:  # whether a row stands before this one: Spark has not to count them
         first = functions.lag(functions.lit(False), 1, True).over(window.orderBy(*order))
     else:
         so_far = window.rowsBetween(Window.unboundedPreceding, Window.currentRow)
