@@ -34,7 +34,7 @@ from tests.host_ir import on_host, results
 from tests.programs import Maker, written
 from tests.test_host_ir import bits, columns
 
-PROGRAMS = int(os.environ.get("GPUSPARK_PROGRAMS", "6"))
+PROGRAMS = int(os.environ.get("GPUSPARK_PROGRAMS", "12"))
 EACH = 12
 ROWS = 150
 

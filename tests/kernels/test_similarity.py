@@ -68,7 +68,7 @@ def test_vectors_that_do_not_fit_are_named() -> None:
         kernels.dot_product(pa.array([["a"]]), pa.array([[1.0]]))
 
 
-@pytest.mark.parametrize("device", ["cpu"])
+@pytest.mark.parametrize("device", ["cpu", "emulated", "python"])
 def test_on_spark_columns(spark: Any, device: str) -> None:
     spark.conf.set("spark.gpuspark.device", device)
     frame = spark.createDataFrame([([3.0, 4.0], [3.0, 4.0]), (None, [1.0])], "a array<float>, b array<float>")
