@@ -3,13 +3,13 @@ its declared types. What keeps it off a device is answered here, for the plan an
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from gpuspark.compiler import Body, CannotCompile, Request, compile_program, rewrite
+from gpuspark.compiler.source import own_signature
 from gpuspark.config import Config
 from gpuspark.devices.protocol import Program, Target
 from gpuspark.plan import DeviceName
@@ -30,8 +30,8 @@ class ScalarFunction:
     function: Callable[..., Any]
     columns: tuple[str, ...]
     """The parameters that columns are given for, in the columns' order."""
-    positional: bool
-    """Whether these are the first parameters, so that Python may be given their values by position."""
+    by_name: tuple[str, ...]
+    """The last of them, whose values Python is given by name; the others' by position."""
     nulls: Nulls
     result: ColumnType
     arrow: pa.DataType
@@ -58,13 +58,14 @@ class ScalarFunction:
         except CannotCompile as refusal:
             refusals = tuple(str(refusal).splitlines())
         name = getattr(function, "__name__", type(function).__name__)
-        return cls(name, function, tuple(columns), _leading(function, columns), nulls, result, arrow, body, refusals)
+        return cls(name, function, tuple(columns), _by_name(function, columns), nulls, result, arrow, body, refusals)
 
     def call(self, arguments: Sequence[Any]) -> Any:
         """The body's answer for one row, in plain Python."""
-        if self.positional:
+        if not self.by_name:
             return self.function(*arguments)
-        return self.function(**dict(zip(self.columns, arguments, strict=True)))
+        count = len(arguments) - len(self.by_name)
+        return self.function(*arguments[:count], **dict(zip(self.by_name, arguments[count:], strict=True)))
 
     def request(self, types: Sequence[ColumnType], config: Config) -> Request:
         if self.body is None:
@@ -107,11 +108,16 @@ class ScalarFunction:
         return found
 
 
-def _leading(function: Callable[..., Any], columns: Sequence[str]) -> bool:
-    parameters = inspect.signature(function).parameters
-    starred = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
-    named_only = {n for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
-    return starred or (tuple(parameters)[: len(columns)] == tuple(columns) and not named_only & set(columns))
+def _by_name(function: Callable[..., Any], columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns from the first one on that does not stand at its parameter's place."""
+    parameters = own_signature(function).parameters.values()
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    starred = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+    for place, column in enumerate(columns):
+        stands = column == names[place] if place < len(names) else column.partition("[")[0] == starred
+        if not stands:
+            return tuple(columns[place:])
+    return ()
 
 
 def _is_utc() -> bool:

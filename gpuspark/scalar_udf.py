@@ -16,6 +16,7 @@ from functools import update_wrapper, wraps
 from typing import TYPE_CHECKING, Any, overload
 
 from gpuspark import types
+from gpuspark.compiler.source import HoldsBody, own_signature
 from gpuspark.errors import CallError, DeclarationError, nearest
 from gpuspark.plan import Plan
 from gpuspark.scalar import Nulls, ScalarFunction
@@ -74,7 +75,7 @@ def _is_type(thing: Any) -> bool:
     return isinstance(thing, str) or hasattr(thing, "simpleString")
 
 
-class ScalarUDF:
+class ScalarUDF(HoldsBody):
     """A decorated scalar function. Called with columns or their names, numbers among them, it gives a Spark column;
     with Arrow, pandas or gpuspark columns it computes them now; with numbers it is the plain function. In a task,
     a text is a text and no column's name."""
@@ -82,14 +83,16 @@ class ScalarUDF:
     def __init__(self, function: Callable[..., Any], declared: TypeLike, nulls: Nulls = "propagate") -> None:
         if not callable(function):
             raise DeclarationError(f"gs.udf decorates a function, not {function!r}")
+        update_wrapper(self, function)  # first: a wrapper of another decorated function has all that one's attributes
         self.__gpuspark_body__ = function
         self.declared = declared
         self.nulls: Nulls = nulls
         self.deterministic = True
         self.result = types.parse(declared if isinstance(declared, str) else declared.simpleString())
-        self.signature = inspect.signature(function)
+        self.signature = own_signature(function)
         self._built: dict[tuple[Any, ...], Any] = {}
-        update_wrapper(self, function)
+        self._prepared: dict[tuple[str, ...], ScalarFunction] = {}
+        """What travelled with the function, by its columns."""
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         if not self.signature.parameters:
             raise DeclarationError(
@@ -134,8 +137,7 @@ class ScalarUDF:
 
     def scalar_function(self, columns: Sequence[str]) -> ScalarFunction:
         """The function as it travels to workers, with columns for these parameters."""
-        prepared: dict[tuple[str, ...], ScalarFunction] = self.__dict__.get("_prepared", {})
-        return prepared.get(tuple(columns)) or self._function_of(columns, self._arrow_type)
+        return self._prepared.get(tuple(columns)) or self._function_of(columns, self._arrow_type)
 
     def _function_of(self, columns: Sequence[str], arrow: Callable[[], pa.DataType]) -> ScalarFunction:
         return ScalarFunction.of(

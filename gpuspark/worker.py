@@ -3,7 +3,6 @@ columns back and accounts for them. The device is decided once per task, from th
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from gpuspark.compiler.source import own_signature
 from gpuspark.config import Config
 from gpuspark.devices import open_device
 from gpuspark.devices.permits import permit
@@ -242,7 +242,7 @@ class SqlWorker(ScalarWorker):
             if len(variant.columns) == count + len(named) and set(variant.columns[count:]) == set(named):
                 return variant
         widest = self.variants[-1]
-        starred = [p.name for p in inspect.signature(widest.function).parameters.values() if p.kind is p.VAR_POSITIONAL]
+        starred = [p.name for p in own_signature(widest.function).parameters.values() if p.kind is p.VAR_POSITIONAL]
         if starred and not named:
             places = widest.columns[: widest.columns.index(starred[0])]
             more = [f"{starred[0]}[{n}]" for n in range(count - len(places))]

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import inspect
 import os
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -55,6 +56,51 @@ class Source:
         if hasattr(builtins, name):
             return getattr(builtins, name)
         raise Unresolved(name)
+
+
+class HoldsBody:
+    """The base of our own callables that, called with numbers, call the function that they hold."""
+
+    __gpuspark_body__: Any
+
+
+def own_signature(function: Callable[..., Any]) -> inspect.Signature:
+    """The parameters that a call of ``function`` really takes, those of its code.
+
+    :func:`inspect.signature` tells what the function was made to look like instead, where :func:`functools.wraps` or
+    a ``__signature__`` says so.
+
+    >>> def shown(amount): ...
+    >>> @functools.wraps(shown)
+    ... def real(x, y=1): ...
+    >>> inspect.signature(real), own_signature(real)
+    (<Signature (amount)>, <Signature (x, y=1)>)
+    """
+    return inspect.signature(_undisguised(function))
+
+
+_CACHED = type(functools.cache(int))
+
+
+def _undisguised(function: Any) -> Any:
+    """``function`` without what :func:`functools.wraps` and ``__signature__`` leave on it, only to be looked at."""
+    if isinstance(function, types.FunctionType):
+        code, cells = function.__code__, function.__closure__
+        bare = types.FunctionType(code, function.__globals__, function.__name__, function.__defaults__, cells)
+        bare.__kwdefaults__, bare.__annotations__ = function.__kwdefaults__, function.__annotations__
+        return bare
+    if isinstance(function, types.MethodType):
+        return types.MethodType(_undisguised(function.__func__), function.__self__)
+    if type(function) is functools.partial:
+        return functools.partial(_undisguised(function.func), *function.args, **function.keywords)
+    if isinstance(function, HoldsBody):
+        return _undisguised(function.__gpuspark_body__)
+    if isinstance(function, _CACHED):
+        return _undisguised(function.__wrapped__)
+    call = type(function).__call__
+    if isinstance(call, types.FunctionType) and not isinstance(function, type):
+        return types.MethodType(_undisguised(call), function)
+    return function
 
 
 def read(function: Any) -> Source:

@@ -8,6 +8,8 @@ import math
 import types
 from typing import Any
 
+from gpuspark.compiler.source import HoldsBody
+
 BINARY = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv", ast.FloorDiv: "floordiv",
     ast.Mod: "mod", ast.Pow: "pow", ast.LShift: "lshift", ast.RShift: "rshift",
@@ -51,9 +53,14 @@ def operation_of(callee: Any, count: int) -> str | None:
 
 
 def plain_function(callee: Any) -> types.FunctionType | None:
-    """The Python function behind a callable: itself, or the one that a decorator of ours holds."""
-    inner = getattr(callee, "__gpuspark_body__", callee)
-    return inner if isinstance(inner, types.FunctionType) else None
+    """The Python function that a call of ``callee`` runs: itself, or the body of a decorated function of ours.
+
+    ``None`` for anything else. Attributes of a plain function say nothing of it: :func:`functools.wraps` copies those
+    of the function that is wrapped.
+    """
+    ours = isinstance(callee, HoldsBody) and type(callee).__module__.startswith("gpuspark.")
+    body = callee.__gpuspark_body__ if ours else callee
+    return body if type(body) is types.FunctionType else None
 
 
 def describe(node: ast.AST) -> str:
