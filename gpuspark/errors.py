@@ -24,7 +24,8 @@ which function, rows and device they happened in.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 
 class GpusparkError(Exception):
@@ -98,6 +99,23 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     known = list(choices)
     close = difflib.get_close_matches(word, known, n=1)
     return f"Did you mean {close[0]!r}?" if close else f"Choose one of: {', '.join(known)}."
+
+
+@contextmanager
+def loading(refusal: Callable[[str], Exception]) -> Iterator[None]:
+    """Within, packages of others are imported and their libraries started, and nothing else is done: whatever they
+    raise there is theirs, and becomes ``refusal(why)``.
+
+    >>> with loading(OSError):
+    ...     raise AttributeError("numpy has no row_stack")
+    Traceback (most recent call last):
+    OSError: AttributeError: numpy has no row_stack
+    """
+    try:
+        yield
+    except Exception as error:  # with another NumPy an AttributeError, without a library an OSError, ...
+        text = next(iter(str(error).splitlines()), "")
+        raise refusal(f"{type(error).__name__}: {text}" if text else type(error).__name__) from error
 
 
 def locate(error: BaseException, **where: object) -> None:

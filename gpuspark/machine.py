@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from gpuspark.plan import DeviceName
 from gpuspark.session import active_session, driver_config
 from gpuspark.versions import installed
 
@@ -46,23 +47,27 @@ class Info:
 
 
 def info() -> Info:
-    """What is on this machine. Asks the CUDA driver, and starts neither Spark nor a GPU context.
+    """What is on this machine. Asks the CUDA driver and starts the compilers, and neither Spark nor a GPU context.
 
     Raises :class:`~gpuspark.errors.ConfigError` for an unknown ``spark.gpuspark.*`` key or a bad value of
     the active session.
     """
     from dataclasses import fields
 
+    from gpuspark.compiler.toolchain import problem
     from gpuspark.devices.discover import discover
     from gpuspark.disk_cache import describe
+    from gpuspark.scalar import TARGETS
 
     config = driver_config(active_session())
     found = discover()
     devices = {}
-    for name in ("cuda", "emulated", "cpu", "python"):
+    names: tuple[DeviceName, ...] = ("cuda", "emulated", "cpu", "python")
+    for name in names:
         presence = getattr(found, name)
         known = ", ".join(f"{key} {value}" for key, value in presence.facts.items())
-        devices[name] = f"not used: {presence.reason}" if presence.reason else f"here: {known}"
+        reason = presence.reason or (problem(TARGETS[name]) if name in TARGETS else None)
+        devices[name] = f"not used: {reason}" if reason else f"here: {known}"
     flags = {f.metadata["key"]: getattr(config, f.name) for f in fields(config)}
     return Info(devices, {"python": platform.python_version(), **installed(_PACKAGES)}, _java(), describe(), flags)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gpuspark import compiler
-from gpuspark.compiler import CannotCompile, Request, compile_program, rewrite
+from gpuspark.compiler import CannotCompile, Request, compile_program, rewrite, toolchain
 from gpuspark.types import parse
 
 SOURCE = """
@@ -155,17 +155,26 @@ def test_a_refusal_is_remembered_with_its_reason(fresh, monkeypatch) -> None:
 
 
 def test_a_refusal_for_want_of_a_package_is_not_kept_on_disk(fresh, monkeypatch) -> None:
-    from gpuspark.compiler import build
-
-    def missing():
-        raise ImportError("no numba-cuda")
-
     with monkeypatch.context() as without:
-        without.setattr(build, "enable_cuda", missing)
-        with pytest.raises(CannotCompile, match=r"is not installed.*pip install 'gpuspark\[cuda12\]'"):
+        without.setattr(toolchain, "_started", {"ptx": "NVIDIA's compiler does not start"})
+        with pytest.raises(CannotCompile, match="NVIDIA's compiler does not start"):
             compile_program(request_for(), "ptx")
     monkeypatch.setattr(compiler, "_known", {})
     assert compile_program(request_for(), "ptx").code.startswith(b"//")
+
+
+def test_memory_that_ran_out_in_the_compiler_is_a_reason_of_this_process_only(fresh, monkeypatch) -> None:
+    from gpuspark.compiler import build
+
+    def full(*arguments: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as little:
+        little.setattr(build, "object_file", full)
+        with pytest.raises(CannotCompile, match=r"ran out of memory.*spark\.executor\.pyspark\.memory"):
+            compile_program(request_for(), "cpu")
+    monkeypatch.setattr(compiler, "_known", {})
+    assert compile_program(request_for(), "cpu").code
 
 
 def test_a_damaged_program_is_built_again(fresh, monkeypatch, tmp_path: Path) -> None:

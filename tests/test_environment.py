@@ -38,10 +38,11 @@ def required(requirements: list[str]) -> dict[str, SpecifierSet]:
     found: dict[str, SpecifierSet] = {}
     for requirement in map(Requirement, requirements):
         if requirement.name == PROJECT["name"]:
-            for extra in requirement.extras:
-                found |= required(PROJECT["optional-dependencies"][extra])
+            more = [required(PROJECT["optional-dependencies"][extra]) for extra in requirement.extras]
         else:
-            found[CONDA_NAMES.get(requirement.name, requirement.name)] = requirement.specifier
+            more = [{CONDA_NAMES.get(requirement.name, requirement.name): requirement.specifier}]
+        for name, bounds in [item for packages in more for item in packages.items()]:
+            found[name] = found.get(name, SpecifierSet()) & bounds
     return found
 
 
@@ -83,6 +84,21 @@ def test_the_conda_file_is_read_whole() -> None:
     _, _, dependencies = (ROOT / "environment.yml").read_text().partition("dependencies:")
     lines = [line for line in dependencies.splitlines() if line.lstrip().startswith("- ")]
     assert len(CONDA) == len(lines) - len([line for line in lines if line.endswith("pip:")])
+
+
+@pytest.mark.parametrize("extra", ["cuda12", "cuda13", "demo", "dev"])
+def test_no_newer_numpy_beside_numba_cuda_than_it_can_be_imported_with(extra: str) -> None:
+    """numba-cuda 0.30 asks for ``numpy.row_stack``, which NumPy 2.5 lacks, and has no bound of its own."""
+    found = required([*PROJECT["dependencies"], f"gpuspark[{extra}]"])
+    assert Version("0.30.4") in found["numba-cuda"]
+    assert Version("2.4.6") in found["numpy"]
+    assert Version("2.5.0") not in found["numpy"]
+
+
+def test_the_pythons_that_were_tried_are_told_and_allowed() -> None:
+    told = [line.rsplit(" ", 1)[1] for line in PROJECT["classifiers"] if line.startswith("Programming Language")]
+    assert told == ["3.11", "3.12", "3.13"]
+    assert all(Version(version) in SpecifierSet(PROJECT["requires-python"]) for version in told)
 
 
 @pytest.mark.parametrize(

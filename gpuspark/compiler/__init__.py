@@ -19,6 +19,7 @@ from typing import Any
 from gpuspark.compiler.arrays import ArrayRequest, Parameter
 from gpuspark.compiler.rewrite import Body, rewrite
 from gpuspark.compiler.source import CannotCompile
+from gpuspark.compiler.toolchain import MEMORY_LIMIT, not_lasting, processor, start
 from gpuspark.devices.protocol import Program, Target
 from gpuspark.disk_cache import default_cache
 from gpuspark.types import ColumnType
@@ -91,7 +92,10 @@ def compile_program(request: Request | ArrayRequest, target: Target) -> Program:
 
 def _build(request: Request | ArrayRequest, target: Target, key: str) -> Program | CannotCompile:
     try:
+        start(target)
         entry, code = request.build(target)
+    except MemoryError:
+        return not_lasting(f"the compiler ran out of memory. Raise or unset {MEMORY_LIMIT}")
     except CannotCompile as refusal:
         if not refusal.lasting:
             return refusal
@@ -120,9 +124,7 @@ def _tools(target: Target) -> str:
     if target == "ptx":
         words += sorted(file.stem for file in Path(sys.prefix, "conda-meta").glob("cuda-nv*.json"))
     if target == "cpu":
-        from llvmlite import binding
-
-        words += [binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()]
+        words += processor()
     return " ".join(words)
 
 

@@ -38,6 +38,7 @@ from gpuspark.compiler.operations.registry import (
 )
 from gpuspark.compiler.rewrite import ENTRY, OP, Body
 from gpuspark.compiler.source import CannotCompile
+from gpuspark.compiler.toolchain import processor, start
 from gpuspark.devices.protocol import Target
 from gpuspark.types import ColumnType
 
@@ -134,8 +135,9 @@ def object_file(program: Callable[..., Any], signature: Any) -> tuple[str, bytes
     text = compiled.library.get_llvm_str()
     if "@NRT_" in text:
         raise CannotCompile("it makes arrays, lists or texts of its own: ask for a Scratch instead")
+    name, features = processor()
     machine = binding.Target.from_default_triple().create_target_machine(
-        cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=3, reloc="pic"
+        cpu=name, features=features, opt=3, reloc="pic"
     )
     return compiled.fndesc.llvm_func_name, machine.emit_object(binding.parse_assembly(text))
 
@@ -158,14 +160,12 @@ def cuda_library(body: Body, text: str, signature: Any, checked: bool) -> tuple[
 
 
 def _cuda() -> Any:
-    """NVIDIA's compiler for Numba, with our operations registered."""
-    try:
-        enable_cuda()
-        from numba import cuda
-    except ImportError as error:
-        refusal = CannotCompile(f"NVIDIA's compiler is not installed ({error}): pip install 'gpuspark[cuda12]'")
-        refusal.lasting = False
-        raise refusal from None
+    """NVIDIA's compiler for Numba, with our operations registered. Raises :class:`CannotCompile` where it does not
+    start."""
+    start("ptx")
+    enable_cuda()
+    from numba import cuda
+
     return cuda
 
 

@@ -37,7 +37,7 @@ from gpuspark.devices.cuda_errors import (
 )
 from gpuspark.devices.protocol import Bytes, Handle, Memory, Pointer, Program, Target
 from gpuspark.disk_cache import default_cache
-from gpuspark.errors import DeviceError, DeviceFault, DeviceLost, DeviceUnavailable
+from gpuspark.errors import DeviceError, DeviceFault, DeviceLost, DeviceUnavailable, loading
 
 THREADS_PER_BLOCK = 256
 
@@ -303,14 +303,10 @@ def _ask_driver() -> Detected:
         ctypes.CDLL("libcuda.so.1")  # before the imports below: without a driver they are a third of a second lost
     except OSError as missing:
         raise CudaUnavailable(f"there is no NVIDIA driver on this machine ({missing})") from missing
-    try:
+    with loading(_without_packages):
         from cuda import bindings
         from cuda.bindings import driver
         from cuda.core import Device
-    except ImportError as error:
-        raise CudaUnavailable(
-            f"the Python packages for CUDA are missing ({error}). Install them with: pip install gpuspark[cuda12]"
-        ) from error
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as nvidia-smi counts; read by cuInit
     with _starting():
         version = divmod(_call(driver.cuDriverGetVersion) // 10, 100)
@@ -323,6 +319,12 @@ def _ask_driver() -> Detected:
             for place, device in enumerate(devices)
         ]
     return Detected(version, tuple(gpus))
+
+
+def _without_packages(why: str) -> CudaUnavailable:
+    return CudaUnavailable(
+        f"the Python packages for CUDA are missing or broken ({why}). Install them with: pip install gpuspark[cuda12]"
+    )
 
 
 def _require(version: tuple[int, int], packages: int) -> None:

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 
 from gpuspark.disk_cache import DiskCache
-from gpuspark.errors import DeviceUnavailable
+from gpuspark.errors import DeviceUnavailable, loading
 
 _MINIMUM_VERSION = {
     "70": "6.0", "72": "6.1", "75": "6.3", "80": "7.0", "86": "7.1", "87": "7.4", "88": "9.0", "89": "7.8",
@@ -40,16 +40,16 @@ def assemble(ptx: bytes, arch: str, cache: DiskCache) -> bytes:
 @functools.cache
 def version() -> str:
     """The versions of nvJitLink and of the package that calls it."""
-    try:
+    with loading(_not_installed):
         from cuda import bindings
         from cuda.bindings import nvjitlink
 
         major, minor = nvjitlink.version()
-    except (ImportError, RuntimeError) as error:
-        raise DeviceUnavailable(
-            f"nvJitLink is not installed ({error}). Install it with: pip install gpuspark[cuda12]"
-        ) from error
     return f"nvJitLink {major}.{minor}, cuda-bindings {bindings.__version__}"
+
+
+def _not_installed(why: str) -> DeviceUnavailable:
+    return DeviceUnavailable(f"nvJitLink is not installed ({why}). Install it with: pip install gpuspark[cuda12]")
 
 
 def lowered(ptx: bytes) -> bytes:
@@ -105,6 +105,7 @@ def _link(ptx: bytes, arch: str) -> bytes:
 
 def _linked(ptx: bytes, arch: str, *options: str) -> tuple[bytes, str]:
     """The machine code, and what nvJitLink said while making it."""
+    version()  # raises where nvJitLink does not start
     from cuda.bindings import nvjitlink
 
     linker = 0

@@ -146,7 +146,7 @@ advanced = _intrinsic("advanced", _advanced)
 
 
 def enable_cuda() -> None:
-    """Registers everything with the CUDA compiler, once. Raises ``ImportError`` where there is none."""
+    """Registers everything with the CUDA compiler, once. It must have been started (``toolchain.start``)."""
     from numba.cuda import extending as cuda_extending
     from numba.cuda import libdevice
 
