@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 import gpuspark as gs
+from tests import mixed_bodies  # noqa: F401  (its bodies are among the cases)
+from tests.body_cases import CASES, Case, case
 
 RATE = 0.05
 STEPS = (1, 10, 100)
 WEIGHTS = np.array([0.25, -1.5, 3.0])
 TABLE = np.arange(6, dtype=np.int64).reshape(2, 3)
 MODE = "careful"
-
-
-@dataclass(frozen=True)
-class Case:
-    """A function and the types of the columns that it takes."""
-
-    f: Any
-    types: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.f.__name__}-{'-'.join(self.types)}".replace(" ", "_")
-
-
-CASES: list[Case] = []
-
-
-def case(declared: str, *types: str, nulls: str = "propagate") -> Callable[[Any], Any]:
-    """Registers a body for one or more lists of column types, such as ``"bigint int"``."""
-
-    def register(body: Any) -> Any:
-        decorated = gs.udf(declared, nulls=nulls)(body)
-        CASES.extend(Case(decorated, tuple(t.split())) for t in types)
-        return body
-
-    return register
 
 
 INTEGERS = ("tinyint tinyint", "smallint int", "int int", "bigint bigint", "boolean bigint")

@@ -19,7 +19,8 @@ from gpuspark import kernels
 from gpuspark.devices.cpu import CpuDevice
 from gpuspark.devices.emulated import EmulatedDevice
 from gpuspark.types import parse
-from tests.bodies import CASES, Case
+from tests.bodies import CASES
+from tests.body_cases import Case
 from tests.host_ir import on_host, results
 
 ROWS = 4_000_000

@@ -18,7 +18,8 @@ from gpuspark.scalar_udf import _null_for_null
 from gpuspark.testing import assert_same_on_all_devices
 from gpuspark.values import from_python, same, to_python
 from gpuspark.verify import tolerance
-from tests.bodies import CASES, Case
+from tests.bodies import CASES
+from tests.body_cases import Case
 from tests.devices import ANY_COMPILED
 from tests.strategies import tables
 

@@ -25,8 +25,8 @@ SINGLE = np.float32(1.5)
 def tries(a):
     try:
         return 1 / a
-    except ZeroDivisionError:
-        return None
+    finally:
+        a = 0
 
 
 def comprehends(a):
@@ -58,18 +58,6 @@ def recurses(a):
     return recurses(a - 1) if a > 0 else 0
 
 
-def maybe_unset(a):
-    if a > 0:
-        b = 1
-    return b
-
-
-def set_in_a_loop(a):
-    for i in range(a):
-        b = i
-    return b
-
-
 def starred(*a):
     return a[0]
 
@@ -98,6 +86,29 @@ def conditional_walrus(a):
     return a > 0 and (b := a) > 1 and b
 
 
+def late_walrus(a):
+    return a + (a := 2.0)
+
+
+def walrus_twice(a):
+    return (b := a) + (b := 2.0)  # noqa: F841
+
+
+def imports_in_a_branch(a):
+    if a > 0:
+        from math import floor as whole
+    else:
+        from math import ceil as whole
+    return whole(a)
+
+
+def imports_late(a):
+    root = sqrt(a)  # noqa: F821
+    from math import sqrt  # noqa: F401
+
+    return root
+
+
 REFUSED = {
     tries: "try",
     comprehends: "a call of sum",
@@ -107,14 +118,16 @@ REFUSED = {
     uses_single: "float32",
     uses_string: "the string 'x'",
     recurses: "recurses calls itself",
-    maybe_unset: "'b' may be read before it is set",
-    set_in_a_loop: "'b' may be read before it is set",
     starred: r"\*args",
     generates: "generator",
     has_inner: "a function inside the body",
     deletes: "del",
     unknown_name: "the name 'not_defined_anywhere'",
-    conditional_walrus: ":=",
+    conditional_walrus: "b := where",
+    late_walrus: "a := where",
+    walrus_twice: "b := where",
+    imports_in_a_branch: "import that is not at the head",
+    imports_late: "import that is not at the head",
 }
 
 

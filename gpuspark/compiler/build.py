@@ -23,7 +23,14 @@ from numba.core import ir
 
 from gpuspark.compiler.arrays import program_text as array_text
 from gpuspark.compiler.arrays import with_compiled_callees
-from gpuspark.compiler.operations import mathematics, moments, numbers, values  # noqa: F401  (they register)
+from gpuspark.compiler.operations import (  # noqa: F401  (they register)
+    mathematics,
+    moments,
+    numbers,
+    numpy_scalars,
+    unsettled,
+    values,
+)
 from gpuspark.compiler.operations.elementary import float_of_bits
 from gpuspark.compiler.operations.registry import (
     REFUSED,
@@ -36,9 +43,10 @@ from gpuspark.compiler.operations.registry import (
     slot,
     stubs,
 )
-from gpuspark.compiler.rewrite import ENTRY, OP, Body
+from gpuspark.compiler.rewrite import Body
 from gpuspark.compiler.source import CannotCompile
 from gpuspark.compiler.toolchain import processor, start
+from gpuspark.compiler.unit import ENTRY, OP
 from gpuspark.devices.protocol import Target
 from gpuspark.types import ColumnType
 

@@ -38,3 +38,48 @@ def is_test(node: ast.expr) -> bool:
     if isinstance(node, ast.BoolOp):
         return all(is_test(operand) for operand in node.values)
     return isinstance(node, ast.Compare) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not))
+
+
+def evaluated(node: ast.AST) -> Iterator[ast.Name | ast.NamedExpr]:
+    """The names that a statement's own expressions read, and their ``:=``, in Python's order: of a branch or loop those
+    of its head; ``:=`` after what it assigns."""
+    match node:
+        case ast.NamedExpr():
+            yield from evaluated(node.value)
+            yield node
+        case ast.Name():
+            if isinstance(node.ctx, ast.Load):
+                yield node
+        case ast.AugAssign(target=ast.Name() as target, value=value):
+            yield target
+            yield from evaluated(value)
+        case ast.IfExp():
+            for part in (node.test, node.body, node.orelse):
+                yield from evaluated(part)
+        case ast.If(test=head) | ast.While(test=head) | ast.For(iter=head):
+            yield from evaluated(head)
+        case ast.Try():
+            return
+        case _:
+            for child in ast.iter_child_nodes(node):
+                yield from evaluated(child)
+
+
+def misplaced(statements: Iterable[ast.stmt]) -> Iterator[ast.NamedExpr]:
+    """Each ``:=`` that cannot stand before its statement: Python may not reach it, or reads the name before it in the
+    same statement, or sets the name there twice."""
+    for node in walk(statements):
+        yield from (w for w in walk(guarded(node)) if isinstance(w, ast.NamedExpr))
+        if isinstance(node, ast.stmt):
+            yield from _out_of_order(list(evaluated(node)))
+
+
+def _out_of_order(events: list[ast.Name | ast.NamedExpr]) -> Iterator[ast.NamedExpr]:
+    for place, event in enumerate(events):
+        if isinstance(event, ast.NamedExpr):
+            inside = set(map(id, ast.walk(event.value)))
+            earlier = [e for e in events[:place] if id(e) not in inside]
+            again = [e for e in events if e is not event and isinstance(e, ast.NamedExpr)]
+            names = [e.id for e in earlier if isinstance(e, ast.Name)] + [e.target.id for e in again]
+            if event.target.id in names:
+                yield event

@@ -63,13 +63,16 @@ def plain_function(callee: Any) -> types.FunctionType | None:
     return body if type(body) is types.FunctionType else None
 
 
+_IMPORT = "an import that is not at the head of the body, or not of math or numpy"
+
+
 def describe(node: ast.AST) -> str:
     """What a reader would call the construct."""
     words = {
         ast.Try: "try", ast.With: "with", ast.FunctionDef: "a function inside the body", ast.Lambda: "a lambda",
         ast.ListComp: "a list comprehension", ast.GeneratorExp: "a generator expression", ast.List: "a list",
         ast.Dict: "a dictionary", ast.Set: "a set", ast.JoinedStr: "an f-string", ast.DictComp: "a comprehension",
-        ast.Import: "import", ast.ImportFrom: "import", ast.Match: "match", ast.Delete: "del",
+        ast.Import: _IMPORT, ast.ImportFrom: _IMPORT, ast.Match: "match", ast.Delete: "del",
     }  # fmt: skip
     if isinstance(node, ast.Attribute):
         return f"attribute .{node.attr}"

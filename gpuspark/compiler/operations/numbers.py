@@ -14,6 +14,7 @@ import numpy as np
 from gpuspark.compiler.operations import moments
 from gpuspark.compiler.operations.registry import (
     FLAGGED,
+    choice,
     is_boolean,
     is_float,
     is_integer,
@@ -370,3 +371,18 @@ def _comparison(name: str, relation: Any) -> None:
 
 for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
     _comparison(_name, getattr(operator, _name))
+
+
+@operation
+def element(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    """Whether ``a`` is the element ``b`` of a container. Python asks first whether they are one object, so a NaN may be
+    an element, though it is equal to nothing: such a row is marked, in both modes."""
+    if is_float(a) and is_float(b):
+
+        def real(a, b, row):
+            if a != a and b != b:
+                row[0][0] = FLAGGED
+            return a == b
+
+        return real
+    return choice("eq")(checked, a, b, row)

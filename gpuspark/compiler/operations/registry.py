@@ -23,7 +23,9 @@ FLAGGED = 2
 REFUSED = "\u00a6"
 """Stands around a reason inside the compiler's own, longer, message."""
 
-Choose = Callable[..., Callable[..., Any] | None]
+Choose = Callable[..., Callable[..., Any] | str | None]
+"""For types: the implementation, ``None`` where there is none, or the reason for that in words."""
+_CHOICES: dict[str, Choose] = {}
 _STUBS: dict[tuple[str, bool], Callable[..., Any]] = {}
 _FOR_CUDA: list[Callable[[Any, Any], None]] = []
 """What is still to be registered with the CUDA compiler, given its ``extending`` and ``libdevice``.
@@ -39,6 +41,7 @@ def _stub(name: str) -> Callable[..., Any]:
 
 def operation(choose: Choose) -> Choose:
     """Registers ``choose(checked, *types)`` under its own name, for both arithmetic modes."""
+    _CHOICES[choose.__name__.strip("_")] = choose
     for checked in (True, False):
         stub = _stub(f"{choose.__name__.strip('_')}_{'checked' if checked else 'native'}")
         explained = _explained(stub, functools.partial(choose, checked))
@@ -46,6 +49,11 @@ def operation(choose: Choose) -> Choose:
         _FOR_CUDA.append(functools.partial(_overload, stub, explained))
         _STUBS[choose.__name__.strip("_"), checked] = stub
     return choose
+
+
+def choice(name: str) -> Choose:
+    """The choice that is registered under ``name``, for operations that fall back on it."""
+    return _CHOICES[name]
 
 
 def _overload(stub: Callable[..., Any], choose: Callable[..., Any], compiler: Any, _libdevice: Any) -> None:
@@ -166,7 +174,9 @@ def _explained(stub: Callable[..., Any], choose: Callable[..., Any]) -> Callable
         found = choose(*kinds)
         if found is None:
             operands = " and ".join(_spoken(kind) for kind in kinds[:-1])
-            raise errors.TypingError(f"{REFUSED}{stub.__name__.rsplit('_', 1)[0]} of {operands}{REFUSED}")
+            found = f"{stub.__name__.rsplit('_', 1)[0]} of {operands}"
+        if isinstance(found, str):
+            raise errors.TypingError(f"{REFUSED}{found}{REFUSED}")
         return cast(Callable[..., Any], found)
 
     parameters = [p.replace(annotation=p.empty) for p in inspect.signature(choose).parameters.values()]

@@ -40,6 +40,42 @@ def some(checked: bool, a: Any, row: Any) -> Any:
 
 
 @operation
+def set_(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    """The name ``a`` if the flag ``b`` says that it is set. Python raises ``UnboundLocalError`` where it is not."""
+    if is_optional(a):
+
+        def optional(a, b, row):
+            if b:
+                return a
+            row[0][0] = FLAGGED
+            return None
+
+        return optional
+    if not is_number(a):
+        return "a name that may be read before it is set and holds no number"
+
+    def number(a, b, row):
+        if b:
+            return a
+        row[0][0] = FLAGGED
+        return a - a if is_real else zero
+
+    zero = False if is_boolean(a) else 0
+    is_real = is_float(a)
+    return number
+
+
+@operation
+def attempt(checked: bool, row: Any) -> Any:
+    """The beginning of ``try``: without marks nobody would notice what its handlers are for."""
+
+    def nothing(row):
+        pass
+
+    return nothing if checked else "try in spark.gpuspark.arithmetic=native, which notices no errors"
+
+
+@operation
 def truth(checked: bool, a: Any, row: Any) -> Any:
     if is_none(a):
         return lambda a, row: False
@@ -68,6 +104,8 @@ def stopped(checked: bool, row: Any) -> Any:
 
 @operation
 def index(checked: bool, a: Any, row: Any) -> Any:
+    if is_boolean(a):
+        return "range of a boolean"
     return (lambda a, row: np.int64(a)) if is_integer(a) else None
 
 
@@ -92,6 +130,8 @@ def len_(checked: bool, a: Any, row: Any) -> Any:
 @operation
 def item(checked: bool, a: Any, b: Any, row: Any) -> Any:
     """``a[b]`` of a tuple of one type or of an array; an index out of range raises in Python."""
+    if is_boolean(b):
+        return "a boolean as an index, which is a mask to NumPy"
 
     def of_sequence(a, b, row):
         i = np.int64(b)
@@ -114,7 +154,7 @@ def item(checked: bool, a: Any, b: Any, row: Any) -> Any:
         return a[i, j]
 
     if isinstance(a, types.Array) and a.ndim == 2:
-        pair = isinstance(b, types.UniTuple) and b.count == 2 and is_integer(b.dtype)
+        pair = isinstance(b, types.UniTuple) and b.count == 2 and is_integer(b.dtype) and not is_boolean(b.dtype)
         return of_matrix if pair else None
     one_type = isinstance(a, types.UniTuple) or (isinstance(a, types.Array) and a.ndim == 1)
     return of_sequence if one_type and is_integer(b) else None

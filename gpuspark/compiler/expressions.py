@@ -1,0 +1,262 @@
+"""Expressions of a body, each operation that Python and a processor may disagree on as a call of one of ours."""
+
+from __future__ import annotations
+
+import ast
+import math
+import types
+from typing import Any
+
+from gpuspark.compiler.calls import bind
+from gpuspark.compiler.constants import constant_problem
+from gpuspark.compiler.known import Known
+from gpuspark.compiler.nullness import maybe_null
+from gpuspark.compiler.origins import Analysis, only_numpy, unsettled
+from gpuspark.compiler.source import CannotCompile
+from gpuspark.compiler.trees import is_test
+from gpuspark.compiler.unit import OP, ROW, Called, Unit
+from gpuspark.compiler.vocabulary import (
+    BINARY,
+    COMPARE,
+    TIMEDELTA_PARTS,
+    UNARY,
+    describe,
+    operation_of,
+    plain_function,
+)
+
+_DIFFERS_FOR_NUMPY = {"neg", "pos", "invert", "abs", "round_to"}
+"""Operations of one number that mean something else for a NumPy scalar."""
+
+
+class Expressions:
+    """Rewrites the expressions of one function."""
+
+    def __init__(self, unit: Unit, called: Called, statements: list[ast.stmt], known: Known) -> None:
+        self.unit, self.source, self.known = unit, called.source, known
+        self.statements = statements
+        self.before: list[ast.stmt] = []
+        """Assignments that stood inside the expressions of the statement being rewritten."""
+        self.unreached: set[int] = set()
+        """The ids of ``:=`` that Python may not reach, or not in this order."""
+        self.guarded: set[str] = set()
+        """Names that may be read before they are set: a flag says whether they are."""
+        parameters = dict(zip(called.columns, called.origins, strict=True))
+        self.origins = Analysis(statements, parameters, known, unit.returned)
+        self.nullable = maybe_null(statements, called.columns if called.nullable else (), self._call_may_be_null)
+
+    def refuse(self, node: ast.AST, what: str) -> ast.expr:
+        return self.unit.refuse(self.source, node, what)
+
+    def operation(self, name: str, *arguments: ast.expr) -> ast.expr:
+        self.unit.operations.add(name)
+        return ast.Call(ast.Name(OP + name, ast.Load()), [*arguments, ast.Name(ROW, ast.Load())], [])
+
+    def value(self, node: ast.expr) -> ast.expr:
+        """``node`` where Python needs a value: a null is marked, as Python would raise."""
+        new = self.raw(node)
+        return self.operation("some", new) if self.nullable(node) else new
+
+    def test(self, node: ast.expr) -> ast.expr:
+        """``node`` as a condition."""
+        match node:
+            case ast.BoolOp():
+                return ast.BoolOp(node.op, [self.test(v) for v in node.values])
+            case ast.UnaryOp(op=ast.Not()):
+                return ast.UnaryOp(ast.Not(), self.test(node.operand))
+            case ast.Compare():
+                return self.raw(node)
+        return self.operation("truth", self.raw(node))
+
+    def raw(self, node: ast.expr) -> ast.expr:
+        """``node``, which may be ``None``."""
+        known = self.known.static(node)
+        if known is not None:
+            return self.constant(known[0], node)
+        match node:
+            case ast.Name(id=name) if name in self.known.local:
+                return self.operation("set", node, set_flag(name)) if name in self.guarded else node
+            case ast.BinOp() if type(node.op) in BINARY:
+                return self.binary(BINARY[type(node.op)], node.left, node.right)
+            case ast.UnaryOp(op=ast.Not()):
+                return self.test(node)
+            case ast.UnaryOp():
+                return self.unary(UNARY[type(node.op)], node.operand)
+            case ast.BoolOp():
+                return self.either(node)
+            case ast.Compare():
+                return self.compare(node)
+            case ast.IfExp():
+                return ast.IfExp(self.test(node.test), self.raw(node.body), self.raw(node.orelse))
+            case ast.Call():
+                return self.call(node)
+            case ast.Attribute() if node.attr in TIMEDELTA_PARTS:
+                return self.operation(node.attr, self.value(node.value))
+            case ast.Subscript():
+                return self.operation("item", self.value(node.value), self.value(node.slice))
+            case ast.Tuple() if isinstance(node.ctx, ast.Load):
+                return ast.Tuple([self.value(e) for e in node.elts], ast.Load())
+            case ast.NamedExpr():
+                return self.walrus(node)
+        return self.refuse(node, describe(node))
+
+    def constant(self, value: Any, node: ast.AST) -> ast.expr:
+        if value is None or isinstance(value, bool):
+            return ast.Constant(value)
+        problem = constant_problem(value)
+        if problem:
+            return self.refuse(node, problem)
+        if isinstance(value, int) and value >= 0:
+            return ast.Constant(value)
+        if isinstance(value, float) and math.isfinite(value) and math.copysign(1, value) > 0:
+            return ast.Constant(float(value))
+        name = f"_gs_c{len(self.unit.constants)}"
+        self.unit.constants[name] = value
+        return ast.Name(name, ast.Load())
+
+    # --- operators
+
+    def binary(self, name: str, left: ast.expr, right: ast.expr) -> ast.expr:
+        """An operation of two numbers, in the form that their origins ask for."""
+        return self.operation(self._form_of_two(name, left, right), self.value(left), self.value(right))
+
+    def _form_of_two(self, name: str, left: ast.expr, right: ast.expr) -> str:
+        one, other = self.origins.of(left), self.origins.of(right)
+        sides = [side for side, origins in (("left", one), ("right", other)) if unsettled(origins)]
+        if sides:
+            return f"unsettled_{name}_{'both' if len(sides) == 2 else sides[0]}"
+        if only_numpy(one) or only_numpy(other):
+            return f"numpy_{name}"
+        return f"either_{name}" if "numpy" in one | other else name
+
+    def unary(self, name: str, operand: ast.expr, *more: ast.expr) -> ast.expr:
+        origins = self.origins.of(operand)
+        form = name
+        if name == "neg" and unsettled(origins):
+            form = "unsettled_neg"
+        elif name in _DIFFERS_FOR_NUMPY and "numpy" in origins:
+            form = f"numpy_{name}" if only_numpy(origins) else f"either_{name}"
+        return self.operation(form, self.value(operand), *map(self.value, more))
+
+    def extreme(self, name: str, arguments: list[ast.expr]) -> ast.expr:
+        """``min`` and ``max``: of a whole number that is written out and a float too."""
+        result, before = self.value(arguments[0]), self.origins.of(arguments[0])
+        for argument in arguments[1:]:
+            origins = self.origins.of(argument)
+            mixed = "literal" in before | origins and before != origins
+            result = self.operation(f"unsettled_{name}" if mixed else name, result, self.value(argument))
+            before = before | origins
+        return result
+
+    def walrus(self, node: ast.NamedExpr) -> ast.expr:
+        """An assignment of its own, before the statement: the compilers mistake ``:=`` for something else."""
+        if id(node) in self.unreached:
+            return self.refuse(node, f"{node.target.id} := where it may not be reached, or the name is read before it")
+        self.before += [ast.Assign(targets=[node.target], value=self.raw(node.value)), *self.flags(node)]
+        return ast.Name(node.target.id, ast.Load())
+
+    def flags(self, node: ast.AST) -> list[ast.stmt]:
+        """Says of the names that ``node`` assigns that they are set, where that is asked for."""
+        stored = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        return [assigned(set_flag(name).id, ast.Constant(True)) for name in sorted(stored & self.guarded)]
+
+    def either(self, node: ast.BoolOp) -> ast.expr:
+        """``a or b`` and ``a and b`` give one of their operands. ``a`` is spelled out twice: it has no effects."""
+        if all(is_test(operand) for operand in node.values):
+            return self.test(node)
+        operands = [self.raw(operand) for operand in node.values]
+        result = operands[-1]
+        for first in reversed(operands[:-1]):
+            arms = (first, result) if isinstance(node.op, ast.Or) else (result, first)
+            result = ast.IfExp(self.operation("truth", first), *arms)
+        return result
+
+    def compare(self, node: ast.Compare) -> ast.expr:
+        """A chain ``a < b < c`` is ``a < b and b < c``, with ``b`` computed once: it has no effects."""
+        tests: list[ast.expr] = []
+        left, left_value = node.left, self.raw(node.left)
+        for op, right in zip(node.ops, node.comparators, strict=True):
+            if isinstance(op, ast.In | ast.NotIn):
+                if len(node.ops) > 1:
+                    return self.refuse(node, "'in' inside a chain of comparisons")
+                return self.contains(self._some(left, left_value), op, right)
+            right_value = self.raw(right)
+            if isinstance(op, ast.Is | ast.IsNot):
+                if not (isinstance(right, ast.Constant) and right.value is None):
+                    return self.refuse(node, "'is' with anything but None")
+                tests.append(ast.Compare(left_value, [op], [right]))
+            else:
+                sides = self._some(left, left_value), self._some(right, right_value)
+                tests.append(self.operation(COMPARE[type(op)], *sides))
+            left, left_value = right, right_value
+        return tests[0] if len(tests) == 1 else ast.BoolOp(ast.And(), tests)
+
+    def _some(self, node: ast.expr, rewritten: ast.expr) -> ast.expr:
+        return self.operation("some", rewritten) if self.nullable(node) else rewritten
+
+    def contains(self, item: ast.expr, op: ast.cmpop, sequence: ast.expr) -> ast.expr:
+        """``x in (1, 2, 3)``: one comparison per element. Python asks for identity first, so NaN is marked."""
+        known = self.known.static(sequence) or self.known.object_of(sequence)
+        if known is not None and type(known[0]) in (tuple, list, set, frozenset):
+            elements = [self.constant(v, sequence) for v in known[0]]
+        elif isinstance(sequence, ast.Tuple | ast.List | ast.Set):
+            elements = [self.value(e) for e in sequence.elts]
+        else:
+            return self.refuse(sequence, f"'in' over {ast.unparse(sequence)}")
+        tests = [self.operation("element", item, element) for element in elements]
+        any_of_them = ast.BoolOp(ast.Or(), tests) if len(tests) > 1 else (tests or [ast.Constant(False)])[0]
+        return ast.UnaryOp(ast.Not(), any_of_them) if isinstance(op, ast.NotIn) else any_of_them
+
+    # --- calls
+
+    def call(self, node: ast.Call) -> ast.expr:
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "total_seconds" and not node.args:
+            return self.operation("total_seconds", self.value(node.func.value))
+        callee = self.known.callee(node)
+        if callee is None:
+            return self.refuse(node, f"a call of {ast.unparse(node.func)}")
+        plain = plain_function(callee)
+        if plain is not None:
+            return self.call_function(node, plain)
+        if node.keywords or any(isinstance(a, ast.Starred) for a in node.args):
+            return self.refuse(node, f"{ast.unparse(node.func)} with keywords or *")
+        name = operation_of(callee, len(node.args))
+        match name:
+            case None:
+                return self.refuse(node, f"a call of {ast.unparse(node.func)} with {len(node.args)} arguments")
+            case "min" | "max":
+                return self.extreme(name, node.args)
+            case "pow":
+                return self.binary(name, *node.args)
+            case "abs" | "round_to":
+                return self.unary(name, *node.args)
+        return self.operation(name, *map(self.value, node.args))
+
+    def call_function(self, node: ast.Call, function: types.FunctionType) -> ast.expr:
+        if function.__code__ in self.unit.open:
+            return self.refuse(node, f"{function.__name__} calls itself")
+        try:
+            binding = bind(node, function, self.known)
+        except CannotCompile as refusal:
+            return self.refuse(node, str(refusal))
+        columns = binding.arguments
+        written = {id(a): self.raw(a) for a in [*node.args, *(k.value for k in node.keywords)] if a in columns.values()}
+        nullable = any(self.nullable(argument) for argument in columns.values())
+        origins = tuple(self.origins.of(argument) for argument in columns.values())
+        name = self.unit.add(Called(binding.source, tuple(columns), nullable, binding.fixed, origins))
+        arguments = [written[id(argument)] for argument in columns.values()]
+        return ast.Call(ast.Name(name, ast.Load()), [*arguments, ast.Name(ROW, ast.Load())], [])
+
+    def _call_may_be_null(self, node: ast.Call) -> bool:
+        callee = self.known.callee(node)
+        return callee is not None and plain_function(callee) is not None
+
+
+def set_flag(name: str) -> ast.Name:
+    """The variable that says whether ``name`` is set."""
+    return ast.Name(f"_gs_set_{name}", ast.Load())
+
+
+def assigned(name: str, value: ast.expr) -> ast.stmt:
+    """``name = value``."""
+    return ast.Assign(targets=[ast.Name(name, ast.Store())], value=value)

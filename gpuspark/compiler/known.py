@@ -1,0 +1,105 @@
+"""What is known of a body before any row is seen: the objects behind its names, values that no row decides, and
+modules that it imports."""
+
+from __future__ import annotations
+
+import ast
+import math
+import types
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from gpuspark.compiler.constants import decide, is_constant
+from gpuspark.compiler.source import Source, Unresolved
+from gpuspark.compiler.trees import walk
+
+
+class Known:
+    """The names of one function. ``fixed``: parameters and imported names with one value for all rows."""
+
+    def __init__(self, source: Source, local: Iterable[str], fixed: dict[str, Any]) -> None:
+        self.source, self.local, self.fixed = source, frozenset(local), fixed
+
+    def object_of(self, node: ast.expr) -> tuple[Any] | None:
+        """The object behind a global name or a chain of attributes of modules, as a 1-tuple."""
+        match node:
+            case ast.Name(id=name) if name in self.fixed and name not in self.local:
+                return (self.fixed[name],)
+            case ast.Name(id=name) if name not in self.local:
+                try:
+                    return (self.source.resolve(name),)
+                except Unresolved:
+                    return None
+            case ast.Attribute(value=owner, attr=name):
+                found = self.object_of(owner)
+                if found and isinstance(found[0], types.ModuleType) and hasattr(found[0], name):
+                    return (getattr(found[0], name),)
+        return None
+
+    def static(self, node: ast.expr) -> tuple[Any] | None:
+        """The value of ``node`` as a 1-tuple where it does not depend on any row. Comparisons of strings
+        are decided here, so that strings can serve as flags."""
+        match node:
+            case ast.Constant(value=value):
+                return (value,)
+            case ast.Name() | ast.Attribute():
+                found = self.object_of(node)
+                return found if found and is_constant(found[0]) else None
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                known = self.static(operand)
+                return (not known[0],) if known else None
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+                return (-number,)
+            case ast.Compare(left=left, ops=[op], comparators=[right]):
+                one, other = self.static(left), self.static(right)
+                if one and other and any(isinstance(v[0], str | type(None)) for v in (one, other)):
+                    return decide(op, one[0], other[0])
+            case ast.Tuple(elts=elements) if elements:
+                known_elements = [self.static(e) for e in elements]
+                if all(k is not None for k in known_elements):
+                    return (tuple(k[0] for k in known_elements if k),)
+        return None
+
+    def callee(self, node: ast.expr) -> Any:
+        """The object that a call calls; ``None`` where that is not known."""
+        known = self.object_of(node.func) if isinstance(node, ast.Call) else None
+        return known[0] if known else None
+
+
+def body_of(source: Source, columns: Iterable[str], fixed: dict[str, Any]) -> tuple[list[ast.stmt], Known]:
+    """Returns a function's statements, and what is known of its names, for columns of these parameters."""
+    node = source.node
+    statements: list[ast.stmt] = (
+        [ast.copy_location(ast.Return(node.body), node.body)] if isinstance(node, ast.Lambda) else node.body
+    )
+    stored = {n.id for n in walk(statements) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store | ast.Del)}
+    local = stored | set(columns)
+    return statements, Known(source, local, {**fixed, **imported(statements, {*local, *fixed})})
+
+
+def imported(statements: list[ast.stmt], taken: Collection[str]) -> dict[str, Any]:
+    """Returns what the body imports of ``math`` and ``numpy``, by name, where it is as good as imported beforehand: on
+    every path, once, before the name is read, and under a name that is not in ``taken``."""
+    imports = [node for node in walk(statements) if isinstance(node, ast.Import | ast.ImportFrom)]
+    bound = [alias.asname or alias.name for node in imports for alias in node.names]
+    objects: dict[str, Any] = {}
+    for place, node in enumerate(statements):
+        read_before = {n.id for n in walk(statements[:place]) if isinstance(n, ast.Name)}
+        unfit = {*taken, *read_before, *(name for name in bound if bound.count(name) > 1)}
+        objects |= {name: thing for name, thing in _imports(node) if name not in unfit}
+    return objects
+
+
+_MODULES: dict[str, types.ModuleType] = {"math": math, "numpy": np}
+
+
+def _imports(node: ast.stmt) -> Iterator[tuple[str, Any]]:
+    """The names that an import of ``math`` or ``numpy`` binds, with their objects."""
+    match node:
+        case ast.Import(names=names):
+            yield from ((a.asname or a.name, _MODULES[a.name]) for a in names if a.name in _MODULES)
+        case ast.ImportFrom(module=str(module), names=names, level=0) if module in _MODULES:
+            held = vars(_MODULES[module])
+            yield from ((a.asname or a.name, held[a.name]) for a in names if a.name in held)

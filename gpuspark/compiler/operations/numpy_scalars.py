@@ -1,0 +1,107 @@
+"""Operators whose operands are NumPy scalars, where NumPy's answer is not Python's.
+
+Of floats and whole numbers NumPy's operators give what Python's give, except where those mark the row: then the body
+itself runs and NumPy answers. Its booleans are another matter: ``+`` of two is ``or``, ``*`` is ``and``, ``~`` is
+``not``, ``-`` is an error. And ``round(x, n)`` multiplies, rounds and divides.
+
+``numpy_*`` is for operands of which one is surely a NumPy scalar, ``either_*`` for those that are one on some path:
+where Python and NumPy disagree, these do not compile.
+
+Source: NumPy, the reference of ``numpy.bool`` and of ``numpy.round``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpuspark.compiler.operations.registry import FLAGGED, choice, is_boolean, is_float, operation, primitive
+
+_rint = primitive("rint", lambda x: lambda x: np.rint(x))
+_BINARY = "add sub mul truediv floordiv mod pow lshift rshift and or xor".split()
+_ALIKE_FOR_BOOLEANS = {"truediv", "and", "or", "xor"}
+_SPOKEN = {
+    "add": "+", "sub": "-", "mul": "*", "floordiv": "//", "mod": "%", "pow": "**", "lshift": "<<", "rshift": ">>",
+    "neg": "-", "pos": "+", "invert": "~", "abs": "abs", "round_to": "round to places",
+}  # fmt: skip
+
+
+def _logical_or(a, b, row):
+    return a or b
+
+
+def _logical_and(a, b, row):
+    return a and b
+
+
+_OF_BOOLEANS = {"add": _logical_or, "mul": _logical_and}
+
+
+def _binary(name: str) -> None:
+    def certain(checked: bool, a: Any, b: Any, row: Any) -> Any:
+        if is_boolean(a) and is_boolean(b) and name not in _ALIKE_FOR_BOOLEANS:
+            return _OF_BOOLEANS.get(name, f"{_SPOKEN[name]} of two NumPy booleans")
+        return choice(name)(checked, a, b, row)
+
+    def uncertain(checked: bool, a: Any, b: Any, row: Any) -> Any:
+        if is_boolean(a) and is_boolean(b) and name not in _ALIKE_FOR_BOOLEANS:
+            return f"{_SPOKEN[name]} of booleans that are NumPy's on one path and Python's on another"
+        return choice(name)(checked, a, b, row)
+
+    _register(name, certain, uncertain)
+
+
+def _unary(name: str, of_boolean: Callable[..., Any] | None) -> None:
+    def certain(checked: bool, a: Any, row: Any) -> Any:
+        if is_boolean(a):
+            return of_boolean or f"{_SPOKEN[name]} of a NumPy boolean"
+        return choice(name)(checked, a, row)
+
+    def uncertain(checked: bool, a: Any, row: Any) -> Any:
+        if is_boolean(a):
+            return f"{_SPOKEN[name]} of a boolean that is NumPy's on one path and Python's on another"
+        return choice(name)(checked, a, row)
+
+    _register(name, certain, uncertain)
+
+
+def _register(name: str, certain: Callable[..., Any], uncertain: Callable[..., Any]) -> None:
+    certain.__name__, uncertain.__name__ = f"numpy_{name}", f"either_{name}"
+    operation(certain)
+    operation(uncertain)
+
+
+for _name in _BINARY:
+    _binary(_name)
+_unary("neg", None)
+_unary("pos", None)
+_unary("invert", lambda a, row: not a)
+_unary("abs", lambda a, row: a)
+
+
+@operation
+def numpy_round_to(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    if is_boolean(a):
+        return "round of a NumPy boolean"
+    if not is_float(a):
+        return choice("round_to")(checked, a, b, row)
+
+    def rounded(a, b, row):
+        if b < 0 or b > 22:  # 10**22 is the last power of ten that is a float
+            row[0][0] = FLAGGED
+            return a
+        scale = 1.0
+        for _ in range(b):
+            scale *= 10.0
+        return _rint(a * scale) / scale
+
+    return rounded
+
+
+@operation
+def either_round_to(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    if is_boolean(a) or is_float(a):
+        return "round of a number that is NumPy's on one path and Python's on another"
+    return choice("round_to")(checked, a, b, row)

@@ -1,0 +1,34 @@
+"""The bodies that tests share: what a case is, and the list of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gpuspark as gs
+
+
+@dataclass(frozen=True)
+class Case:
+    """A function and the types of the columns that it takes."""
+
+    f: Any
+    types: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.f.__name__}-{'-'.join(self.types)}".replace(" ", "_")
+
+
+CASES: list[Case] = []
+
+
+def case(declared: str, *types: str, nulls: str = "propagate") -> Callable[[Any], Any]:
+    """Registers a body for one or more lists of column types, such as ``"bigint int"``."""
+
+    def register(body: Any) -> Any:
+        decorated = gs.udf(declared, nulls=nulls)(body)
+        CASES.extend(Case(decorated, tuple(t.split())) for t in types)
+        return body
+
+    return register
