@@ -45,10 +45,13 @@ class Plan:
     reasons: tuple[Reason, ...]
     fell_back: bool
     """Whether a device that was asked for, or is present, was passed over."""
+    left_to_python: tuple[str, ...] = ()
+    """What stands on some path of the body and does not compile: rows that come there are computed in Python."""
 
     def __str__(self) -> str:
         lines = [f"{self.function} runs on {self.device}"]
         lines += [f"  not on {reason}" for reason in self.reasons]
+        lines += [f"  in Python, for rows that come there: {construct}" for construct in self.left_to_python]
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -59,6 +62,7 @@ def plan(
     obstacles: Mapping[DeviceName, Sequence[str]],
     config: Config,
     absent: Mapping[DeviceName, str],
+    left_to_python: Sequence[str] = (),
 ) -> Plan:
     """Takes the first device, in the order of the session flag, that nothing speaks against.
 
@@ -83,7 +87,7 @@ def plan(
             break
         reasons += found
     fell_back = any(not (reason.absent and config.device == "auto") for reason in reasons)
-    return Plan(function, device, tuple(reasons), fell_back)
+    return Plan(function, device, tuple(reasons), fell_back, () if device == "python" else tuple(left_to_python))
 
 
 def devices_of(config: Config) -> tuple[DeviceName, ...]:

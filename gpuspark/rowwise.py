@@ -267,5 +267,7 @@ def _recompute(
     result = pc.replace_with_mask(result, pa.array(mask), answers)
     work.retries += 1
     work.reasons.append("python: rows with overflow, division by zero, a domain error or raise were computed again")
+    if function.body and function.body.left_to_python:
+        work.reasons[-1] += f", and those that come to {', '.join(function.body.left_to_python)}"
     work.lap("run", start)
     return result

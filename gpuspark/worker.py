@@ -61,7 +61,8 @@ def decide(
             obstacles |= function.obstacles(types, config, [device])
             if not obstacles.get(device):
                 break
-    return plan(function.name, obstacles, config, absent)
+    left = function.body.left_to_python if function.body else ()
+    return plan(function.name, obstacles, config, absent, left)
 
 
 class Runner:

@@ -210,3 +210,57 @@ def unpacked(a, b):
     low, middle, high = a, b, 1.0
     low, high = high, low
     return low - high * middle
+
+
+# --- what does not compile on some path, texts as options, lists that are only read
+
+FACTORS = [0.5, 2.0, 4.0]
+METHODS = ["plain", "careful"]
+
+
+@case("double", "double double", "bigint double")
+def leaves_a_branch_to_python(a, b):
+    if a > 5:
+        parts = sorted([a, b])
+        return parts[0]
+    return a * 2 if b < 5 else float(str(b))
+
+
+@case("double", "double", "bigint")
+def inner_function_on_a_path(x):
+    if x < -1:
+
+        def root(y):
+            return y / 2
+
+        half = root(x)
+    else:
+        half = x * 0.5
+    return half + 1
+
+
+def by_method(x, method=None, scale=1.0):
+    if method is None:
+        method = "plain"
+    if method == "plain" or (method == "careful" and x > 1e300):
+        return x
+    elif method in METHODS:
+        return x * scale
+    return scale
+
+
+@case("double", "double")
+def options(x):
+    mode = "careful"
+    if x > 0:
+        return by_method(x, method=mode, scale=0.5) - by_method(x, "else")
+    mode = None
+    return by_method(x, "plain") + by_method(x, mode, 1.5) if mode is None else mode
+
+
+@case("double", "double tinyint")
+def list_of_factors(x, n):
+    total = x * FACTORS[n % 3]
+    for factor in FACTORS:
+        total = total + factor
+    return total.real + total.imag - [1.0, 2.5][n & 1] * max([x, 1.5])

@@ -17,7 +17,7 @@ from gpuspark.compiler import CannotCompile, rewrite
 from gpuspark.compiler.source import read
 from gpuspark.testing import run_on
 
-LINES: list[float] = [1.0]
+LINES: list[float | str] = [1.0, "two"]
 HUGE = 2**70
 SINGLE = np.float32(1.5)
 
@@ -55,7 +55,7 @@ def uses_string(a):
 
 
 def recurses(a):
-    return recurses(a - 1) if a > 0 else 0
+    return recurses(a - 1)
 
 
 def starred(*a):
@@ -147,12 +147,12 @@ def test_a_refusal_names_construct_file_and_line(body) -> None:
 def test_every_construct_in_the_way_is_listed() -> None:
     def several(a):
         print(a)
-        return [a]
+        return {a}
 
     with pytest.raises(CannotCompile) as refusal:
         rewrite(several)
     assert "print" in str(refusal.value)
-    assert "a list" in str(refusal.value)
+    assert "a set" in str(refusal.value)
 
 
 @pytest.mark.parametrize("thing", [len, math.sqrt, "x", int], ids=repr)
@@ -213,6 +213,57 @@ def test_a_very_long_expression_runs_somewhere(tmp_path, monkeypatch, terms: int
     assert plan.device == "cpu" or "nested too deeply" in str(plan)
     table = pa.table({"a": [1.0, None]})
     assert run_on("cpu", f, table, fallback="silent").values == [terms, None]
+
+
+def test_what_stands_on_some_path_is_left_to_python_and_named() -> None:
+    def sorts(a):
+        if a > 0:
+            return sorted([a])[0]
+        return a
+
+    def sorts_always(a):
+        if a > 0:
+            return sorted([a])[0]
+        return sorted([a])[-1]
+
+    (left,) = rewrite(sorts).left_to_python
+    assert re.fullmatch(r"a call of sorted with 1 arguments \(test_rewrite\.py, line \d+\)", left)
+    with pytest.raises(CannotCompile, match="a call of sorted"):
+        rewrite(sorts_always)
+
+
+def test_what_another_row_may_see_is_not_left_to_python() -> None:
+    state = {"rows": 0}
+
+    def counts(a):
+        if a > 0:
+            state["rows"] = 1
+        return a
+
+    def sets_a_global(a):
+        if a > 0:
+            global SINGLE
+            SINGLE = 1.0
+        return a
+
+    for body, reason in ((counts, r"assignment to state\['rows'\]"), (sets_a_global, "Global")):
+        with pytest.raises(CannotCompile, match=reason):
+            rewrite(body)
+
+
+def test_a_local_name_is_not_looked_up_outside() -> None:
+    """``sqrt`` is local here, though no assignment that compiles says so."""
+
+    def f(a):
+        if a > 0:
+            def sqrt(x):
+                return x
+
+            return sqrt(a)
+        return sqrt(a)
+
+    with pytest.raises(CannotCompile, match="a call of sqrt"):
+        rewrite(f)
 
 
 def test_a_string_serves_as_a_flag() -> None:

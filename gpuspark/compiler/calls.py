@@ -22,7 +22,7 @@ class Binding:
 
 
 def bind(node: ast.Call, function: types.FunctionType, known: Known) -> Binding:
-    """Returns the arguments of the call ``node`` of ``function``. Strings and functions among them are fixed.
+    """Returns the arguments of the call ``node`` of ``function``. Texts, ``None`` and functions are fixed.
 
     Raises :class:`CannotCompile` for a call that does not fit, and for a function without source.
     """
@@ -38,7 +38,7 @@ def bind(node: ast.Call, function: types.FunctionType, known: Known) -> Binding:
     fixed = defaults_of(function, tuple(arguments))
     for name, argument in list(arguments.items()):
         value = known.object_of(argument) or known.static(argument)
-        if value is not None and (isinstance(value[0], str) or callable(value[0])):
+        if value is not None and (isinstance(value[0], str | None) or callable(value[0])):
             fixed[name] = value[0]
             del arguments[name]
     return Binding(read(function), arguments, fixed)

@@ -12,6 +12,19 @@ def is_constant(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str | tuple) or hasattr(value, "dtype")
 
 
+def numbers(value: Any) -> Any:
+    """Returns a captured list of numbers as an array: bodies that compile only read it. Of another value, ``None``."""
+    import numpy as np
+
+    if type(value) is not list or not value:
+        return None
+    if all(type(item) is float for item in value):
+        return np.array(value, np.float64)
+    if all(type(item) is int and -(2**63) <= item < 2**63 for item in value):
+        return np.array(value, np.int64)
+    return None
+
+
 def constant_problem(value: Any) -> str | None:
     """Why a captured value cannot be part of a program, if so."""
     if isinstance(value, tuple):

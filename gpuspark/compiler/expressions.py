@@ -8,17 +8,17 @@ import types
 from typing import Any
 
 from gpuspark.compiler.calls import bind
-from gpuspark.compiler.constants import constant_problem
+from gpuspark.compiler.constants import constant_problem, numbers
 from gpuspark.compiler.known import Known
 from gpuspark.compiler.nullness import maybe_null
 from gpuspark.compiler.origins import Analysis, only_numpy, unsettled
 from gpuspark.compiler.source import CannotCompile
-from gpuspark.compiler.trees import is_test
-from gpuspark.compiler.unit import OP, ROW, Called, Unit
+from gpuspark.compiler.trees import is_test, stored
+from gpuspark.compiler.unit import OP, ROW, Branch, Called, Unit
 from gpuspark.compiler.vocabulary import (
+    ATTRIBUTES,
     BINARY,
     COMPARE,
-    TIMEDELTA_PARTS,
     UNARY,
     describe,
     operation_of,
@@ -41,6 +41,9 @@ class Expressions:
         """The ids of ``:=`` that Python may not reach, or not in this order."""
         self.guarded: set[str] = set()
         """Names that may be read before they are set: a flag says whether they are."""
+        self.texts: set[str] = set()
+        """Names that have been given a text."""
+        self.storable = {*called.columns, *called.fixed, *stored(statements)}
         parameters = dict(zip(called.columns, called.origins, strict=True))
         self.origins = Analysis(statements, parameters, known, unit.returned)
         self.nullable = maybe_null(statements, called.columns if called.nullable else (), self._call_may_be_null)
@@ -75,7 +78,7 @@ class Expressions:
             return self.constant(known[0], node)
         match node:
             case ast.Name(id=name) if name in self.known.local:
-                return self.operation("set", node, set_flag(name)) if name in self.guarded else node
+                return self.name(node)
             case ast.BinOp() if type(node.op) in BINARY:
                 return self.binary(BINARY[type(node.op)], node.left, node.right)
             case ast.UnaryOp(op=ast.Not()):
@@ -87,14 +90,14 @@ class Expressions:
             case ast.Compare():
                 return self.compare(node)
             case ast.IfExp():
-                return ast.IfExp(self.test(node.test), self.raw(node.body), self.raw(node.orelse))
+                return self.choice(node)
             case ast.Call():
                 return self.call(node)
-            case ast.Attribute() if node.attr in TIMEDELTA_PARTS:
+            case ast.Attribute() if node.attr in ATTRIBUTES:
                 return self.operation(node.attr, self.value(node.value))
             case ast.Subscript():
                 return self.operation("item", self.value(node.value), self.value(node.slice))
-            case ast.Tuple() if isinstance(node.ctx, ast.Load):
+            case ast.Tuple() | ast.List() if isinstance(node.ctx, ast.Load):
                 return ast.Tuple([self.value(e) for e in node.elts], ast.Load())
             case ast.NamedExpr():
                 return self.walrus(node)
@@ -103,6 +106,9 @@ class Expressions:
     def constant(self, value: Any, node: ast.AST) -> ast.expr:
         if value is None or isinstance(value, bool):
             return ast.Constant(value)
+        array = numbers(value)
+        if array is not None:
+            value = array
         problem = constant_problem(value)
         if problem:
             return self.refuse(node, problem)
@@ -113,6 +119,39 @@ class Expressions:
         name = f"_gs_c{len(self.unit.constants)}"
         self.unit.constants[name] = value
         return ast.Name(name, ast.Load())
+
+    def name(self, node: ast.Name) -> ast.expr:
+        """A local name, with a flag where it may be read before it is set."""
+        if node.id in self.texts:
+            return self.refuse(node, f"the name {node.id!r}, which holds a text that depends on the row")
+        if node.id not in self.storable:
+            return self.refuse(node, f"the name {node.id!r}, which is set by what does not compile")
+        return self.operation("set", node, set_flag(node.id)) if node.id in self.guarded else node
+
+    def choice(self, node: ast.IfExp) -> ast.expr:
+        """``a if c else b``. A side that does not compile marks the row, and gives the other side's value."""
+        known = self.known.static(node.test)
+        if known is not None:
+            return self.raw(node.body if known[0] else node.orelse)
+        test = self.test(node.test)
+        with self.unit.branch([node.body]) as first:
+            body = self.raw(node.body)
+        with self.unit.branch([node.orelse]) as second:
+            orelse = self.raw(node.orelse)
+        self.leave(first, second)
+        if first.is_left:
+            body = self.operation("left", orelse)
+        if second.is_left:
+            orelse = self.operation("left", body)
+        return ast.IfExp(test, body, orelse)
+
+    def leave(self, *branches: Branch) -> None:
+        """Notes what is left to Python; where all branches are, nothing is gained, and the refusals stand."""
+        refusals = [refusal for branch in branches if branch.is_left for refusal in branch.refusals]
+        if all(branch.is_left for branch in branches):
+            self.unit.refusals += refusals
+        else:
+            self.unit.left_to_python += refusals
 
     # --- operators
 
@@ -157,8 +196,7 @@ class Expressions:
 
     def flags(self, node: ast.AST) -> list[ast.stmt]:
         """Says of the names that ``node`` assigns that they are set, where that is asked for."""
-        stored = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        return [assigned(set_flag(name).id, ast.Constant(True)) for name in sorted(stored & self.guarded)]
+        return [assigned(set_flag(name).id, ast.Constant(True)) for name in sorted(stored([node]) & self.guarded)]
 
     def either(self, node: ast.BoolOp) -> ast.expr:
         """``a or b`` and ``a and b`` give one of their operands. ``a`` is spelled out twice: it has no effects."""
@@ -220,6 +258,8 @@ class Expressions:
             return self.call_function(node, plain)
         if node.keywords or any(isinstance(a, ast.Starred) for a in node.args):
             return self.refuse(node, f"{ast.unparse(node.func)} with keywords or *")
+        if callee in (min, max) and len(node.args) == 1 and isinstance(node.args[0], ast.Tuple | ast.List):
+            return self.extreme(callee.__name__, node.args[0].elts)
         name = operation_of(callee, len(node.args))
         match name:
             case None:

@@ -11,16 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from gpuspark.compiler.constants import decide, is_constant
+from gpuspark.compiler.constants import decide, is_constant, numbers
 from gpuspark.compiler.source import Source, Unresolved
 from gpuspark.compiler.trees import walk
 
 
 class Known:
-    """The names of one function. ``fixed``: parameters and imported names with one value for all rows."""
+    """The names of one function. ``fixed``: parameters and imported names with one value for all rows; ``local``: the
+    names that are not looked up outside of the function."""
 
     def __init__(self, source: Source, local: Iterable[str], fixed: dict[str, Any]) -> None:
         self.source, self.local, self.fixed = source, frozenset(local), fixed
+        self.values: dict[str, Any] = {}
+        """Local names that hold a text or ``None`` for all rows, where the rewriting stands just now."""
 
     def object_of(self, node: ast.expr) -> tuple[Any] | None:
         """The object behind a global name or a chain of attributes of modules, as a 1-tuple."""
@@ -44,16 +47,20 @@ class Known:
         match node:
             case ast.Constant(value=value):
                 return (value,)
+            case ast.Name(id=name) if name in self.values:
+                return (self.values[name],)
             case ast.Name() | ast.Attribute():
                 found = self.object_of(node)
-                return found if found and is_constant(found[0]) else None
+                return found if found and (is_constant(found[0]) or numbers(found[0]) is not None) else None
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 known = self.static(operand)
                 return (not known[0],) if known else None
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
                 return (-number,)
+            case ast.BoolOp():
+                return self._either(node)
             case ast.Compare(left=left, ops=[op], comparators=[right]):
-                one, other = self.static(left), self.static(right)
+                one, other = self.static(left), self.static(right) or self._container(op, right)
                 if one and other and any(isinstance(v[0], str | type(None)) for v in (one, other)):
                     return decide(op, one[0], other[0])
             case ast.Tuple(elts=elements) if elements:
@@ -61,6 +68,22 @@ class Known:
                 if all(k is not None for k in known_elements):
                     return (tuple(k[0] for k in known_elements if k),)
         return None
+
+    def _either(self, node: ast.BoolOp) -> tuple[Any] | None:
+        """``and`` or ``or``, of which Python reads no more than what decides it."""
+        decisive = isinstance(node.op, ast.Or)
+        known = None
+        for operand in node.values:
+            known = self.static(operand)
+            if known is None or bool(known[0]) is decisive:
+                break
+        return known
+
+    def _container(self, op: ast.cmpop, node: ast.expr) -> tuple[Any] | None:
+        """A captured container of texts, as a tuple, to the right of ``in``."""
+        known = self.object_of(node) if isinstance(op, ast.In | ast.NotIn) else None
+        fits = known is not None and type(known[0]) in (list, set, frozenset, dict)
+        return (tuple(known[0]),) if known and fits else None
 
     def callee(self, node: ast.expr) -> Any:
         """The object that a call calls; ``None`` where that is not known."""
@@ -74,9 +97,11 @@ def body_of(source: Source, columns: Iterable[str], fixed: dict[str, Any]) -> tu
     statements: list[ast.stmt] = (
         [ast.copy_location(ast.Return(node.body), node.body)] if isinstance(node, ast.Lambda) else node.body
     )
+    code = source.function.__code__
     stored = {n.id for n in walk(statements) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store | ast.Del)}
-    local = stored | set(columns)
-    return statements, Known(source, local, {**fixed, **imported(statements, {*local, *fixed})})
+    modules = imported(statements, {*stored, *columns, *fixed})
+    local = ({*code.co_varnames, *code.co_cellvars} - set(fixed) - set(modules)) | set(columns) | (stored & set(fixed))
+    return statements, Known(source, local, {**fixed, **modules})
 
 
 def imported(statements: list[ast.stmt], taken: Collection[str]) -> dict[str, Any]:

@@ -80,6 +80,8 @@ class Analysis:
                 return PYTHON
             case ast.UnaryOp(operand=operand) | ast.NamedExpr(value=operand) | ast.Subscript(value=operand):
                 return self.of(operand)
+            case ast.Attribute(value=operand, attr="real" | "imag"):
+                return self.of(operand)
             case ast.BoolOp(values=parts) | ast.Tuple(elts=parts) | ast.List(elts=parts):
                 return _union(map(self.of, parts))
             case ast.IfExp():

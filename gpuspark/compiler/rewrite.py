@@ -33,6 +33,8 @@ class Body:
     constants: dict[str, Any]
     columns: tuple[str, ...]
     operations: tuple[str, ...]
+    left_to_python: tuple[str, ...] = ()
+    """What does not compile on some path of the body, with file and line: rows that come there are marked."""
 
 
 def rewrite(function: Any, columns: Sequence[str] | None = None, *, nullable: bool = False) -> Body:
@@ -53,4 +55,5 @@ def rewrite(function: Any, columns: Sequence[str] | None = None, *, nullable: bo
         compile("\n\n".join(unit.texts), "<gpuspark body>", "exec")
     except (RecursionError, SyntaxError):  # Python reads no more than 200 brackets inside each other
         raise CannotCompile(f"an expression is nested too deeply ({source.where()})") from None
-    return Body("\n\n".join(unit.texts), unit.constants, names, tuple(sorted(unit.operations)))
+    left = tuple(dict.fromkeys(unit.left_to_python))
+    return Body("\n\n".join(unit.texts), unit.constants, names, tuple(sorted(unit.operations)), left)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import inspect
+from collections.abc import Iterable
 from typing import cast
 
 from gpuspark.compiler.expressions import Expressions, assigned, set_flag
 from gpuspark.compiler.flow import unset_reads
 from gpuspark.compiler.known import body_of
-from gpuspark.compiler.trees import leaves, misplaced
-from gpuspark.compiler.unit import ENTRY, OP, OUT, ROW, Called, Unit
+from gpuspark.compiler.trees import leaves, misplaced, stored
+from gpuspark.compiler.unit import ENTRY, OP, OUT, ROW, Branch, Called, Unit
 from gpuspark.compiler.vocabulary import describe
 
 
@@ -36,15 +37,36 @@ class Statements(Expressions):
             self.refuse(self.source.node, "a generator or coroutine")
         start = [n for n in self.known.fixed if n in self.known.local]
         self.guarded = unset_reads(self.statements, [*called.columns, *start])
-        prologue = [assigned(n, self.constant(self.known.fixed[n], self.source.node)) for n in start]
-        prologue += [assigned(set_flag(n).id, ast.Constant(False)) for n in sorted(self.guarded)]
-        body = prologue + self.block(self.statements)
+        body = [statement for n in start for statement in self.begin(n, self.known.fixed[n])]
+        body += self.block(self.statements)
         if self.is_entry and not leaves(body):
             body += self.give(ast.Constant(None))
+        unset = [assigned(set_flag(n).id, ast.Constant(False)) for n in sorted(self.guarded)]
+        never_set = [assigned(n, ast.Constant(0.0)) for n in sorted(self.guarded - stored(body))]
+        body = unset + never_set + body
         arguments = [ast.arg(arg=n) for n in (*called.columns, *([OUT] if self.is_entry else []), ROW)]
         whole = cast(ast.FunctionDef, ast.parse(f"def {name}(): pass").body[0])
         whole.args.args, whole.body = arguments, body or [ast.Pass()]
         return whole
+
+    def begin(self, name: str, value: object) -> list[ast.stmt]:
+        """A parameter that starts with a value of its own, and is given others."""
+        if isinstance(value, str):
+            return self.remember(name, value)
+        first = [assigned(name, self.constant(value, self.source.node))]
+        return [*first, *self.remember(name, value)] if value is None else first
+
+    def remember(self, name: str, value: str | None) -> list[ast.stmt]:
+        """Keeps in mind that ``name`` holds a text or ``None`` from here on; a text has no code."""
+        self.known.values[name] = value
+        if isinstance(value, str):
+            self.texts.add(name)
+        return []
+
+    def forget(self, nodes: Iterable[ast.AST]) -> None:
+        """Forgets what the names held that ``nodes`` assign."""
+        for name in stored(nodes):
+            self.known.values.pop(name, None)
 
     def block(self, statements: list[ast.stmt]) -> list[ast.stmt]:
         """The statements, each after the assignments that stood inside its expressions."""
@@ -53,6 +75,8 @@ class Statements(Expressions):
         for statement in statements:
             self.before = []
             new = self.statement(statement)
+            if not isinstance(statement, ast.Assign | ast.If | ast.Try):  # which look after themselves
+                self.forget([statement])
             result += self.before + new
             if leaves(new):
                 break
@@ -74,14 +98,15 @@ class Statements(Expressions):
             case ast.If():
                 return self.branch(node)
             case ast.While():
-                test = ast.BoolOp(ast.And(), [ast.UnaryOp(ast.Not(), self.operation("stopped")), self.test(node.test)])
-                return [ast.While(test, self.block(node.body) or [ast.Pass()], self.block(node.orelse))]
+                return self.repeat(node)
             case ast.For():
                 return self.loop(node)
             case ast.Break() | ast.Continue():
                 return [node]
-            case ast.Raise() | ast.Assert():
-                return self.fail(node)
+            case ast.Raise():
+                return self.fail()
+            case ast.Assert():
+                return [ast.If(ast.UnaryOp(ast.Not(), self.test(node.test)), self.fail(), [])]
             case ast.Try() if not node.finalbody:
                 return self.attempt(node)
             case ast.AnnAssign(value=None) | ast.Pass() | ast.Expr(value=ast.Constant()):
@@ -102,26 +127,58 @@ class Statements(Expressions):
         if not self.is_entry:
             return [ast.Return(self.raw(node))]
         if isinstance(node, ast.IfExp) and self.known.static(node.test) is None:
-            return [ast.If(self.test(node.test), self.give(node.body), self.give(node.orelse))]
+            return self.branch(ast.If(node.test, [ast.Return(node.body)], [ast.Return(node.orelse)]))
         name, arguments = ast.Name(OP + "store", ast.Load()), [ast.Name(OUT, ast.Load()), self.raw(node)]
         return [ast.Expr(ast.Call(name, [*arguments, ast.Name(ROW, ast.Load())], [])), ast.Return(None)]
 
-    def fail(self, node: ast.Raise | ast.Assert) -> list[ast.stmt]:
-        end: list[ast.stmt] = [ast.Expr(self.operation("fail")), ast.Return(ast.Constant(None))]
-        return [ast.If(ast.UnaryOp(ast.Not(), self.test(node.test)), end, [])] if isinstance(node, ast.Assert) else end
+    def fail(self) -> list[ast.stmt]:
+        """Marks the row and leaves: Python raises there, or does what does not compile."""
+        return [ast.Expr(self.operation("fail")), ast.Return(ast.Constant(None))]
 
     def assign(self, node: ast.Assign) -> list[ast.stmt]:
+        known = self.known.static(node.value)
         for target in node.targets:
             names = target.elts if isinstance(target, ast.Tuple) else [target]
-            if not all(isinstance(n, ast.Name) for n in names):
+            if not all(isinstance(n, ast.Name) and n.id in self.known.local for n in names):
                 self.refuse(node, f"assignment to {ast.unparse(target)}")
-        return [ast.Assign(targets=node.targets, value=self.raw(node.value)), *self.flags(node)]
+        text = known is not None and isinstance(known[0], str)
+        new = [] if text else [ast.Assign(targets=node.targets, value=self.raw(node.value))]
+        self.forget([node])
+        for target in node.targets:
+            if isinstance(target, ast.Name) and known is not None and isinstance(known[0], str | None):
+                self.remember(target.id, known[0])
+        return [*new, *self.flags(node)]
 
     def branch(self, node: ast.If) -> list[ast.stmt]:
         known = self.known.static(node.test)
         if known is not None:
             return self.block(node.body if known[0] else node.orelse) or [ast.Pass()]
-        return [ast.If(self.test(node.test), self.block(node.body), self.block(node.orelse))]
+        test = self.test(node.test)
+        self.forget([node.test])
+        held = dict(self.known.values)
+        first, body = self.side(node.body)
+        after_body, self.known.values = self.known.values, held
+        second, orelse = self.side(node.orelse)
+        self.leave(first, second)
+        if leaves(orelse) and node.orelse:
+            self.known.values = after_body
+        elif not leaves(body):
+            both = self.known.values.items()
+            self.known.values = {name: value for name, value in both if after_body.get(name, ...) == value}
+        return [ast.If(test, body, orelse)]
+
+    def side(self, statements: list[ast.stmt]) -> tuple[Branch, list[ast.stmt]]:
+        """One side of a branch. What does not compile there marks the row, which is left to Python."""
+        with self.unit.branch(statements) as branch:
+            new = self.block(statements)
+        return branch, self.fail() if branch.is_left else new
+
+    def repeat(self, node: ast.While) -> list[ast.stmt]:
+        self.forget([node])
+        test = ast.BoolOp(ast.And(), [ast.UnaryOp(ast.Not(), self.operation("stopped")), self.test(node.test)])
+        body = self.block(node.body) or [ast.Pass()]
+        self.forget([node])
+        return [ast.While(test, body, self.block(node.orelse))]
 
     def loop(self, node: ast.For) -> list[ast.stmt]:
         if not isinstance(node.target, ast.Name):
@@ -133,6 +190,8 @@ class Statements(Expressions):
             over: ast.expr = ast.Call(ast.Name("range", ast.Load()), bounds, [])
         else:
             over = self.value(node.iter)
+        self.forget([node])
         guard = ast.If(self.operation("stopped"), [ast.Break()], [])
         body = [guard, *self.flags(node.target), *self.block(node.body)]
+        self.forget([node])
         return [ast.For(node.target, over, body, self.block(node.orelse))]

@@ -21,6 +21,20 @@ def leaves(statements: list[ast.stmt]) -> bool:
     return False
 
 
+def stored(nodes: Iterable[ast.AST]) -> set[str]:
+    """The names that are assigned somewhere in ``nodes``."""
+    return {n.id for n in walk(nodes) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+
+def outlives(nodes: Iterable[ast.AST]) -> bool:
+    """Whether something is changed that another row may see: an element, an attribute or a name outside."""
+    return any(
+        isinstance(n, ast.Global | ast.Nonlocal)
+        or (isinstance(n, ast.Subscript | ast.Attribute) and isinstance(n.ctx, ast.Store | ast.Del))
+        for n in walk(nodes)
+    )
+
+
 def guarded(node: ast.AST) -> list[ast.expr]:
     """The parts of an expression that Python may not reach, or reaches more than once."""
     match node:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import ast
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from gpuspark.compiler.origins import Origins, Returned
 from gpuspark.compiler.source import Source
+from gpuspark.compiler.trees import outlives
 
 ENTRY = "_gs_f0"
 OP = "_gs_op_"
@@ -39,6 +41,15 @@ class Called:
 
 
 @dataclass
+class Branch:
+    """One side of a branch, once it is rewritten."""
+
+    refusals: list[str] = field(default_factory=list)
+    is_left: bool = False
+    """Whether its rows are left to Python."""
+
+
+@dataclass
 class Unit:
     """The functions, constants, operations and refusals of one program text."""
 
@@ -47,24 +58,43 @@ class Unit:
     constants: dict[str, Any] = field(default_factory=dict)
     operations: set[str] = field(default_factory=set)
     refusals: list[str] = field(default_factory=list)
+    left_to_python: list[str] = field(default_factory=list)
+    """What does not compile and stands where few rows may come: those rows are marked."""
     open: list[types.CodeType] = field(default_factory=list)
     """The functions that are being rewritten, outermost first."""
     returned: Returned = field(default_factory=dict)
     """Where the results of each called function come from."""
-    _names: dict[tuple[Any, ...], tuple[str, Called]] = field(default_factory=dict)
+    _names: dict[tuple[Any, ...], tuple[str, Called, list[str]]] = field(default_factory=dict)
+    """By what decides it: a rewritten function's name, how it is called, and its refusals."""
 
     def add(self, called: Called) -> str:
         """Rewrites a function, unless it is there already, and returns its new name."""
         key = called.key()
         if key in self._names:
-            return self._names[key][0]
-        name = f"_gs_f{len(self._names)}"
-        self._names[key] = name, called
+            name, _, refusals = self._names[key]
+            self.refusals += refusals
+            return name
+        name, before = f"_gs_f{len(self._names)}", len(self.refusals)
+        self._names[key] = name, called, []
         self.open.append(called.source.function.__code__)
         rewritten = self.rewrite(self, called, name)
         self.open.pop()
-        self.texts.append(ast.unparse(ast.fix_missing_locations(rewritten)))
+        refusals = self.refusals[before:]
+        self._names[key] = name, called, refusals
+        if not refusals:
+            self.texts.append(ast.unparse(ast.fix_missing_locations(rewritten)))
         return name
+
+    @contextmanager
+    def branch(self, statements: Iterable[ast.AST]) -> Iterator[Branch]:
+        """Within, refusals are those of a branch: ``statements`` are left to Python, unless they change something that
+        outlives the row."""
+        branch, before = Branch(), len(self.refusals)
+        yield branch
+        branch.refusals = self.refusals[before:]
+        if branch.refusals and not outlives(statements):
+            del self.refusals[before:]
+            branch.is_left = True
 
     def refuse(self, source: Source, node: ast.AST, what: str) -> ast.expr:
         """Notes that ``node`` does not compile; returns an expression to go on with."""

@@ -29,7 +29,8 @@ _NUMPY = (
     "arctanh absolute fabs floor ceil trunc sign isnan isinf isfinite degrees radians deg2rad rad2deg "
     "arctan2 hypot copysign maximum minimum fmax fmin"
 ).split()
-TIMEDELTA_PARTS = ("days", "seconds", "microseconds")
+ATTRIBUTES = ("days", "seconds", "microseconds", "real", "imag")
+"""Of time differences, and of numbers."""
 
 
 def operation_of(callee: Any, count: int) -> str | None:

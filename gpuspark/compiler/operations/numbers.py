@@ -386,3 +386,19 @@ def element(checked: bool, a: Any, b: Any, row: Any) -> Any:
 
         return real
     return choice("eq")(checked, a, b, row)
+
+
+@operation
+def real(checked: bool, a: Any, row: Any) -> Any:
+    """``x.real`` of a number, which is ``x``; of a boolean, a whole number."""
+    if is_boolean(a):
+        return lambda a, row: np.int64(a)
+    return (lambda a, row: a) if is_number(a) else None
+
+
+@operation
+def imag(checked: bool, a: Any, row: Any) -> Any:
+    """``x.imag`` of a number: zero of the number's own type."""
+    if is_integer(a):
+        return lambda a, row: np.int64(0)
+    return (lambda a, row: 0.0) if is_float(a) else None

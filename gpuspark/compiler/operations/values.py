@@ -66,6 +66,17 @@ def set_(checked: bool, a: Any, b: Any, row: Any) -> Any:
 
 
 @operation
+def left(checked: bool, a: Any, row: Any) -> Any:
+    """The side of a choice that is left to Python: the row is marked, in both modes; ``a`` only has the type."""
+
+    def mark(a, row):
+        row[0][0] = FLAGGED
+        return a
+
+    return mark
+
+
+@operation
 def attempt(checked: bool, row: Any) -> Any:
     """The beginning of ``try``: without marks nobody would notice what its handlers are for."""
 
