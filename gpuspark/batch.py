@@ -31,13 +31,16 @@ class Column:
     """One column. Speaks Arrow's C interface, DLPack and the array interfaces, so that PyTorch, CuPy,
     pyarrow and Numba kernels take it as it is; with nulls, only Arrow's.
 
-    ``data``: an Arrow array, or an array of ``device``'s array module, in which NaN is a value.
+    ``data``: an Arrow array, or an array of ``device``'s array module, in which NaN is a value. ``field``: what is
+    said of the column in the schema that it came with; else it may have nulls, and there is no metadata.
     """
 
-    def __init__(self, data: Any, device: DeviceName = "cpu") -> None:
+    def __init__(self, data: Any, device: DeviceName = "cpu", field: pa.Field | None = None) -> None:
         import pyarrow as pa
 
         self.device = device
+        self.nullable = field is None or bool(field.nullable)
+        self.metadata: dict[bytes, bytes] | None = None if field is None else field.metadata
         self._arrow: pa.Array | None = None
         if isinstance(data, pa.Array):
             self._arrow = data
@@ -161,7 +164,7 @@ class Batch:
     def from_arrow(cls, batch: pa.RecordBatch, device: DeviceName = "cpu") -> Batch:
         """A view of ``batch``. Raises :class:`~gpuspark.errors.CallError` where two columns have one name."""
         names = batch.schema.names
-        columns = {name: Column(batch.column(n), device) for n, name in enumerate(names)}
+        columns = {name: Column(batch.column(n), device, batch.schema.field(n)) for n, name in enumerate(names)}
         if len(columns) < len(names):
             raise CallError(f"two columns of one name among {names}: rename one with df.toDF(...)")
         return cls(columns, batch.num_rows, device)
@@ -203,10 +206,11 @@ class Batch:
 
     @property
     def schema(self) -> pa.Schema:
-        """Names and Arrow types."""
+        """Names and Arrow types; for columns that came from Spark also their metadata, and whether they may be null."""
         import pyarrow as pa
 
-        return pa.schema([(name, column.type) for name, column in self._columns.items()])
+        columns = self._columns.items()
+        return pa.schema([pa.field(name, column.type, column.nullable, column.metadata) for name, column in columns])
 
     @property
     def xp(self) -> ModuleType:
@@ -221,7 +225,7 @@ class Batch:
             rows = pa.StructArray.from_buffers(pa.struct([]), self.num_rows, [None])
             return pa.RecordBatch.from_struct_array(rows)
         arrays = [column.to_arrow() for column in self._columns.values()]
-        return pa.RecordBatch.from_arrays(arrays, names=list(self._columns))
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def to_frame(self) -> Any:
         """A ``pandas.DataFrame`` as Arrow makes it (integers with nulls become floats), or a

@@ -8,7 +8,6 @@ import functools
 import importlib
 import inspect
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gpuspark.columns import account_inside, as_columns
 from gpuspark.errors import CallError, ResultError, locate
 from gpuspark.plan import DeviceName
-from gpuspark.records import Entry, entry
+from gpuspark.records import Entry, call_id, entry
 from gpuspark.session import active_session, application, driver_config, enable_ledger, running_task, task_facts
 from gpuspark.types import of_arrow, parse
 
@@ -97,7 +96,7 @@ class ColumnKernel:
             found = None
         if found is None:
             make: Any = functions.arrow_udf  # type: ignore[attr-defined]  # not in PySpark's stubs
-            found = make(KernelWorker(self, options, uuid.uuid4().hex[:12]), self.result(**options))
+            found = make(KernelWorker(self, options, call_id(self, options)), self.result(**options))
             with suppress(TypeError):
                 self._built[key] = found
         return found

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +15,17 @@ from gpuspark.devices import open_for_rapids
 from gpuspark.devices.permits import Turn
 from gpuspark.errors import DeviceLost, DeviceUnavailable, OutOfMemory, ResultError, locate
 from gpuspark.plan import DeviceName, Plan, devices_of, enforce, plan
-from gpuspark.records import Entry, entry
-from gpuspark.session import driver_config, enable_ledger, task_config, task_facts
+from gpuspark.records import Entry, call_id, entry
+from gpuspark.session import driver_config, enable_ledger, running_task, task_config, task_facts
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
-    Body = Callable[[Iterator[Batch]], Iterator[Batch]]
+    Body = Callable[[Iterator[Batch]], Iterable[Batch]]
+
+_ANY_ITERABLE = "spark.sql.execution.pythonUDF.mapInBatch.legacy.acceptAnyIterable.enabled"
 
 
 def map_in_arrow(
@@ -33,7 +35,9 @@ def map_in_arrow(
 
     ``func(batches: Iterator[gs.Batch]) -> Iterator[gs.Batch]`` is called once for each partition with Spark's
     own batches (``spark.sql.execution.arrow.maxRecordsPerBatch`` rows, 10,000 unless set), and may yield any
-    number of batches of any length. It is never called again, whatever happens. Batches are on the task's
+    number of batches of any length, or return them in a list or any other iterable (unless
+    ``spark.sql.execution.pythonUDF.mapInBatch.legacy.acceptAnyIterable.enabled=false`` demands an iterator). It is
+    never called again, whatever happens. Batches are on the task's
     device; compiled functions and kernels called on their columns run there, and their share of the time is
     told apart in the ledger. ``schema``: the columns that ``func`` yields, in order, by name and type, as a
     DDL string or a ``StructType``. ``barrier`` and ``profile`` are PySpark's.
@@ -57,7 +61,8 @@ def map_in_arrow(
     declared = DataType.fromDDL(schema) if isinstance(schema, str) else schema
     if not isinstance(declared, StructType):
         raise ResultError(f"schema={schema!r} is not a list of columns: write it as 'name type, name type'")
-    worker = BatchWorker(func, arrow_schema(declared), uuid.uuid4().hex[:12])
+    arrow = arrow_schema(declared)
+    worker = BatchWorker(func, arrow, call_id("map_in_arrow", func, arrow))
     return df.mapInArrow(worker, declared, barrier, profile)
 
 
@@ -126,12 +131,15 @@ class BatchWorker:
 
     def _results(self, incoming: Iterator[Batch]) -> Iterator[Any]:
         results: Any = self.body(incoming)
-        if not isinstance(results, Iterator):
-            raise ResultError(
-                f"{self.__name__} returned {type(results).__name__}, not an iterator of gs.Batch. "
-                "Write it as a generator: yield each batch."
-            )
-        return results
+        if isinstance(results, Iterator):
+            return results
+        if _accepts_any_iterable():
+            with suppress(TypeError):
+                return iter(results)
+        raise ResultError(
+            f"{self.__name__} returned {type(results).__name__}, not an iterator of gs.Batch. "
+            "Write it as a generator: yield each batch."
+        )
 
     def _checked(self, result: Any) -> pa.RecordBatch:
         """The batch as Arrow, if it has the declared columns."""
@@ -167,6 +175,12 @@ class BatchWorker:
         )
         locate(error, function=self.__name__, rows=incoming.position(), device=device)
         return error
+
+
+def _accepts_any_iterable() -> bool:
+    """Whether a body may return a list, say, in place of an iterator, as Spark's setting says."""
+    task = running_task()
+    return task is None or str(task.getLocalProperty(_ANY_ITERABLE)).lower() != "false"
 
 
 class _Incoming(Iterator[Batch]):

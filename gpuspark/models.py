@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpuspark.column_kernel import KernelWorker
 from gpuspark.errors import CallError
+from gpuspark.records import call_id
 from gpuspark.session import driver_config, enable_ledger
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def score(
     spark = df.sparkSession
     enable_ledger(spark, driver_config(spark))
     make: Any = functions.arrow_udf  # type: ignore[attr-defined]  # not in PySpark's stubs
-    worker = KernelWorker(Scoring(scorer, columns, output), {}, uuid.uuid4().hex[:12])
+    scoring = Scoring(scorer, columns, output)
+    worker = KernelWorker(scoring, {}, call_id(scoring))
     return df.withColumn(name or output, make(worker, worker.kernel.result())(*features))
 
 

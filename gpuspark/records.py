@@ -12,6 +12,7 @@ written yet, so it may come twice and nothing counts twice.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from gpuspark import worker_log
-from gpuspark.session import TaskFacts, running_task, task_config, task_facts
+from gpuspark.session import TaskFacts, keeps_ledger, running_task, task_config, task_facts
 
 if TYPE_CHECKING:
     from pyspark import TaskContext
@@ -56,7 +57,7 @@ class Record:
     partition: int
     attempt: int
     call: str
-    """Which function: each one that is decorated has an id of its own, in each session; and each map_in_arrow."""
+    """Which function: equal ones, of one body and the same options, share an id (:func:`call_id`)."""
     task: int
     """Spark's task attempt id."""
     execution: int | None
@@ -66,6 +67,21 @@ class Record:
     def findings(self) -> list[str]:
         """The reasons that say what was found wrong: its task failed there."""
         return [reason for reason in self.reasons if reason.startswith(FOUND)]
+
+
+# On the driver
+
+
+def call_id(*content: object) -> str:
+    """The id of a function call whose worker is made of ``content``: what is equal has one id.
+
+    Spark takes two calls of a Python function for one expression where their pickled functions are equal, byte for
+    byte. The id travels in them, so it must not differ where they would not.
+    """
+    from pyspark.serializers import CloudPickleSerializer
+
+    pickled: bytes = CloudPickleSerializer().dumps(content)
+    return hashlib.sha256(pickled).hexdigest()[:12]
 
 
 # In a Python worker
@@ -174,10 +190,13 @@ def entry(function: str, call: str, owner: object) -> Entry:
 
     ``owner`` is the callable that Spark unpickled for this task: what was added is written when the
     task ends or ``owner`` is collected, whichever comes first. Without a task, or where
-    ``spark.gpuspark.ledger=false``, the entry counts and is never written.
+    ``spark.gpuspark.ledger`` or ``spark.gpuspark.enabled`` is false, the entry counts and is never written.
     """
     task, facts = running_task(), task_facts()
-    if task is None or facts is None or not task_config().ledger:
+    if task is None or facts is None:
+        return Entry(function, call)
+    worker_log.name_users_functions()
+    if not keeps_ledger(task_config()):
         return Entry(function, call)
     worker_log.break_runs()
     page = _pages.get(task)

@@ -8,7 +8,6 @@ one group, NaN is one, and -0.0 is 0.0, as in ``groupBy``. In the worker whole g
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from gpuspark.batch import Batch, Column
 from gpuspark.errors import CallError, GroupTooLarge, ResultError
 from gpuspark.frames import BatchWorker
+from gpuspark.records import call_id
 from gpuspark.session import driver_config, enable_ledger, task_config
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def apply_in_segments(
         so_far = window.rowsBetween(Window.unboundedPreceding, Window.currentRow)
         first = functions.count(functions.lit(1)).over(so_far) == 1
     marked = df.withColumn(_FIRST, first)
-    worker = BatchWorker(_Grouped(func, keys), arrow_schema(declared), uuid.uuid4().hex[:12])
+    arrow = arrow_schema(declared)
+    worker = BatchWorker(_Grouped(func, keys), arrow, call_id("apply_in_segments", func, keys, arrow))
     return marked.mapInArrow(worker, declared)
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 WORKER_LOGGING = "spark.sql.pyspark.worker.logging.enabled"
 TIME_ZONE = "spark.sql.session.timeZone"
+PROFILER = "spark.sql.pyspark.udf.profiler"
+_APPLICATION_PROFILERS = ("spark.python.profile", "spark.python.profile.memory")
 _EXECUTION = "spark.sql.execution.id"
 
 
@@ -69,11 +71,25 @@ def driver_config(spark: SparkSession | None = None) -> Config:
 def enable_ledger(spark: SparkSession, config: Config) -> None:
     """Asks Spark to collect the Python workers' logs, which carry the ledger's records.
 
-    Does nothing where ``spark.gpuspark.ledger=false``. Spark then collects everything that Python
-    workers of this session log or print, not only the ledger.
+    Does nothing where no ledger is kept. Spark then collects everything that Python workers of this session log or
+    print, not only the ledger.
     """
-    if config.ledger:
+    if keeps_ledger(config):
         spark.conf.set(WORKER_LOGGING, "true")
+
+
+def keeps_ledger(config: Config) -> bool:
+    """Whether tasks with this configuration write records: not so where ``spark.gpuspark.ledger`` is false, or
+    ``spark.gpuspark.enabled``, which leaves Spark's own settings alone."""
+    return config.ledger and config.enabled
+
+
+def application_is_profiled(spark: SparkSession | None) -> bool:
+    """Whether this application was started with one of PySpark's profilers, which wrap each function on the driver."""
+    if spark is None or is_connect():
+        return False
+    conf = spark.sparkContext.getConf()
+    return any(conf.get(key, "false") == "true" for key in _APPLICATION_PROFILERS)
 
 
 # In a task
@@ -135,6 +151,13 @@ def task_config() -> Config:
     if config is None:
         config = _configs[task] = Config.from_mapping(_properties(task))
     return config
+
+
+def profiled() -> str | None:
+    """Why the running task has to run plain Python: a profiler of PySpark's watches its functions."""
+    task = running_task()
+    profiler = None if task is None else task.getLocalProperty(PROFILER)
+    return f"{PROFILER}={profiler}, which sees plain Python only" if profiler else None
 
 
 def task_facts() -> TaskFacts | None:

@@ -164,3 +164,56 @@ def test_nulls_in_a_column_that_is_declared_without_are_named(spark) -> None:
 def test_a_declared_schema_must_be_columns(spark) -> None:
     with pytest.raises(ValueError, match="not a list of columns"):
         gs.map_in_arrow(spark.range(1), unchanged, "bigint")
+
+
+class Sequence:
+    """What Python can go through by number only."""
+
+    def __init__(self, items):
+        self.items = list(items)
+
+    def __getitem__(self, number):
+        return self.items[number]
+
+
+ANY_ITERABLE = "spark.sql.execution.pythonUDF.mapInBatch.legacy.acceptAnyIterable.enabled"
+
+
+def test_any_iterable_of_batches_is_taken_as_in_pyspark(spark) -> None:
+    frame = spark.range(0, 4, 1, 2)
+    frames = [gs.map_in_arrow(frame, made, "id bigint") for made in (list, tuple, Sequence, lambda batches: batches)]
+    expected = sorted(frame.collect())
+    assert [sorted(each.collect()) for each in frames] == [expected] * len(frames)
+    spark.conf.set(ANY_ITERABLE, "false")
+    try:
+        with pytest.raises(PythonException, match="list returned list, not an iterator"):
+            frames[0].collect()
+        assert sorted(frames[-1].collect()) == expected
+    finally:
+        spark.conf.unset(ANY_ITERABLE)
+
+
+@pytest.mark.parametrize("wrong", [1, None, "text"])
+def test_what_is_no_iterable_of_batches_is_named(spark, wrong) -> None:
+    said = "yielded a str, not a gs.Batch" if wrong == "text" else f"returned {type(wrong).__name__}, not an iterator"
+    with pytest.raises(PythonException, match=f"<lambda> {said}"):
+        gs.map_in_arrow(spark.range(1), lambda batches: wrong, "id bigint").collect()
+
+
+def test_a_batch_keeps_what_sparks_schema_says_of_its_columns(spark) -> None:
+    """Metadata, and whether there may be nulls, which Spark compares with the declared schema if told to."""
+    frame = spark.range(1).withMetadata("id", {"unit": "m"})
+
+    def tell(batches):
+        for batch in batches:
+            field = (batch if isinstance(batch, pa.RecordBatch) else batch.select(["id"])).schema.field("id")
+            told = pa.record_batch({"told": [f"{field.metadata} {field.nullable}"]})
+            yield told if isinstance(batch, pa.RecordBatch) else gs.Batch.from_arrow(told)
+
+    ours, theirs = gs.map_in_arrow(frame, tell, "told string"), frame.mapInArrow(tell, "told string")
+    assert ours.collect() == theirs.collect()
+    spark.conf.set("spark.sql.execution.arrow.pyspark.validateSchema.enabled", "true")
+    try:
+        assert gs.map_in_arrow(frame, unchanged, "id bigint not null").count() == 1
+    finally:
+        spark.conf.unset("spark.sql.execution.arrow.pyspark.validateSchema.enabled")
