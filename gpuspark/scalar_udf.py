@@ -9,34 +9,47 @@ from __future__ import annotations
 
 import datetime
 import decimal
-import inspect
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from functools import update_wrapper, wraps
 from typing import TYPE_CHECKING, Any, overload
 
 from gpuspark import types
+from gpuspark.arguments import bind
 from gpuspark.compiler.source import HoldsBody, own_signature
+from gpuspark.config import Config
+from gpuspark.decorated import name_after
 from gpuspark.errors import CallError, DeclarationError, nearest
+from gpuspark.hints import vectorised_as
 from gpuspark.plan import Plan
+from gpuspark.records import call_id
 from gpuspark.scalar import Nulls, ScalarFunction
-from gpuspark.session import application, driver_config, running_task
+from gpuspark.session import (
+    active_session,
+    application,
+    application_is_profiled,
+    driver_config,
+    enable_ledger,
+    running_task,
+)
+from gpuspark.taken import take
+from gpuspark.worker_log import name_users_functions
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import Column
+    from pyspark.sql import Column, SparkSession
     from pyspark.sql.types import DataType
 
     TypeLike = str | DataType
 
 
 @overload
-def udf(f: Callable[..., Any], returnType: TypeLike, *, nulls: Nulls = ...) -> ScalarUDF: ...
+def udf(
+    f: Callable[..., Any], returnType: TypeLike, *, useArrow: bool | None = ..., nulls: Nulls = ...
+) -> ScalarUDF: ...
 @overload
 def udf(
-    f: TypeLike | None = ..., returnType: TypeLike | None = ..., *, nulls: Nulls = ...
+    f: TypeLike | None = ..., returnType: TypeLike | None = ..., *, useArrow: bool | None = ..., nulls: Nulls = ...
 ) -> Callable[[Callable[..., Any]], ScalarUDF]: ...
-def udf(f: Any = None, returnType: Any = None, *, nulls: Nulls = "propagate") -> Any:
+def udf(f: Any = None, returnType: Any = None, *, useArrow: bool | None = None, nulls: Nulls = "propagate") -> Any:
     """Makes a Spark column function of a Python function of numbers, booleans, dates and timestamps.
 
     Used as ``@gs.udf("double")``, like :func:`pyspark.sql.functions.udf`; no session need exist yet.
@@ -44,16 +57,23 @@ def udf(f: Any = None, returnType: Any = None, *, nulls: Nulls = "propagate") ->
     The body is plain Python: arithmetic, branches, loops, ``math``, NumPy's scalar functions, calls of
     other plain functions, captured numbers and small arrays. It is compiled for the CPU or a GPU when
     batches come, for the types that the columns have. What does not compile runs in Python, with the
-    reason on record (:meth:`ScalarUDF.explain` tells it before). Values, nulls, types and errors are
-    plain Python's on every device.
+    reason on record (:meth:`ScalarUDF.explain` tells it before): so do built-ins, classes and other callables. Values,
+    nulls, types and errors are plain Python's on every device.
 
     ``nulls="propagate"``: a row with any null gives null, and the body never sees it.
     ``nulls="pass"``: the body sees ``None``. Either way ``return None`` gives null.
 
-    What the body captures is taken when its first column is built, as PySpark does.
+    What the body captures (globals, closure, defaults, and what they hold) is taken once: when its first Spark column
+    is built, or when it is registered for SQL, as PySpark does. Every later column in whatever form, SQL, calls on
+    Arrow columns and ``explain`` have the same; before, they see what is there. Called with numbers it is the body
+    itself. A function of an importable module goes by its name, as in PySpark.
 
-    Raises :class:`~gpuspark.errors.DeclarationError` for a type that Spark does not have, and for a function
-    without parameters, which has no columns to run over.
+    A body whose hints say that it takes pandas Series is a pandas UDF to PySpark's ``udf``, and so it is here:
+    :func:`gpuspark.pandas_udf` makes it, unless ``useArrow`` is given. That has no other effect: columns always come
+    as Arrow. With ``spark.gpuspark.enabled=false`` it is handed on to PySpark.
+
+    Raises :class:`~gpuspark.errors.DeclarationError` for a type that Spark does not have, for hints of Arrow arrays,
+    and for a function without parameters, which has no columns to run over.
 
     >>> @udf("double")
     ... def area(width, height):
@@ -63,16 +83,41 @@ def udf(f: Any = None, returnType: Any = None, *, nulls: Nulls = "propagate") ->
     """
     if nulls not in ("propagate", "pass"):
         raise DeclarationError(f"nulls={nulls!r}: {nearest(str(nulls), ('propagate', 'pass'))}")
-    declared = returnType if callable(f) and not _is_type(f) else returnType or f
+    function = None if f is None or _is_type(f) else f
+    declared = returnType if function is not None or returnType is not None else f
     if declared is None:
         raise DeclarationError('gs.udf needs the type of the result, as in @gs.udf("double")')
-    if callable(f) and not _is_type(f):
-        return ScalarUDF(f, declared, nulls)
-    return lambda function: ScalarUDF(function, declared, nulls)
+    if not _is_type(declared):
+        raise DeclarationError(f"returnType={declared!r} is no type: give a text such as 'double', or DoubleType()")
+    if function is not None:
+        return _decorated(function, declared, nulls, useArrow)
+    return lambda function: _decorated(function, declared, nulls, useArrow)
 
 
-def _is_type(thing: Any) -> bool:
-    return isinstance(thing, str) or hasattr(thing, "simpleString")
+def _is_type(value: Any) -> bool:
+    return isinstance(value, str) or (hasattr(value, "simpleString") and not isinstance(value, type))
+
+
+def _decorated(function: Any, declared: TypeLike, nulls: Nulls, useArrow: bool | None) -> Any:
+    if not callable(function):
+        raise DeclarationError(f"gs.udf decorates a function, not {function!r}")
+    form = vectorised_as(function) if useArrow is None else None
+    name = getattr(function, "__name__", type(function).__name__)
+    if form == "arrow":
+        raise DeclarationError(
+            f"the hints of {name} say that it takes Arrow arrays, and gs.udf calls a function row by row. Use "
+            "pyspark.sql.functions.arrow_udf or gs.map_in_arrow, or give useArrow=True to have it called row by row."
+        )
+    if form == "pandas":
+        if nulls == "pass":
+            raise DeclarationError(
+                f'the hints of {name} say that it takes pandas Series, which have their own nulls: leave nulls="pass" '
+                "away, or give useArrow=True to have it called row by row."
+            )
+        from gpuspark.series import pandas_udf
+
+        return pandas_udf(function, declared)
+    return ScalarUDF(function, declared, nulls, useArrow)
 
 
 class ScalarUDF(HoldsBody):
@@ -80,20 +125,28 @@ class ScalarUDF(HoldsBody):
     with Arrow, pandas or gpuspark columns it computes them now; with numbers it is the plain function. In a task,
     a text is a text and no column's name."""
 
-    def __init__(self, function: Callable[..., Any], declared: TypeLike, nulls: Nulls = "propagate") -> None:
-        if not callable(function):
-            raise DeclarationError(f"gs.udf decorates a function, not {function!r}")
-        update_wrapper(self, function)  # first: a wrapper of another decorated function has all that one's attributes
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        declared: TypeLike,
+        nulls: Nulls = "propagate",
+        useArrow: bool | None = None,
+    ) -> None:
+        name_after(self, function)
         self.__gpuspark_body__ = function
         self.declared = declared
         self.nulls: Nulls = nulls
+        self.useArrow = useArrow
         self.deterministic = True
         self.result = types.parse(declared if isinstance(declared, str) else declared.simpleString())
         self.signature = own_signature(function)
+        self._taken: Callable[..., Any] | None = None
+        """The body with what it captured when the first Spark column was built."""
+        self._content = ""
+        """The id of what was taken."""
         self._built: dict[tuple[Any, ...], Any] = {}
         self._prepared: dict[tuple[str, ...], ScalarFunction] = {}
         """What travelled with the function, by its columns."""
-        self.__name__ = getattr(function, "__name__", type(function).__name__)
         if not self.signature.parameters:
             raise DeclarationError(
                 f"{self.__name__} has no parameters, and gs.udf runs functions over columns. "
@@ -112,15 +165,17 @@ class ScalarUDF(HoldsBody):
 
     def __getstate__(self) -> dict[str, Any]:
         """Bodies are rewritten before they travel: a worker may not have their source."""
-        kept = {name: value for name, value in self.__dict__.items() if name != "_built"}
-        return {**kept, "_built": {}, "_prepared": {variant.columns: variant for variant in self._variants()}}
+        prepared = {variant.columns: variant for variant in self._variants()}
+        body = self._taken or self.__gpuspark_body__
+        replaced = {"__gpuspark_body__": body, "__wrapped__": body, "_taken": None, "_built": {}, "_prepared": prepared}
+        return self.__dict__ | replaced
 
     def __repr__(self) -> str:
         return f"<gpuspark udf {self.__name__}{self.signature} -> {self.result}>"
 
     def asNondeterministic(self) -> ScalarUDF:
         """The same function, which Spark must not call more or less often than it is written."""
-        changed = ScalarUDF(self.__gpuspark_body__, self.declared, self.nulls)
+        changed = ScalarUDF(self.__gpuspark_body__, self.declared, self.nulls, self.useArrow)
         changed.deterministic = False
         return changed
 
@@ -141,7 +196,7 @@ class ScalarUDF(HoldsBody):
 
     def _function_of(self, columns: Sequence[str], arrow: Callable[[], pa.DataType]) -> ScalarFunction:
         return ScalarFunction.of(
-            self.__gpuspark_body__, columns, nulls=self.nulls, result=self.result, arrow=arrow()
+            self._taken or self.__gpuspark_body__, columns, nulls=self.nulls, result=self.result, arrow=arrow()
         )
 
     def bind(self, columns: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,47 +204,39 @@ class ScalarUDF(HoldsBody):
 
         Raises :class:`~gpuspark.errors.CallError` for too few or too many, or a wrong name.
         """
-        try:
-            bound = self.signature.bind(*columns, **named).arguments
-        except TypeError as error:
-            raise CallError(
-                f"{self.__name__}{self.signature} was given {len(columns)} columns"
-                f"{' and ' + ', '.join(named) if named else ''}: {error}. Give one column per parameter."
-            ) from None
-        flat: dict[str, Any] = {}
-        for name, value in bound.items():
-            match self.signature.parameters[name].kind:
-                case inspect.Parameter.VAR_POSITIONAL:
-                    flat |= {f"{name}[{n}]": column for n, column in enumerate(value)}
-                case inspect.Parameter.VAR_KEYWORD:
-                    flat |= value
-                case _:
-                    flat[name] = value
-        return flat
+        return bind(self.__name__, self.signature, columns, named)
 
     def spark_udf(self) -> Any:
         """A PySpark UDF to register for SQL: ``spark.udf.register("f", f.spark_udf())``."""
-        from gpuspark.worker import SqlWorker
-
-        return self._pyspark_udf(("sql",), lambda call: SqlWorker(self._variants(), call))
+        return self._pyspark_udf(("sql",), self._sql_worker)
 
     # What spark.udf.register asks of a function that it is given as it is.
 
     @property
     def evalType(self) -> int:
         """Spark's number of this kind of function."""
+        from pyspark.util import PythonEvalType
+
+        spark = active_session()
+        if _is_ours(spark, driver_config(spark)):
+            return int(PythonEvalType.SQL_SCALAR_ARROW_UDF)  # type: ignore[attr-defined]  # not in PySpark's stubs
         return int(self.spark_udf().evalType)
 
     @property
     def func(self) -> Any:
         """What Spark pickles; the body itself where the session flag is off."""
-        return self.spark_udf().func
+        return self.spark_udf().func if active_session() else self.__gpuspark_body__
 
     @property
     def returnType(self) -> DataType:
-        """The declared type as Spark's."""
-        found: DataType = self.spark_udf().returnType
-        return found
+        """The declared type as Spark's. Where it was declared by a text, there is none without a session."""
+        if not isinstance(self.declared, str):
+            return self.declared
+        from pyspark.sql.types import DataType
+
+        if active_session() is None:
+            raise AttributeError(f"Spark reads the type {self.declared!r}, and there is no session yet")
+        return DataType.fromDDL(self.declared)
 
     def _variants(self) -> list[ScalarFunction]:
         """The function for each number of leading columns that its defaults allow."""
@@ -200,12 +247,10 @@ class ScalarUDF(HoldsBody):
     def _column(self, columns: Sequence[Any], named: Mapping[str, Any]) -> Column:
         from gpuspark.worker import ScalarWorker
 
-        bound = self.bind(columns, named)
-        built = self._pyspark_udf(tuple(bound), lambda call: ScalarWorker(self.scalar_function(tuple(bound)), call))
-        if not driver_config().enabled:  # then it is PySpark's own, which knows the parameters' names
-            by_name = {name: self._as_column(name, value) for name, value in named.items()}
-            return built(*map(self._as_column, bound, columns), **by_name)  # type: ignore[no-any-return]
-        return built(*map(self._as_column, bound, bound.values()))  # type: ignore[no-any-return]
+        bound = tuple(self.bind(columns, named))
+        built = self._pyspark_udf(bound, lambda call: ScalarWorker(self.scalar_function(bound), call))
+        by_name = {name: self._as_column(name, value) for name, value in named.items()}
+        return built(*map(self._as_column, bound, columns), **by_name)  # type: ignore[no-any-return]
 
     def _as_column(self, name: str, value: Any) -> Any:
         """A number, a date or ``None`` as a literal column; a column or its name as it is."""
@@ -221,26 +266,40 @@ class ScalarUDF(HoldsBody):
         )
 
     def _pyspark_udf(self, form: tuple[str, ...], worker: Callable[[str], Any]) -> Any:
-        """PySpark's own UDF where the session flag is off, else its Arrow UDF around our worker. The same one for
-        each ``form``, so that Spark sees where one expression stands twice, until another Spark is started."""
+        """PySpark's Arrow UDF around our worker, or its own UDF of the body. The same one for each ``form``, so that
+        Spark sees where one expression stands twice, until another Spark is started."""
         from pyspark.sql import functions
-
-        from gpuspark.session import active_session, enable_ledger
 
         spark = active_session()
         config = driver_config(spark)
         if config.enabled and spark is not None:
             enable_ledger(spark, config)
-        key = (form, application(spark), config.enabled)
+        ours = _is_ours(spark, config)
+        key = (form, application(spark), ours)
         if key not in self._built:
-            if config.enabled:
+            body = self._take()
+            if ours:
                 make: Any = functions.arrow_udf  # type: ignore[attr-defined]  # not in PySpark's stubs
-                built = make(worker(uuid.uuid4().hex[:12]), self.declared)
+                told = (self._content, form, str(self.declared), self.nulls, self.deterministic)
+                built = make(worker(call_id(told)), self.declared)
             else:
-                body = self.__gpuspark_body__
-                built = functions.udf(body if self.nulls == "pass" else _null_for_null(body), self.declared)
+                plain: Any = functions.udf
+                body = body if self.nulls == "pass" else _null_for_null(body)
+                built = plain(body, self.declared, useArrow=self.useArrow)
             self._built[key] = built if self.deterministic else built.asNondeterministic()
         return self._built[key]
+
+    def _take(self) -> Callable[..., Any]:
+        """The body with what it captured when this was called first."""
+        if self._taken is None:
+            self._content = call_id(self.__gpuspark_body__)
+            self._taken = take(self.__gpuspark_body__)
+        return self._taken
+
+    def _sql_worker(self, call: str) -> Any:
+        from gpuspark.worker import SqlWorker
+
+        return SqlWorker(self._variants(), call)
 
     def _arrow_type(self) -> pa.DataType:
         import pyarrow as pa
@@ -256,15 +315,22 @@ class ScalarUDF(HoldsBody):
         return arrow_type(self.declared)
 
 
+def _is_ours(spark: SparkSession | None, config: Config) -> bool:
+    """Whether a worker of ours runs the function: not where the session flag is off, and not in an application under
+    PySpark's profilers, which watch plain Python."""
+    return config.enabled and not application_is_profiled(spark)
+
+
 def _null_for_null(body: Callable[..., Any]) -> Callable[..., Any]:
     """``body``, which never sees a null: any null gives null."""
 
-    @wraps(body)
     def guarded(*values: Any, **named: Any) -> Any:
+        name_users_functions()
         if any(value is None for value in (*values, *named.values())):
             return None
         return body(*values, **named)
 
+    name_after(guarded, body)
     return guarded
 
 

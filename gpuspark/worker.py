@@ -6,10 +6,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from types import MappingProxyType
+from types import CodeType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from gpuspark.arguments import bind
 from gpuspark.compiler.source import own_signature
 from gpuspark.config import Config
 from gpuspark.devices import open_device
@@ -28,8 +28,8 @@ from gpuspark.findings import report
 from gpuspark.plan import DeviceName, Plan, devices_of, enforce, plan
 from gpuspark.records import Entry, entry
 from gpuspark.rowwise import FLOOR_ROWS, Work, compute, interpret
-from gpuspark.scalar import ScalarFunction
-from gpuspark.session import task_config, task_facts
+from gpuspark.scalar import TARGETS, ScalarFunction
+from gpuspark.session import profiled, task_config, task_facts
 from gpuspark.types import ColumnType, of_arrow
 from gpuspark.verify import verify
 
@@ -74,7 +74,8 @@ class Runner:
 
     def __init__(self, function: ScalarFunction, types: Sequence[ColumnType], config: Config) -> None:
         self.function, self.types, self.config = function, tuple(types), config
-        self._failed: dict[DeviceName, str] = {}
+        profiler = profiled()
+        self._failed: dict[DeviceName, str] = dict.fromkeys(TARGETS, profiler) if profiler else {}
         row_bytes = sum(max(column.bits, 8) // 8 for column in self.types)
         self.most_rows = max(FLOOR_ROWS, config.target_bytes // max(row_bytes, 1))
         start = time.perf_counter()
@@ -181,8 +182,15 @@ class ScalarWorker:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
+    @property
+    def __code__(self) -> CodeType:
+        """The body's: Spark's memory profilers ask for it, to know which lines to watch."""
+        code: CodeType = self.function.function.__code__  # type: ignore[attr-defined]  # or no attribute here either
+        return code
+
     # Without type hints: PySpark reads a UDF's, and cannot read those of an object.
-    def __call__(self, *columns):  # type: ignore[no-untyped-def]
+    def __call__(self, *columns, **named):  # type: ignore[no-untyped-def]
+        columns = (*columns, *(named[name] for name in self.function.columns[len(columns) :]))
         if self._runner is None or self._entry is None:
             self._runner = Runner(self.function, [of_arrow(c.type) for c in columns], task_config())
             self._entry = entry(self.function.name, self.call, self)
@@ -234,23 +242,22 @@ class SqlWorker(ScalarWorker):
 
     def __call__(self, *columns, **named):  # type: ignore[no-untyped-def]
         if self._runner is None:
-            self.function = self._variant(len(columns), named)
-        rest = (named[name] for name in self.function.columns[len(columns) :])
-        return super().__call__(*columns, *rest)  # type: ignore[no-untyped-call]
+            self.function = self._variant(columns, named)
+        return super().__call__(*columns, **named)
 
-    def _variant(self, count: int, named: Mapping[str, Any]) -> ScalarFunction:
-        for variant in self.variants:
-            if len(variant.columns) == count + len(named) and set(variant.columns[count:]) == set(named):
-                return variant
+    def _variant(self, columns: Sequence[Any], named: Mapping[str, Any]) -> ScalarFunction:
         widest = self.variants[-1]
-        starred = [p.name for p in own_signature(widest.function).parameters.values() if p.kind is p.VAR_POSITIONAL]
-        if starred and not named:
-            places = widest.columns[: widest.columns.index(starred[0])]
-            more = [f"{starred[0]}[{n}]" for n in range(count - len(places))]
-            return replace(widest, columns=(*places, *more)[:count])
-        raise CallError(
-            f"{widest.name}({', '.join(widest.columns)}) was called with {count} columns"
-            f"{' and ' + ', '.join(named) if named else ''}. Give one column per leading parameter."
+        if not columns and not named:
+            raise CallError(
+                f"{widest.name} was called from SQL without columns, and gpuspark runs functions over columns. "
+                "Give it one, or register what pyspark.sql.functions.udf makes of the function."
+            )
+        bound = tuple(bind(widest.name, own_signature(widest.function), columns, named))
+        for variant in self.variants:
+            if variant.columns == bound:
+                return variant
+        return ScalarFunction.of(
+            widest.function, bound, nulls=widest.nulls, result=widest.result, arrow=widest.arrow
         )
 
 

@@ -75,8 +75,21 @@ def own_signature(function: Callable[..., Any]) -> inspect.Signature:
     ... def real(x, y=1): ...
     >>> inspect.signature(real), own_signature(real)
     (<Signature (amount)>, <Signature (x, y=1)>)
+
+    Of built-ins such as ``max`` Python does not know the parameters: any are taken, and the call decides.
     """
-    return inspect.signature(_undisguised(function))
+    try:
+        return inspect.signature(_undisguised(function))
+    except ValueError:
+        return _ANY_PARAMETERS
+
+
+_ANY_PARAMETERS = inspect.Signature(
+    [
+        inspect.Parameter("values", inspect.Parameter.VAR_POSITIONAL),
+        inspect.Parameter("names", inspect.Parameter.VAR_KEYWORD),
+    ]
+)
 
 
 _CACHED = type(functools.cache(int))
@@ -103,6 +116,15 @@ def _undisguised(function: Any) -> Any:
     return function
 
 
+_NO_VALUE = {
+    inspect.CO_COROUTINE: "a coroutine (async def)",
+    inspect.CO_ASYNC_GENERATOR: "an asynchronous generator (async def with yield)",
+    inspect.CO_GENERATOR: "a generator (yield)",
+}
+_PYTEST = ("@pytest_ar", "@py_builtins")
+"""Names that pytest writes into functions whose ``assert`` it explains."""
+
+
 def read(function: Any) -> Source:
     """The verified source of a plain Python function or lambda.
 
@@ -112,6 +134,9 @@ def read(function: Any) -> Source:
     if not isinstance(function, types.FunctionType):
         raise CannotCompile(f"{function!r} is a {type(function).__name__}, not a plain Python function")
     code = function.__code__
+    for flag, made in _NO_VALUE.items():
+        if code.co_flags & flag:
+            raise CannotCompile(f"a call of {function.__name__} gives {made} and no value: return the value itself")
     try:
         lines, _ = inspect.findsource(code)
     except (OSError, TypeError):
@@ -122,6 +147,11 @@ def read(function: Any) -> Source:
     for candidate, node in _functions("".join(lines), code.co_filename):
         if candidate.co_firstlineno == code.co_firstlineno and _same_code(candidate, code):
             return Source(function, node, code.co_filename)
+    if any(name.startswith(_PYTEST) for name in code.co_names):
+        raise CannotCompile(
+            f"pytest has rewritten the asserts of {function.__name__}, which is compiled from its source: define it in "
+            "a module that holds no tests, or run pytest with --assert=plain"
+        )
     raise CannotCompile(
         f"the source of {function.__name__} in {os.path.basename(code.co_filename)} "
         "is not what Python loaded: import it anew"

@@ -1,0 +1,142 @@
+"""Spark's log of its Python workers beside gpuspark: the user's lines name the user's functions, ours are apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyspark.sql import functions as F
+
+import gpuspark as gs
+from gpuspark.session import WORKER_LOGGING
+from gpuspark.worker import ScalarWorker
+from gpuspark.worker_log import users_function
+from tests import log_bodies
+
+OURS = ("gpuspark", "gpuspark.ledger")
+"""The loggers of our own lines, as docs/ledger.md says."""
+
+
+def told(spark):
+    """What Spark's log has of the user's lines, once it has settled: text, function and class of each."""
+    gs.ledger(spark)
+    lines = spark.tvf.python_worker_logs().where(~F.col("logger").isin(*OURS)).select("msg", "context").collect()
+    return {(row.msg, row.context.get("func_name"), row.context.get("class_name")) for row in lines}
+
+
+@pytest.fixture
+def logging_session(spark):
+    before = spark.conf.get(WORKER_LOGGING, None)
+    spark.conf.set("spark.gpuspark.fallback", "silent")
+    spark.conf.set(WORKER_LOGGING, "true")
+    spark._jsparkSession.cleanupPythonWorkerLogs()
+    yield spark
+    spark.conf.unset(WORKER_LOGGING) if before is None else spark.conf.set(WORKER_LOGGING, before)
+
+
+def test_lines_name_the_users_function(logging_session) -> None:
+    spark = logging_session
+    frame = spark.range(1)
+    rows = [gs.udf(log_bodies.per_row, "bigint")("id"), gs.udf(log_bodies.Rule(), "bigint")("id")]
+    frame.select(*rows).collect()
+    gs.map_in_arrow(frame, log_bodies.per_batch, "id bigint").collect()
+    gs.apply_in_segments(frame, "id", log_bodies.per_groups, "id bigint").collect()
+    expected = {
+        ("a row", "per_row", None), ("a row", "__call__", "Rule"), ("a batch", "per_batch", None),
+        ("groups", "per_groups", None),
+    }  # fmt: skip
+    assert told(spark) == expected
+    spark._jsparkSession.cleanupPythonWorkerLogs()
+    frame.select(F.udf(log_bodies.per_row, "bigint")("id"), F.udf(log_bodies.Rule(), "bigint")("id")).collect()
+    plain = told(spark)
+    assert plain == {line for line in expected if line[0] == "a row"}
+    spark._jsparkSession.cleanupPythonWorkerLogs()
+    spark.conf.set("spark.gpuspark.enabled", "false")
+    frame.select(*(gs.udf(body, "bigint")("id") for body in (log_bodies.per_row, log_bodies.Rule()))).collect()
+    assert told(spark) == plain
+
+
+def test_switched_off_sparks_settings_stay_as_they_are(logging_session) -> None:
+    spark = logging_session
+    frame = spark.range(3)
+    spark.conf.set("spark.gpuspark.enabled", "false")
+    spark.conf.set(WORKER_LOGGING, "false")
+    frames = [
+        frame.select(gs.udf(log_bodies.per_row, "bigint")("id")),
+        frame.select(gs.pandas_udf(lambda v: v, "bigint")("id")),
+        frame.select(gs.functions.haversine("id", "id", "id", "id")),
+        gs.map_in_arrow(frame, lambda batches: batches, "id bigint"),
+        gs.apply_in_segments(frame, "id", lambda segments: segments.keys, "id bigint"),
+    ]
+    assert spark.conf.get(WORKER_LOGGING) == "false"
+    spark.conf.set(WORKER_LOGGING, "true")  # the user's own wish: then the log holds the user's lines only
+    frames[3].collect()
+    spark.conf.set("spark.gpuspark.enabled", "true")
+    assert gs.ledger(spark).records == []
+
+
+def body_to_profile(v):
+    return v + 1
+
+
+def test_sparks_profiler_sees_the_users_function(spark, capsys) -> None:
+    key = "spark.sql.pyspark.udf.profiler"
+    spark.conf.set("spark.gpuspark.fallback", "silent")
+    gs.ledger(spark).clear()
+    spark.conf.set(key, "perf")
+    try:
+        spark.range(3).select(gs.udf(body_to_profile, "bigint")("id")).collect()
+    finally:
+        spark.conf.unset(key)
+    spark.profile.show(type="perf")
+    spark.profile.clear()
+    said = capsys.readouterr().out
+    assert f"{Path(__file__).name}:" in said
+    assert "(body_to_profile)" in said
+    (summary,) = gs.ledger(spark).summary()
+    assert any(f"{key}=perf, which sees plain Python only" in reason for reason in summary.reasons)
+    assert summary.devices == {"python": 3}
+
+
+def test_memory_profilers_are_told_the_lines_of_the_body(spark) -> None:
+    """The package memory-profiler itself is not needed: PySpark asks a function for its code."""
+    body = gs.udf(body_to_profile, "bigint")
+    assert ScalarWorker(body.scalar_function(("v",)), "a call").__code__ is body_to_profile.__code__
+    assert not hasattr(ScalarWorker(gs.udf(len, "int").scalar_function(("values[0]",)), "a call"), "__code__")
+    conf = spark.sparkContext._conf
+    conf.set("spark.python.profile.memory", "true")  # of the whole application: functions are PySpark's own then
+    try:
+        assert body.evalType == F.udf(body_to_profile, "bigint").evalType
+    finally:
+        conf.set("spark.python.profile.memory", "false")
+
+
+class Teller:
+    """A body that tells what Spark's log would say of it."""
+
+    def __call__(self, v):
+        return self.inner()
+
+    def inner(self):
+        return repr(users_function())
+
+    @classmethod
+    def of_class(cls, v):
+        return repr(users_function())
+
+
+def test_the_outermost_function_of_the_user_is_named() -> None:
+    """With gpuspark's interpreter around it, as in a task; without, there is nobody to name."""
+
+    def outer(v):
+        return Teller().inner()
+
+    expected = {
+        outer: {"func_name": "outer"},
+        Teller(): {"func_name": "__call__", "class_name": "Teller"},
+        Teller.of_class: {"func_name": "of_class", "class_name": "Teller"},
+    }
+    for body, said in expected.items():
+        assert gs.udf(body, "string")(pa.array([1])).to_pylist() == [repr(said)]
+    assert users_function() == {}
