@@ -20,7 +20,6 @@ of bytes, and give a result for it.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import time
@@ -35,6 +34,7 @@ from numpy.typing import NDArray
 from gpuspark.columns import this_task
 from gpuspark.compiler import ArrayRequest, CannotCompile, Parameter, compile_program
 from gpuspark.config import Config
+from gpuspark.decorated import name_after
 from gpuspark.devices import open_device
 from gpuspark.devices.permits import permit
 from gpuspark.devices.protocol import Device, Handle, Pointer, Program
@@ -124,7 +124,7 @@ class ArrayFunction:
         if not isinstance(function, FunctionType):
             raise CallError(f"gs.array_function takes a plain function, not a {type(function).__name__}")
         self.__gpuspark_body__ = function
-        functools.update_wrapper(self, function)
+        name_after(self, function)
         self.name = function.__name__
         self.parameters = function.__code__.co_varnames[1 : function.__code__.co_argcount]
 

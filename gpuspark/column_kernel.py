@@ -4,7 +4,6 @@ constant. Their author writes array functions, and a function that calls them ov
 
 from __future__ import annotations
 
-import functools
 import importlib
 import inspect
 import time
@@ -13,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gpuspark.columns import account_inside, as_columns
+from gpuspark.decorated import name_after
 from gpuspark.errors import CallError, ResultError, locate
 from gpuspark.plan import DeviceName
 from gpuspark.records import Entry, call_id, entry
@@ -35,7 +35,7 @@ class ColumnKernel:
     __name__: str
 
     def __init__(self, compute: Compute, spec: Spec, result: str | Callable[..., str]) -> None:
-        functools.update_wrapper(self, compute)
+        name_after(self, compute)
         self.compute = compute
         self.spec = spec
         self._result = result

@@ -80,7 +80,7 @@ def call_id(*content: object) -> str:
     """
     from pyspark.serializers import CloudPickleSerializer
 
-    pickled: bytes = CloudPickleSerializer().dumps(content)
+    pickled: bytes = CloudPickleSerializer().dumps(content)  # type: ignore[no-untyped-call]
     return hashlib.sha256(pickled).hexdigest()[:12]
 
 

@@ -99,9 +99,7 @@ def _is_type(value: Any) -> bool:
 
 
 def _decorated(function: Any, declared: TypeLike, nulls: Nulls, useArrow: bool | None) -> Any:
-    if not callable(function):
-        raise DeclarationError(f"gs.udf decorates a function, not {function!r}")
-    form = vectorised_as(function) if useArrow is None else None
+    form = vectorised_as(function) if useArrow is None and callable(function) else None
     name = getattr(function, "__name__", type(function).__name__)
     if form == "arrow":
         raise DeclarationError(
@@ -125,6 +123,8 @@ class ScalarUDF(HoldsBody):
     with Arrow, pandas or gpuspark columns it computes them now; with numbers it is the plain function. In a task,
     a text is a text and no column's name."""
 
+    __name__: str
+
     def __init__(
         self,
         function: Callable[..., Any],
@@ -132,6 +132,8 @@ class ScalarUDF(HoldsBody):
         nulls: Nulls = "propagate",
         useArrow: bool | None = None,
     ) -> None:
+        if not callable(function):
+            raise DeclarationError(f"gs.udf decorates a function, not {function!r}")
         name_after(self, function)
         self.__gpuspark_body__ = function
         self.declared = declared
@@ -219,7 +221,7 @@ class ScalarUDF(HoldsBody):
 
         spark = active_session()
         if _is_ours(spark, driver_config(spark)):
-            return int(PythonEvalType.SQL_SCALAR_ARROW_UDF)  # type: ignore[attr-defined]  # not in PySpark's stubs
+            return int(PythonEvalType.SQL_SCALAR_ARROW_UDF)
         return int(self.spark_udf().evalType)
 
     @property
@@ -324,8 +326,12 @@ def _is_ours(spark: SparkSession | None, config: Config) -> bool:
 def _null_for_null(body: Callable[..., Any]) -> Callable[..., Any]:
     """``body``, which never sees a null: any null gives null."""
 
+    first: list[bool] = []
+
     def guarded(*values: Any, **named: Any) -> Any:
-        name_users_functions()
+        if not first:  # in this task
+            first.append(True)
+            name_users_functions()
         if any(value is None for value in (*values, *named.values())):
             return None
         return body(*values, **named)

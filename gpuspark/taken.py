@@ -21,7 +21,7 @@ def take(function: Callable[..., Any]) -> Callable[..., Any]:
 
     kept: list[Any] = []
 
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # not typed
+    class Pickler(cloudpickle.Pickler):
         def persistent_id(self, thing: Any) -> int | None:
             if type(thing).__module__ not in _OF_THE_DRIVER:
                 return None
@@ -33,7 +33,7 @@ def take(function: Callable[..., Any]) -> Callable[..., Any]:
             return kept[number]
 
     pickled = io.BytesIO()
-    Pickler(pickled).dump(function)
+    Pickler(pickled).dump(function)  # type: ignore[no-untyped-call]
     pickled.seek(0)
     copy: Callable[..., Any] = Unpickler(pickled).load()
     return copy

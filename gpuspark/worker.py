@@ -185,7 +185,7 @@ class ScalarWorker:
     @property
     def __code__(self) -> CodeType:
         """The body's: Spark's memory profilers ask for it, to know which lines to watch."""
-        code: CodeType = self.function.function.__code__  # type: ignore[attr-defined]  # or no attribute here either
+        code: CodeType = self.function.function.__code__  # or no attribute here either
         return code
 
     # Without type hints: PySpark reads a UDF's, and cannot read those of an object.
@@ -243,7 +243,7 @@ class SqlWorker(ScalarWorker):
     def __call__(self, *columns, **named):  # type: ignore[no-untyped-def]
         if self._runner is None:
             self.function = self._variant(columns, named)
-        return super().__call__(*columns, **named)
+        return super().__call__(*columns, **named)  # type: ignore[no-untyped-call]
 
     def _variant(self, columns: Sequence[Any], named: Mapping[str, Any]) -> ScalarFunction:
         widest = self.variants[-1]

@@ -29,7 +29,7 @@ def test_the_package() -> None:
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
-        (gs.udf, ["f=None", "returnType=None", "nulls='propagate'"]),
+        (gs.udf, ["f=None", "returnType=None", "useArrow=None", "nulls='propagate'"]),
         (gs.pandas_udf, ["f=None", "returnType=None", "functionType=None", "missing='pandas'"]),
         (gs.map_in_arrow, ["df", "func", "schema", "barrier=False", "profile=None"]),
         (gs.apply_in_segments, ["df", "by", "func", "schema", "order_by=None"]),
