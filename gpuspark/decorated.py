@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from gpuspark.errors import DeclarationError
+
 _SHOWN = ("__module__", "__qualname__", "__doc__")
 
 
@@ -23,3 +25,12 @@ def name_after(decorated: Any, function: Callable[..., Any]) -> None:
         with suppress(AttributeError):
             setattr(decorated, attribute, getattr(function, attribute))
     decorated.__wrapped__ = function
+
+
+def declaration_error(message: str) -> DeclarationError:
+    """A :class:`DeclarationError` that code written for PySpark catches too: it is a ``PySparkTypeError`` as well."""
+    from pyspark.errors import PySparkTypeError
+
+    names = {"__module__": DeclarationError.__module__}
+    both: type[DeclarationError] = type(DeclarationError.__name__, (DeclarationError, PySparkTypeError), names)
+    return both(message)

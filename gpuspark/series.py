@@ -1,26 +1,28 @@
 """``gs.pandas_udf``: pandas Series on the CPU, cuDF Series on a GPU, PySpark's own UDFs around both.
 
-The UDF that Spark sees is PySpark's pandas UDF, built when columns are given, with a wrapper inside that keeps the
-body's signature and type hints. So on the CPU every form, type and time zone is PySpark's by construction. Where a
-GPU is to be expected (``device=cuda``, executors that declare GPUs) or ``missing="cudf"`` asks for cuDF's own nulls,
-it is PySpark's Arrow UDF instead, so that columns need no pandas on their way to the device: the driver chooses how
-columns travel, the worker where they are computed (:mod:`gpuspark.series_worker`), and either works with either.
+PySpark itself judges each declaration, so forms and errors are its own. The UDF that Spark sees is PySpark's pandas
+UDF, built when columns are given, with a wrapper of ours inside: on the CPU every type and time zone is PySpark's by
+construction. Where a GPU is to be expected (``device=cuda``, executors that declare GPUs) or ``missing="cudf"``
+asks for cuDF's own nulls, it is PySpark's Arrow UDF instead, so that columns need no pandas on their way to the device:
+the driver chooses how columns travel, the worker where they are computed (:mod:`gpuspark.series_worker`), and either
+works with either.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gpuspark import types
 from gpuspark.cudf_form import Missing, type_obstacle
-from gpuspark.errors import CallError, DeclarationError, nearest
+from gpuspark.decorated import declaration_error, name_after
+from gpuspark.errors import FallbackError, nearest
 from gpuspark.plan import Plan
+from gpuspark.records import call_id
 from gpuspark.series_worker import ArrowTransport, SeriesWorker, decide
-from gpuspark.session import active_session, application, driver_config, enable_ledger
+from gpuspark.session import active_session, application, driver_config, enable_ledger, running_task
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, SparkSession
@@ -45,6 +47,8 @@ def pandas_udf(
     ``missing="pandas"``: nulls are NaN before the body and NaN is null after it, on a GPU as in PySpark.
     ``missing="cudf"``: on a GPU the body sees cuDF's own nulls.
 
+    Misuse raises what PySpark raises, here and now; a type that is written as text is read as soon as a session is up.
+
     >>> import pandas as pd
     >>> @pandas_udf("double")
     ... def centred(v: pd.Series) -> pd.Series:
@@ -53,114 +57,230 @@ def pandas_udf(
     [-1.0, 1.0]
     """
     if missing not in ("pandas", "cudf"):
-        raise DeclarationError(f"missing={missing!r}: {nearest(str(missing), ('pandas', 'cudf'))}")
-    if callable(f) and not hasattr(f, "simpleString"):
-        return SeriesUDF(f, _declared(returnType), functionType, missing)
-    declared = _declared(returnType if f is None else f)
-    kind = returnType if isinstance(returnType, int) else functionType
-    return lambda body: SeriesUDF(body, declared, kind, missing)
+        raise declaration_error(f"missing={missing!r}: {nearest(str(missing), ('pandas', 'cudf'))}")
+    decorates = f is None or isinstance(f, str) or _is_data_type(f)
+    declared = (f or returnType) if decorates else returnType
+    if declared is None or (isinstance(declared, int) and not _is_data_type(declared)):
+        raise declaration_error('gs.pandas_udf needs the type of the result, as in @gs.pandas_udf("double")')
+    if not decorates:
+        return SeriesUDF(f, declared, functionType, missing)
+    form = returnType if functionType is None and isinstance(returnType, int) else functionType
+    return lambda body: SeriesUDF(body, declared, form, missing)
 
 
-def _declared(given: Any) -> Any:
-    if given is None or isinstance(given, int):
-        raise DeclarationError('gs.pandas_udf needs the type of the result, as in @gs.pandas_udf("double")')
-    return given
+def _is_data_type(thing: Any) -> bool:
+    return any(c.__name__ == "DataType" and c.__module__ == "pyspark.sql.types" for c in type(thing).__mro__)
 
 
 class SeriesUDF:
-    """A decorated series body. Called with columns it gives a Spark column; ``func`` is the body itself."""
+    """A decorated series body. Called with columns it gives a Spark column. Its attributes are those of PySpark's."""
 
-    def __init__(self, func: Callable[..., Any], returnType: Any, functionType: int | None, missing: Missing) -> None:
-        if not callable(func):
-            raise DeclarationError(f"gs.pandas_udf decorates a function, not {func!r}")
-        self.func, self.returnType, self.functionType, self.missing = func, returnType, functionType, missing
-        self.deterministic = True
+    def __init__(
+        self,
+        body: Callable[..., Any],
+        declared: Any,
+        functionType: int | None,
+        missing: Missing,
+        deterministic: bool = True,
+    ) -> None:
+        if not callable(body):
+            raise declaration_error(f"gs.pandas_udf decorates a function, not {body!r}")
+        self.__gpuspark_body__ = body
+        self.declared, self.functionType, self.missing, self.deterministic = (
+            declared, functionType, missing, deterministic,
+        )  # fmt: skip
         self._built: dict[tuple[Any, ...], Any] = {}
-        functools.update_wrapper(self, func)
+        self.__name__: str
+        name_after(self, body)
+        if running_task() is None:
+            self.evalType  # noqa: B018  # PySpark finds misuse now
 
     def __call__(self, *columns: Any, **named: Any) -> Column:
-        config = driver_config(active_session())
-        arrow = self._arrow_form(config, tuple(named))
-        built: Column = self.spark_udf()(*columns, **named) if arrow is None else arrow(*columns, *named.values())
-        return built
+        column: Column = (self._arrow_form() or self.spark_udf())(*columns, **named)
+        return column
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_built": {}}
 
-    @property
-    def evalType(self) -> int:
-        """Only to say what ``spark.udf.register`` takes, which asks for it."""
-        name = getattr(self.func, "__name__", "f")
-        raise CallError(f"register what {name}.spark_udf() gives: spark.udf.register({name!r}, {name}.spark_udf())")
-
     def __repr__(self) -> str:
-        return f"<gpuspark pandas_udf {getattr(self.func, '__name__', self.func)} -> {self.returnType}>"
+        return f"<gpuspark pandas_udf {self.__name__} -> {self.declared}>"
+
+    @cached_property
+    def evalType(self) -> int:
+        """PySpark's number of the body's form, by its type hints or ``functionType``.
+
+        Raises what PySpark raises for a declaration that it does not take. A type written as text cannot be read
+        without a session, so another one stands in for it until then.
+        """
+        from pyspark.sql.types import LongType, StructType
+        from pyspark.util import PythonEvalType
+
+        if not isinstance(self.declared, str) or active_session() is not None:
+            return int(self._plain(self.declared).evalType)
+        is_map = self.functionType in (
+            PythonEvalType.SQL_GROUPED_MAP_PANDAS_UDF,
+            PythonEvalType.SQL_COGROUPED_MAP_PANDAS_UDF,
+            PythonEvalType.SQL_MAP_PANDAS_ITER_UDF,
+        )
+        return int(self._plain(StructType() if is_map else LongType()).evalType)
+
+    @property
+    def returnType(self) -> Any:
+        """The declared type, as PySpark's; as it was written, where that is text and no session is up to read it."""
+        if not isinstance(self.declared, str) or active_session() is None:
+            return self.declared
+        from pyspark.sql.types import DataType
+
+        return DataType.fromDDL(self.declared)
+
+    @property
+    def func(self) -> Callable[..., Any]:
+        """The body. ``spark.udf.register`` asks for it too, and is given what :meth:`spark_udf` holds, so that SQL
+        runs what columns run."""
+        return self.spark_udf().func if _registration_asks() else self.__gpuspark_body__
 
     def asNondeterministic(self) -> SeriesUDF:
         """The same function, which Spark must not call more or less often than it is written."""
-        changed = SeriesUDF(self.func, self.returnType, self.functionType, self.missing)
-        changed.deterministic = False
-        return changed
+        return SeriesUDF(self.__gpuspark_body__, self.declared, self.functionType, self.missing, deterministic=False)
 
     def spark_udf(self) -> Any:
-        """PySpark's pandas UDF, for this kind of session and its flag as it is now. The same one each time, so that
-        Spark sees where one expression stands twice; the body is pickled once, as PySpark's own is."""
-        from pyspark.sql import functions
-
+        """PySpark's pandas UDF, for this kind of session and its settings as they are now. The same one each time, so
+        that Spark sees where one expression stands twice; the body is pickled once, as PySpark's own is."""
         spark = active_session()
         config = driver_config(spark)
-        if config.enabled and spark is not None:
+        ours = config.enabled and self.evalType in _hints() and not self._left_to_the_profiler(spark, config)
+        if ours and spark is not None:
             enable_ledger(spark, config)
-        key = ("pandas", application(spark), config.enabled)
-        if key not in self._built:
-            plain = self._plain()
-            if config.enabled:
-                make: Any = functions.pandas_udf  # type: ignore[attr-defined]  # not in PySpark's stubs
-                plain = make(_wrapper(self.func, plain.evalType, self.missing), self.returnType, self.functionType)
-            self._built[key] = plain if self.deterministic else plain.asNondeterministic()
-        return self._built[key]
+        return self._once(("pandas", application(spark), ours), self._around if ours else self._plain)
 
     def explain(self, schema_or_types: Any = None) -> Plan:
         """Where the body would run for columns of these types, and why not elsewhere. Needs no Spark and no GPU.
 
         ``schema_or_types``: as for ``gs.udf``; every parameter a ``double`` by default.
         """
-        _, columns = types.named(schema_or_types, inspect.signature(self.func))
-        found = [why for why in (type_obstacle(column.name) for column in columns) if why]
-        return decide(self.func.__name__, driver_config(), {"cuda": found} if found else {})
+        _, columns = types.named(schema_or_types, inspect.signature(self.__gpuspark_body__))
+        reasons = [why for why in (type_obstacle(column.name) for column in columns) if why]
+        return decide(self.__name__, driver_config(), {"cuda": reasons} if reasons else {})
 
-    def _plain(self) -> Any:
-        """PySpark's own pandas UDF of the body, which also finds its form."""
+    def _once(self, key: tuple[Any, ...], build: Callable[[Any], Any]) -> Any:
+        """What ``build`` makes of the declared type, made once for each ``key``."""
+        if key not in self._built:
+            built = build(self.declared)
+            self._built[key] = built if self.deterministic else built.asNondeterministic()
+        return self._built[key]
+
+    def _plain(self, declared: Any) -> Any:
+        """PySpark's own pandas UDF of the body."""
         from pyspark.sql import functions
+
+        make: Any = functions.pandas_udf  # type: ignore[attr-defined]  # not in PySpark's stubs
+        return make(self.__gpuspark_body__, declared, self.functionType)
+
+    def _around(self, declared: Any) -> Any:
+        """PySpark's pandas UDF of a wrapper around the body."""
+        from pyspark.sql import functions
+        from pyspark.util import PythonEvalType
 
         make: Any = functions.pandas_udf  # type: ignore[attr-defined]
-        return make(self.func, self.returnType, self.functionType)
+        least_rows = LEAST_ROWS if self.evalType == PythonEvalType.SQL_GROUPED_AGG_PANDAS_UDF else 0
+        return make(self._wrapper(self._worker(least_rows)), declared)
 
-    def _arrow_form(self, config: Config, named: tuple[str, ...]) -> Any:
-        """PySpark's Arrow UDF around the body, where columns shall travel as Arrow; else ``None``."""
+    def _arrow_form(self) -> Any:
+        """PySpark's Arrow UDF of a wrapper around the body, where columns shall travel as Arrow; else ``None``."""
         from pyspark.sql import functions
-        from pyspark.sql.types import DataType
         from pyspark.util import PythonEvalType
 
         from gpuspark.pandas_form import Conversion
 
         spark = active_session()
-        if spark is None or not config.enabled or not _expects_gpu(spark, config, self.missing):
+        config = driver_config(spark)
+        scalar = (PythonEvalType.SQL_SCALAR_PANDAS_UDF, PythonEvalType.SQL_SCALAR_PANDAS_ITER_UDF)
+        if spark is None or not config.enabled or self.evalType not in scalar:
             return None
-        eval_type = self._plain().evalType
-        if eval_type not in (PythonEvalType.SQL_SCALAR_PANDAS_UDF, PythonEvalType.SQL_SCALAR_PANDAS_ITER_UDF):
+        if not _expects_gpu(spark, config, self.missing) or self._left_to_the_profiler(spark, config):
             return None
         enable_ledger(spark, config)
         conversion = Conversion.of(spark)
-        key = ("arrow", application(spark), conversion, named)
-        if key not in self._built:
-            declared = DataType.fromDDL(self.returnType) if isinstance(self.returnType, str) else self.returnType
-            transport = ArrowTransport(declared, conversion, named)
-            worker = SeriesWorker(self.func, uuid.uuid4().hex[:12], self.missing, 0, transport)
+
+        def build(_: Any) -> Any:
             make: Any = functions.arrow_udf  # type: ignore[attr-defined]
-            built = make(_arrow_wrapper(worker, eval_type == PythonEvalType.SQL_SCALAR_PANDAS_ITER_UDF), declared)
-            self._built[key] = built if self.deterministic else built.asNondeterministic()
-        return self._built[key]
+            transport = ArrowTransport(self.returnType, conversion)
+            return make(self._wrapper(self._worker(0, transport)), transport.declared)
+
+        return self._once(("arrow", application(spark), conversion), build)
+
+    def _left_to_the_profiler(self, spark: SparkSession | None, config: Config) -> bool:
+        """Whether PySpark's memory profiler is on. It counts the lines of the function that PySpark calls, and of no
+        other: so PySpark is given the body itself then, and runs it on pandas."""
+        if spark is None or not _memory_is_profiled(spark):
+            return False
+        if config.fallback == "raise" and config.device == "cuda":
+            raise FallbackError(
+                f"{self.__name__}: cuda: PySpark's memory profiler is on, and it profiles the body on pandas only. "
+                "spark.gpuspark.fallback=raise forbids that: unset spark.sql.pyspark.udf.profiler."
+            )
+        return True
+
+    def _worker(self, least_rows: int, transport: ArrowTransport | None = None) -> SeriesWorker:
+        body = self.__gpuspark_body__
+        call = call_id(body, str(self.declared), self.evalType, self.missing, self.deterministic)
+        return SeriesWorker(body, call, self.missing, least_rows, transport)
+
+    def _wrapper(self, worker: SeriesWorker) -> Callable[..., Any]:
+        """What PySpark pickles: a function around ``worker``, whose type hints tell PySpark the body's form and how
+        columns travel. The body may have none, and be no function."""
+        from pyspark.util import PythonEvalType
+
+        def once(*columns, **named):  # type: ignore[no-untyped-def]
+            return worker.once(columns, named)
+
+        def iterate(batches):  # type: ignore[no-untyped-def]
+            return worker.iterate(batches)
+
+        def reduce(batches):  # type: ignore[no-untyped-def]
+            return worker.reduce(batches)
+
+        wrapper = once
+        if self.evalType == PythonEvalType.SQL_SCALAR_PANDAS_ITER_UDF:
+            wrapper = iterate
+        elif self.evalType == getattr(PythonEvalType, "SQL_GROUPED_AGG_PANDAS_ITER_UDF", None):  # since PySpark 4.2
+            wrapper = reduce
+        name_after(wrapper, self.__gpuspark_body__)
+        del wrapper.__wrapped__  # type: ignore[attr-defined]  # PySpark would look for the hints there
+        wrapper.__annotations__ = dict(_hints(as_arrow=worker.transport is not None)[self.evalType])
+        return wrapper
+
+
+def _hints(as_arrow: bool = False) -> Mapping[int, Mapping[str, Any]]:
+    """By PySpark's numbers of the forms that we run: the type hints that tell it the form."""
+    import pandas as pd
+    import pyarrow as pa
+    from pyspark.util import PythonEvalType
+
+    column: Any = pa.Array if as_arrow else pd.Series
+    batches = Iterator[tuple[column, ...]]
+    hints = {
+        PythonEvalType.SQL_SCALAR_PANDAS_UDF: {"columns": column, "named": column, "return": column},
+        PythonEvalType.SQL_SCALAR_PANDAS_ITER_UDF: {"batches": batches, "return": Iterator[column]},
+        PythonEvalType.SQL_GROUPED_AGG_PANDAS_UDF: {"columns": column, "named": column, "return": float},
+    }
+    reduces = getattr(PythonEvalType, "SQL_GROUPED_AGG_PANDAS_ITER_UDF", None)  # since PySpark 4.2
+    return hints if reduces is None else {**hints, reduces: {"batches": batches, "return": float}}
+
+
+def _registration_asks() -> bool:
+    """Whether the property that calls this was asked for by PySpark's ``spark.udf.register``."""
+    frame = inspect.currentframe()
+    for _ in range(2):
+        frame = frame.f_back if frame is not None else None
+    if frame is None or frame.f_code.co_name != "register":
+        return False
+    return str(frame.f_globals.get("__name__")).startswith("pyspark.sql.")
+
+
+def _memory_is_profiled(spark: SparkSession) -> bool:
+    by_session = spark.conf.get("spark.sql.pyspark.udf.profiler", None) == "memory"
+    return by_session or spark.conf.get("spark.python.profile.memory", None) == "true"
 
 
 def _expects_gpu(spark: SparkSession, config: Config, missing: Missing) -> bool:
@@ -168,55 +288,3 @@ def _expects_gpu(spark: SparkSession, config: Config, missing: Missing) -> bool:
     if config.device != "auto":
         return config.device == "cuda"
     return missing == "cudf" or str(spark.conf.get("spark.executor.resource.gpu.amount", "0")) != "0"
-
-
-def _wrapper(body: Callable[..., Any], eval_type: int, missing: Missing) -> Callable[..., Any]:
-    """What PySpark pickles: a function with the body's signature and hints around a :class:`SeriesWorker`."""
-    from pyspark.util import PythonEvalType
-
-    aggregates = eval_type == PythonEvalType.SQL_GROUPED_AGG_PANDAS_UDF
-    worker = SeriesWorker(body, uuid.uuid4().hex[:12], missing, LEAST_ROWS if aggregates else 0)
-    reduces = getattr(PythonEvalType, "SQL_GROUPED_AGG_PANDAS_ITER_UDF", None)  # since PySpark 4.2
-    if eval_type not in (PythonEvalType.SQL_SCALAR_PANDAS_ITER_UDF, reduces):
-
-        @functools.wraps(body)
-        def once(*columns: Any, **named: Any) -> Any:
-            return worker.once(columns, named)
-
-        return once
-    if eval_type == PythonEvalType.SQL_SCALAR_PANDAS_ITER_UDF:
-
-        @functools.wraps(body)
-        def iterate(batches: Any, *more: Any) -> Any:
-            return worker.iterate(batches, *more)
-
-        return iterate
-
-    @functools.wraps(body)
-    def reduce(batches: Any, *more: Any) -> Any:
-        return worker.reduce(batches, *more)
-
-    return reduce
-
-
-def _arrow_wrapper(worker: SeriesWorker, iterates: bool) -> Callable[..., Any]:
-    """The same for PySpark's Arrow UDF, whose form is told by the hints."""
-    from collections.abc import Iterator
-
-    import pyarrow as pa
-
-    def once(*columns):  # type: ignore[no-untyped-def]
-        return worker.once(columns, {})
-
-    def iterate(batches):  # type: ignore[no-untyped-def]
-        return worker.iterate(batches)
-
-    wrapper = iterate if iterates else once
-    several = tuple[pa.Array, ...]
-    wrapper.__annotations__ = (
-        {"batches": Iterator[several], "return": Iterator[pa.Array]}
-        if iterates
-        else {"columns": pa.Array, "return": pa.Array}
-    )
-    wrapper.__name__, wrapper.__doc__ = worker.name, worker.body.__doc__
-    return wrapper

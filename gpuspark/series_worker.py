@@ -10,8 +10,9 @@ The cuDF half has not run on a device (docs/evidence.md).
 from __future__ import annotations
 
 import logging
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -28,7 +29,6 @@ from gpuspark.records import Entry, entry
 from gpuspark.session import task_config, task_facts
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyspark.sql.types import DataType
 
     from gpuspark.pandas_form import Conversion
@@ -62,8 +62,6 @@ class ArrowTransport:
 
     declared: DataType
     conversion: Conversion
-    named: tuple[str, ...]
-    """The parameters that the last columns are given by name for: Arrow UDFs know places only."""
 
 
 class SeriesWorker:
@@ -86,6 +84,7 @@ class SeriesWorker:
         self._entry: Entry | None = None
         self._turn = Turn(None, 1)
         self._rows = 0
+        self._settings: Conversion | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
@@ -97,10 +96,6 @@ class SeriesWorker:
     def once(self, columns: Sequence[Any], named: Mapping[str, Any]) -> Any:
         """One call: a batch, a group or a window."""
         decision = self._decide()
-        if self.transport is not None:
-            places = len(columns) - len(self.transport.named)
-            named = dict(zip(self.transport.named, columns[places:], strict=True))
-            columns = columns[:places]
         given = [*columns, *named.values()]
         rows = len(given[0]) if given else 0
         reasons, device = [str(reason) for reason in decision.reasons], decision.device
@@ -111,48 +106,54 @@ class SeriesWorker:
                 reasons += why
             else:
                 result = self._on_pandas(columns, named, seconds)
-        self._account(device, rows, _nbytes(given), _nbytes([result]), seconds, reasons)
+        self._account(device, rows, sum(map(nbytes, given)), nbytes(result), seconds, reasons)
         return result
 
-    def iterate(self, batches: Iterator[Any], *more: Any) -> Iterator[Any]:
-        """A body over iterators: entered once, never again."""
-        try:
-            yield from self._counted_results(self.body(self._incoming(batches), *more))
-        finally:
-            self._turn.end()
+    def iterate(self, batches: Iterator[Any]) -> Any:
+        """A body over iterators: entered once, never again. What it returned, if that is no iterator: PySpark says what
+        it thinks of that."""
+        with self._located(self._decide().device):
+            results = self.body(self._incoming(batches))
+            if self.transport is not None:
+                from gpuspark.pandas_form import iterator_of
 
-    def reduce(self, batches: Iterator[Any], *more: Any) -> Any:
+                results = iterator_of(results, self.transport.declared)
+        return self._counted_results(results) if isinstance(results, Iterator) else results
+
+    def reduce(self, batches: Iterator[Any]) -> Any:
         """A body that makes one value of an iterator of batches."""
         start = time.perf_counter()
         try:
             device = self._decide().device
-            with _Located(self.name, lambda: f"0-{self._rows - 1}", device), self._on(device):
-                result = cudf_form.to_host(self.body(self._incoming(batches), *more))
+            with self._located(device), self._on(device):
+                result = cudf_form.to_host(self.body(self._incoming(batches)))
         finally:
             self._turn.end()
         self._account(device, 0, 0, 0, {"run": time.perf_counter() - start}, (), batches=0)
         return result
 
-    def _counted_results(self, results: Iterable[Any]) -> Iterator[Any]:
+    def _counted_results(self, results: Iterator[Any]) -> Iterator[Any]:
         device = self._decide().device
-        iterator = iter(results)
-        while True:
-            start, waited = time.perf_counter(), self._turn.waited
-            with _Located(self.name, lambda: f"0-{self._rows - 1}", device):
-                try:
-                    with self._on(device):
-                        result = self._out(cudf_form.to_host(next(iterator)))
-                except StopIteration:
-                    return
-                except Exception as error:
-                    self._explain(error, device)
-                    raise
-                finally:
-                    self._turn.end()
-            spent = time.perf_counter() - start - (self._turn.waited - waited)
-            self._account(device, 0, 0, _nbytes([result]), {"run": spent}, (), batches=0)
-            yield result
-            self._turn.begin()
+        try:
+            while True:
+                start, waited = time.perf_counter(), self._turn.waited
+                with self._located(device):
+                    try:
+                        with self._on(device):
+                            result = self._yielded(cudf_form.to_host(next(results)))
+                    except StopIteration:
+                        return
+                    except Exception as error:
+                        self._explain(error, device)
+                        raise
+                    finally:
+                        self._turn.end()
+                spent = time.perf_counter() - start - (self._turn.waited - waited)
+                self._account(device, 0, 0, nbytes(result), {"run": spent}, (), batches=0)
+                yield result
+                self._turn.begin()
+        finally:
+            self._turn.end()
 
     def _incoming(self, batches: Iterator[Any]) -> Iterator[Any]:
         decision = self._decide()
@@ -166,14 +167,15 @@ class SeriesWorker:
             self._turn.waited += time.perf_counter() - start
             columns = batch if isinstance(batch, tuple) else (batch,)
             seconds = {"wait": time.perf_counter() - start}
-            self._account(decision.device, len(columns[0]), _nbytes(columns), 0, seconds, reasons)
+            rows = len(columns[0]) if columns else 0
+            self._account(decision.device, rows, sum(map(nbytes, columns)), 0, seconds, reasons)
             if decision.device == "cuda":
                 self._refuse_obstacles(columns)
                 self._turn.begin()
                 moved = tuple(self._to_device(column) for column in columns)
             else:
                 moved = tuple(self._in(columns))
-            yield moved if len(moved) > 1 else moved[0]
+            yield moved[0] if len(moved) == 1 else moved
 
     def _decide(self) -> Plan:
         """The plan for this task; opens the GPU if that is it."""
@@ -206,7 +208,8 @@ class SeriesWorker:
     def _on_pandas(self, columns: Sequence[Any], named: Mapping[str, Any], seconds: dict[str, float]) -> Any:
         start = time.perf_counter()
         given = self._in([*columns, *named.values()])
-        result = self._out(self.body(*given[: len(columns)], **dict(zip(named, given[len(columns) :], strict=True))))
+        answer = self.body(*given[: len(columns)], **dict(zip(named, given[len(columns) :], strict=True)))
+        result = self._out(answer, given)
         seconds["run"] = seconds.get("run", 0.0) + time.perf_counter() - start
         return result
 
@@ -247,7 +250,7 @@ class SeriesWorker:
         there = time.perf_counter()
         answer = self.body(*moved[: len(columns)], **dict(zip(named, moved[len(columns) :], strict=True)))
         ran = time.perf_counter()
-        result = self._out(cudf_form.to_host(answer))
+        result = self._out(cudf_form.to_host(answer), given)
         seconds |= {"copy_in": there - start, "run": ran - there, "copy_out": time.perf_counter() - ran}
         return result
 
@@ -290,8 +293,9 @@ class SeriesWorker:
 
     def _conversion(self) -> Conversion:
         assert self.transport is not None
-        facts = task_facts()
-        return self.transport.conversion.in_zone(facts.time_zone if facts else None)
+        if self._settings is None:
+            self._settings = self.transport.conversion.in_task()
+        return self._settings
 
     def _in(self, columns: Sequence[Any]) -> Sequence[Any]:
         if self.transport is None:
@@ -300,25 +304,39 @@ class SeriesWorker:
 
         return to_pandas(columns, self._conversion())
 
-    def _out(self, result: Any) -> Any:
+    def _out(self, result: Any, given: Sequence[Any]) -> Any:
+        """The result of a call that was ``given`` these columns."""
         if self.transport is None:
             return result
         from gpuspark.pandas_form import from_pandas
 
-        found: pa.Array = from_pandas(result, self.transport.declared, self._conversion())
-        return found
+        rows = len(given[0]) if given else None
+        return from_pandas(result, self.transport.declared, self._conversion(), rows)
+
+    def _yielded(self, result: Any) -> Any:
+        if self.transport is None:
+            return result
+        from gpuspark.pandas_form import from_yielded
+
+        return from_yielded(result, self.transport.declared, self._conversion())
+
+    def _located(self, device: str) -> _Located:
+        """For a body over iterators, which has seen these rows by now."""
+        return _Located(self.name, lambda: f"0-{self._rows - 1}", device)
 
 
-def _nbytes(columns: Iterable[Any]) -> int:
-    """Bytes of Arrow columns, or of pandas ones as pandas counts them; a scalar has none."""
-    total = 0
-    for column in columns:
-        if hasattr(column, "memory_usage"):
-            used = column.memory_usage(index=False)
-            total += int(used.sum()) if hasattr(used, "sum") else int(used)
-        elif hasattr(column, "buffers"):
-            total += column.nbytes
-    return total
+def nbytes(column: Any) -> int:
+    """Bytes of an Arrow column, or of a pandas one as pandas counts them; whatever else a body returned has none."""
+    if isinstance(column, _classes("pandas", "Series", "DataFrame")):
+        used = column.memory_usage(index=False)
+        return int(used if isinstance(used, int) else used.sum())
+    return int(column.nbytes) if isinstance(column, _classes("pyarrow", "Array", "ChunkedArray")) else 0
+
+
+def _classes(module: str, *names: str) -> tuple[type[Any], ...]:
+    """These classes of ``module``; none of them where nobody has loaded it."""
+    loaded = sys.modules.get(module)
+    return tuple(getattr(loaded, name) for name in names) if loaded is not None else ()
 
 
 class _Located:

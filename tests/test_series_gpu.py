@@ -1,0 +1,214 @@
+"""A series body and cuDF: the control flow around it, with a stand-in for the library, and which columns go there.
+
+The stand-in proves nothing about cuDF itself.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+from contextlib import contextmanager
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from gpuspark import cudf_form, pandas_form, series_worker
+from gpuspark.config import Config
+from gpuspark.devices import permits
+from gpuspark.errors import FallbackError, OutOfMemory
+from gpuspark.plan import Plan
+from gpuspark.session import TaskFacts
+
+
+def of_package(name: str, source: str) -> dict:
+    """What ``source`` defines, as if the package ``name`` did."""
+    namespace = {"__name__": f"{name}.core", "pd": pd}
+    exec(source, namespace)
+    return namespace
+
+
+@pytest.fixture
+def on_gpu(monkeypatch):
+    """A worker whose plan says cuda, whose device keeps count, and whose cuDF refuses ``describe`` and has no room
+    for ``cumsum``."""
+    source = (
+        "class Series(pd.Series):\n"
+        "    def describe(self): raise NotImplementedError('describe')\n"
+        "    def cumsum(self): raise MemoryError('std::bad_alloc: out_of_memory: CUDA error')\n"
+    )
+    made = of_package("cudf", source)["Series"]
+    steps: list[str] = []
+    device = type("Gpu", (), {"identity": "GPU-1", "trim": lambda self: steps.append("trim")})()
+
+    @contextmanager
+    def permit(identity, most):
+        steps.append("permit")
+        yield 0.0
+        steps.append("returned")
+
+    def make(body, fallback="warn", least_rows=0):
+        monkeypatch.setattr(series_worker, "_retired", {})
+        monkeypatch.setattr(cudf_form, "to_device", lambda column, *_: made(column))
+        monkeypatch.setattr(cudf_form, "to_host", lambda r: pd.Series(r) if isinstance(r, made) else r)
+        monkeypatch.setattr(series_worker, "task_config", lambda: Config(fallback=fallback))
+        monkeypatch.setattr(series_worker, "open_for_rapids", lambda *_: device)
+        monkeypatch.setattr(permits, "permit", permit)
+        monkeypatch.setattr(series_worker, "decide", lambda *_: Plan(body.__name__, "cuda", (), False))
+        worker = series_worker.SeriesWorker(body, f"call of {body.__name__} {fallback}", "pandas", least_rows)
+        worker.steps = steps
+        return worker
+
+    return make
+
+
+def devices_of(worker) -> dict[str, int]:
+    facts = TaskFacts(0, 0, 0, 0, None, (), None)
+    return {record.device: record.rows for record in worker._entry.take(facts)}
+
+
+def test_a_permit_is_held_while_a_body_has_a_batch_and_not_while_it_waits(on_gpu) -> None:
+    seen = []
+
+    def body(batches):
+        for batch in batches:
+            seen.append(list(worker.steps))
+            yield batch + 1
+
+    def batches():
+        for n in range(2):
+            worker.steps.append(f"Spark's batch {n}")
+            yield pd.Series([1.0 * n])
+
+    worker = on_gpu(body)
+    assert [list(r) for r in worker.iterate(batches())] == [[1.0], [2.0]]
+    turn = ["permit", "trim", "returned"]
+    # After each result the body has the GPU again, until it asks for the next batch.
+    assert worker.steps == ["Spark's batch 0", *turn, "permit", "trim", "returned", "Spark's batch 1", *turn, *turn]
+    assert [steps[-1] for steps in seen] == ["permit", "permit"]
+    assert devices_of(worker) == {"cuda": 2}
+
+
+def test_no_room_runs_this_batch_on_pandas_and_the_next_on_the_gpu(on_gpu) -> None:
+    full = [True]
+
+    def body(v):
+        return v.cumsum() if full[0] else v
+
+    worker = on_gpu(body)
+    assert worker.once([pd.Series([1.0, 2.0])], {}).tolist() == [1.0, 3.0]
+    full[0] = False
+    worker.once([pd.Series([1.0, 2.0, 3.0])], {})
+    assert devices_of(worker) == {"cpu": 2, "cuda": 3}
+
+
+def test_memory_that_the_body_itself_lacks_is_an_error(on_gpu) -> None:
+    entered = []
+
+    def body(v):
+        entered.append(len(v))
+        raise MemoryError("mine")
+
+    with pytest.raises(MemoryError, match="mine"):
+        on_gpu(body).once([pd.Series([1.0])], {})
+    assert entered == [1]
+
+
+def test_a_body_over_iterators_is_not_begun_again(on_gpu) -> None:
+    begun = []
+
+    def body(batches):
+        begun.append(1)
+        for batch in batches:
+            yield batch.describe()
+
+    with pytest.raises(NotImplementedError) as error:
+        list(on_gpu(body).iterate(iter([pd.Series([1.0])])))
+    assert begun == [1]
+    assert "cuDF has not describe (test_series_gpu.py, line" in "".join(error.value.__notes__)
+    assert "spark.gpuspark.device=cpu" in "".join(error.value.__notes__)
+
+
+def test_what_cudf_refuses_runs_on_pandas_and_stays_there(on_gpu) -> None:
+    def body(v):
+        v.describe()
+        return v
+
+    worker, column = on_gpu(body), pd.Series([1.0, 2.0])
+    assert worker.once([column], {}) is column
+    assert "cuDF has not describe" in series_worker._retired[worker.call]
+    assert "test_series_gpu.py, line" in series_worker._retired[worker.call]
+    assert worker.once([column], {}) is column
+    assert worker.steps == ["permit", "trim", "returned"]
+    assert devices_of(worker) == {"cpu": 4}
+
+
+def test_a_body_over_iterators_that_finds_no_room_says_what_to_lower(on_gpu) -> None:
+    def body(batches):
+        for batch in batches:
+            yield batch.cumsum()
+
+    with pytest.raises(OutOfMemory) as error:
+        list(on_gpu(body).iterate(iter([pd.Series([1.0])])))
+    assert "Lower spark.sql.execution.arrow.maxRecordsPerBatch" in "".join(error.value.__notes__)
+
+
+def test_fallback_raise_forbids_pandas_there(on_gpu) -> None:
+    def refused(v):
+        return v.describe()
+
+    with pytest.raises(FallbackError, match="cuDF has not describe"):
+        on_gpu(refused, fallback="raise").once([pd.Series([1.0])], {})
+
+
+def test_the_bodys_own_error_is_not_a_fallback(on_gpu) -> None:
+    calls = []
+
+    def wrong(v):
+        calls.append(1)
+        return v.no_such_thing
+
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        on_gpu(wrong).once([pd.Series([1.0])], {})
+    assert len(calls) == 1
+
+
+WITH_A_FORM = (
+    pd.Series([1.0, None]), pd.Series([1, 2]), pd.Series([True]), pd.Series(["a"]), pd.Series(["a"], dtype=object),
+    pd.Series(pd.to_datetime(["2020-01-01"])), pa.array([1, None]), pa.array([1.0, None]), pa.array(["a"]),
+    pa.array([True]), pa.array([0], pa.timestamp("us", "UTC")),
+)  # fmt: skip
+WITHOUT = (
+    (pd.Series([decimal.Decimal(1)]), "Decimal"), (pd.Series([datetime.date(2020, 1, 1)]), "date"),
+    (pd.Series([None, [1]]), "list"), (pd.DataFrame({"p": [1]}), "struct"), (pa.array([decimal.Decimal(1)]), "decimal"),
+    (pa.array([datetime.date(2020, 1, 1)]), "date32"), (pa.array([[1]]), "list"), (pa.array([b"a"]), "binary"),
+)  # fmt: skip
+NULLS_DIFFER = (
+    pd.Series(["a", None], dtype=object), pd.Series([True, None], dtype=object), pd.Series(["a", None]),
+    pd.Series(pd.to_datetime(["2020-01-01", None])), pa.array(["a", None]), pa.array([True, None]),
+    pa.array([0, None], pa.timestamp("us", "UTC")),
+)  # fmt: skip
+
+
+def test_columns_without_an_equal_cudf_form_stay_on_pandas() -> None:
+    assert [cudf_form.obstacle(column, "pandas") for column in WITH_A_FORM] == [None] * len(WITH_A_FORM)
+    for column, kind in WITHOUT:
+        assert f"{kind}" in cudf_form.obstacle(column, "pandas")
+    for column in NULLS_DIFFER:
+        assert "nulls, which cuDF compares otherwise" in cudf_form.obstacle(column, "pandas")
+        assert cudf_form.obstacle(column, "cudf") is None
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_what_goes_to_cudf_means_what_pysparks_pandas_form_means(zone) -> None:
+    """Before they become cuDF's, Arrow columns hold what PySpark's own converter makes of them."""
+    moments = pa.array([0, 1_600_000_000_000_000], pa.timestamp("us", zone))  # as Spark sends them
+    columns = [
+        pa.array([1, None, 3]), pa.array([1, 2], pa.int8()), pa.array([1.5, None], pa.float32()), pa.array(["a", "b"]),
+        pa.array([True, False]), moments, pa.array([0], pa.timestamp("us")),
+    ]  # fmt: skip
+    for column in columns:
+        (theirs,) = pandas_form.to_pandas([column], pandas_form.Conversion(zone))
+        ours = cudf_form._as_pandas_means(column, "pandas", zone).to_pandas()
+        pd.testing.assert_series_equal(ours, theirs, check_names=False, check_dtype=column.type != pa.float32())
+    assert cudf_form._as_pandas_means(columns[0], "cudf", zone) is columns[0]
