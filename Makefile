@@ -20,6 +20,8 @@ MIDDLE := pyspark==4.2.* pandas==3.0.*
 MIXED := pyspark==4.3.* pandas==2.3.*
 SPARK := tests/test_udf.py $(wildcard tests/test_series*.py)
 CORE := $(SPARK) tests/test_frames.py tests/test_values.py tests/test_rewrite.py tests/test_plan.py
+NEWEST := tests/test_compiler.py tests/test_rewrite.py tests/test_arrays.py tests/test_check.py tests/test_contracts.py \
+	tests/test_toolchain.py tests/test_udf.py
 TOOLCHAINS := tests/test_machine_code.py tests/test_emulated.py tests/test_properties.py tests/test_cuda.py \
 	tests/test_cuda_suite.py tests/test_compiler.py
 
@@ -75,6 +77,19 @@ lane-oldest lane-middle lane-mixed: lane-%:
 	@echo "lane $*: $(PINS)"
 	@. ./.venv-$*/activate-spark && $(PYTEST) -k 'not emulated' $(TESTS)
 
+# Another Python than the main environment's, with the newest of everything: the compiler, and one file in Spark.
+lane-newest: PYTHON ?= 3.13
+lane-newest: c-compiler
+	@PYTHON=$(PYTHON) .ci/setup .venv-newest
+	@echo "lane newest: Python $(PYTHON)"
+	@. ./.venv-newest/activate-spark && $(PYTEST) $(NEWEST)
+
+# Processors without the newest instructions, as each library lets one play them: functions of mathematics round
+# differently there. MASK chooses one of the three.
+masked: MASK ?= numpy
+masked: setup c-compiler ## every test on a lesser processor: MASK=numpy, glibc or numba
+	@$(IN) export $$(.ci/mask $(MASK)) && $(PYTEST)
+
 lane-connect: lane-oldest
 	@. ./.venv-oldest/activate-spark && pytest -m 'connect and not device' tests/test_connect.py
 
@@ -121,5 +136,5 @@ device-suite: ## on a GPU node, in the environment of environment.yml: device te
 clean: ## removes the environments and everything that was built
 	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse
 
-.PHONY: help setup demo test quick page lint types connect unit c-compiler lanes lane-oldest lane-connect lane-middle lane-mixed \
+.PHONY: help setup demo test quick page lint types connect unit c-compiler lanes lane-oldest lane-connect lane-middle lane-mixed lane-newest masked \
 	toolchains evidence contracts properties programs sabotage bench measure sweep dist device-suite clean

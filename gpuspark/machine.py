@@ -61,7 +61,7 @@ def info() -> Info:
 
     config = driver_config(active_session())
     found = discover()
-    devices = {}
+    devices: dict[str, str] = {}
     names: tuple[DeviceName, ...] = ("cuda", "emulated", "cpu", "python")
     for name in names:
         presence = getattr(found, name)

@@ -11,8 +11,6 @@ import importlib
 import io
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from itertools import combinations
@@ -305,13 +303,3 @@ def test_the_forecasting_example_beats_the_week_before(spark) -> None:
     found = example.errors(rows)
     assert found["holt_winters"] < 0.8 * found["seasonal-naive"]
     assert 0.5 < found["inside the interval"] < 0.95
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "told"), [("forecasting", "27,634")])
-def test_an_example_runs_as_a_program(name: str, told: str) -> None:
-    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(ROOT / "examples" / f"{name}.py")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert told in done.stdout  # by the ledger; what the others compute is asserted above

@@ -65,6 +65,8 @@ def test_both_are_within_one_unit_where_it_is_hardest() -> None:
     assert worst(_log, mpmath.log, [*turns, *near_one, *np.exp(random.uniform(-700, 700, 3000))]) < 1
 
 
+EDGE_ULP = 2
+"""Ours is within one unit of the exact value, and so is the other, on whatever processor."""
 EDGES = [0.0, -0.0, 1.0, math.inf, -math.inf, math.nan, 709.782712893384, 709.7827128933841, 710.0, 1e300]
 EDGES += [-708.4, -745.1332191019411, -745.1332191019412, -746.0, -1e300, 5e-324, 2.0**-1022, 1.7976931348623157e308]
 
@@ -76,7 +78,7 @@ def test_the_edges_are_the_c_librarys(function: Callable[[Any], Any]) -> None:
         expected = [float(function(x)) for x in EDGES]
     for x, found, true in zip(EDGES, on_cpu(body, EDGES), expected, strict=True):
         if math.isfinite(true) and true != 0.0:
-            assert abs(found - true) <= math.ulp(true), x
+            assert abs(found - true) <= EDGE_ULP * math.ulp(true), x
         else:
             assert struct.pack("d", abs(found)) == struct.pack("d", abs(true)), x
 

@@ -6,9 +6,11 @@ nothing is installed.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -160,6 +162,58 @@ def test_another_extra_is_another_set_up(machine: Machine, checkout: Path) -> No
     machine.run(checkout / ".ci/setup", ".venv-cuda13", EXTRA="toolchains")
     assert installs(machine) == 2
     assert ".[toolchains]" in machine.log[-1].split()
+
+
+def python(machine: Machine, file: Path, version: str) -> Path:
+    """A stand-in of a Python that only says whether it is the version that it is asked for."""
+    script(file, f'for last; do :; done; test "$last" = {version}')
+    return file
+
+
+def test_the_python_may_be_told(machine: Machine, checkout: Path) -> None:
+    """pyenv's, where the path has a shim of pyenv with nothing behind it. Another one is another set-up."""
+    machine.command("python3.13", "exit 127")
+    told = python(machine, machine.folder / ".pyenv/versions/3.13.1/bin/python", "3.13")
+    machine.run(checkout / ".ci/setup", ".venv")
+    made = [line for line in machine.log if line.startswith("uv venv")]
+    assert made == ["uv venv --quiet --python >=3.11 .venv"]
+    for _ in range(2):
+        done = machine.run(checkout / ".ci/setup", ".venv", PYTHON="3.13")
+        assert done.returncode == 0, done.stderr
+    assert installs(machine) == 2
+    made = [line for line in machine.log if line.startswith("uv venv")]
+    assert made[1:] == [f"uv venv --quiet --python {told} .venv"]
+
+
+def test_a_python_on_the_path_comes_before_pyenvs(machine: Machine) -> None:
+    found = python(machine, machine.bin / "python3.12", "3.12")
+    python(machine, machine.folder / ".pyenv/versions/3.12.1/bin/python", "3.12")
+    assert machine.run(ROOT / ".ci/python", "3.12").stdout == f"{found}\n"
+
+
+def test_a_python_that_is_not_to_be_had_is_named(machine: Machine, checkout: Path) -> None:
+    machine.command("uv", '[ "$1" != python ]')
+    done = machine.run(checkout / ".ci/setup", ".venv", PYTHON="3.13")
+    assert done.returncode != 0
+    assert "There is no Python 3.13 here" in done.stderr
+    assert installs(machine) == 0
+
+
+@pytest.mark.parametrize("mask", ["numpy", "glibc", "numba"])
+def test_each_mask_plays_a_lesser_processor(mask: str) -> None:
+    """What each library says of the processor, with the mask on."""
+    words = subprocess.run([ROOT / ".ci/mask", mask], capture_output=True, text=True, check=True).stdout.split()
+    told = dict(word.split("=", 1) for word in words)
+    code = {
+        "numpy": "from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__; "
+        "print(any(__cpu_features__[name] for name in __cpu_dispatch__))",
+        "glibc": "import subprocess, sys; print('x86-64-v3 (supp' in subprocess.run(['/lib64/ld-linux-x86-64.so.2', "
+        "'--help'], capture_output=True, text=True).stdout)",
+        "numba": "from gpuspark.compiler.toolchain import processor; print(processor() != ('generic', ''))",
+    }[mask]
+    environment = {**os.environ, **told}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "False\n", done.stderr
 
 
 def test_a_set_up_that_failed_is_begun_again(machine: Machine, checkout: Path) -> None:

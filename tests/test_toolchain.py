@@ -156,3 +156,44 @@ def test_the_processor_that_code_is_made_for_may_be_named(monkeypatch) -> None:
     assert toolchain.processor() == ("generic", "")
     monkeypatch.setenv("NUMBA_CPU_FEATURES", "+sse4.2")
     assert toolchain.processor() == ("generic", "+sse4.2")
+
+
+LIMITED = """
+import sys
+
+import gpuspark as gs
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+from sklearn.linear_model import LinearRegression
+
+key = "spark.executor.pyspark.memory"
+builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").config(key, "400m")
+spark = builder.getOrCreate()
+spark.conf.set("spark.gpuspark.device", "cpu")
+
+
+def inc(x):
+    return x + 1.0
+
+
+df = spark.range(2).selectExpr("cast(id as double) x", "string(id) s").coalesce(1)
+model = LinearRegression().fit([[0.0], [1.0]], [1.0, 2.0])
+scored = gs.score(df, model, ["x"])
+ours = gs.udf(inc, "double")("x"), gs.functions.levenshtein("s", F.lit("1"))
+found = scored.select(F.udf(inc, "double")("x"), *ours, "prediction")
+print([tuple(row) for row in found.collect()])
+print(sorted({reason for record in gs.ledger(spark).records for reason in record.reasons}))
+spark.stop()
+"""
+
+
+@pytest.mark.slow
+def test_where_spark_limits_a_workers_memory_what_plain_pyspark_computes_is_computed() -> None:
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", LIMITED]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    values, reasons = done.stdout.splitlines()
+    assert values == "[(1.0, 1.0, 1, 1.0), (2.0, 2.0, 0, 2.0)]"
+    assert "419,430,400 bytes of address space" in reasons
+    assert "Raise spark.executor.pyspark.memory" in reasons

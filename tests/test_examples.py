@@ -1,0 +1,47 @@
+"""Every example runs as a program, as its docstring says; what they compute is asserted in ``test_docs.py``."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+TOLD = {
+    "batch": "| 10,000", "forecasting": "27,634", "inference": "infer", "near_duplicates": "jaccard",
+    "scalar": "months_to_repay", "series": "root_mean_square",
+}  # fmt: skip
+"""What the ledger says at the end: a function, or the rows that it was given."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_an_example_runs_as_its_docstring_says(file: Path, tmp_path: Path) -> None:
+    [said] = re.findall(r"^Run it: python (examples/\w+\.py)", file.read_text(), re.M)
+    assert ROOT / said == file
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(file)], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert TOLD[file.stem] in done.stdout
+
+
+def test_the_inference_example_loads_its_network_once_per_process(spark) -> None:
+    from examples import inference
+
+    rows = inference.build(spark).toPandas().sort_values("id")
+    layers = inference.weights()
+    ids = np.arange(10_000)
+    x = np.stack([np.sin(ids), np.cos(ids)], axis=1)
+    wanted = np.maximum(x @ layers["first"] + layers["bias"], 0) @ layers["second"]
+    np.testing.assert_allclose(rows.score.to_numpy(), wanted[:, 0], rtol=1e-9, atol=1e-12)
+    again = inference.build(spark).toPandas()
+    assert set(again.loaded_by) <= set(rows.loaded_by)
