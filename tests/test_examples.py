@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,8 +37,7 @@ def test_an_example_runs_as_its_docstring_says(file: Path, tmp_path: Path) -> No
 
 
 def test_the_inference_example_loads_its_network_once_per_process(spark) -> None:
-    from examples import inference
-
+    inference: Any = importlib.import_module("examples.inference")
     rows = inference.build(spark).toPandas().sort_values("id")
     layers = inference.weights()
     ids = np.arange(10_000)
