@@ -37,8 +37,16 @@ def weights() -> dict[str, np.ndarray]:
     return {name: random.normal(size=shape) for name, shape in shapes.items()}
 
 
-def save_network(path: Path) -> None:
-    """Writes the network as an ONNX file."""
+@functools.cache
+def folder() -> tempfile.TemporaryDirectory[str]:
+    """Where the network's file lies, for as long as this program runs: workers fetch it from here."""
+    made = tempfile.TemporaryDirectory()
+    onnx.save(model(), str(Path(made.name, FILE)))
+    return made
+
+
+def model() -> onnx.ModelProto:
+    """The network in ONNX's form."""
     layers = [
         helper.make_node("MatMul", ["x", "first"], ["weighted"]),
         helper.make_node("Add", ["weighted", "bias"], ["shifted"]),
@@ -49,8 +57,7 @@ def save_network(path: Path) -> None:
     score = helper.make_tensor_value_info("score", onnx.TensorProto.DOUBLE, ["rows", 1])
     constants = [numpy_helper.from_array(value, name) for name, value in weights().items()]
     graph = helper.make_graph(layers, "two layers", [x], [score], constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, str(path))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 @functools.cache
@@ -73,9 +80,7 @@ def infer(batches: Iterator[gs.Batch]) -> Iterator[gs.Batch]:
 
 
 def build(spark: SparkSession) -> DataFrame:
-    with tempfile.TemporaryDirectory() as folder:
-        save_network(Path(folder, FILE))
-        spark.sparkContext.addFile(str(Path(folder, FILE)))  # Spark takes a copy, which each worker finds
+    spark.sparkContext.addFile(str(Path(folder().name, FILE)))
     shapes = spark.range(10_000).selectExpr("id", "sin(id) as width", "cos(id) as height")
     return gs.map_in_arrow(shapes, infer, "id bigint, score double, loaded_by bigint")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import subprocess
 import sys
@@ -307,21 +306,6 @@ def test_frames_that_do_not_fit_are_refused(spark: Any) -> None:
             gs.score(frame, fitted, columns)
     with pytest.raises(CallError, match="of this LinearRegression there is prediction"):
         gs.score(frame, fitted, ["a", "b"], output="probabilities")
-
-
-def test_the_inference_example_loads_once_per_worker(spark: Any) -> None:
-    from examples import inference
-
-    spark.conf.set("spark.gpuspark.device", "cpu")
-    rows = [row for _ in range(2) for row in inference.build(spark).orderBy("id").collect()]
-    ids = np.array([row.id for row in rows])
-    first, bias, second, _ = inference.network()
-    x = np.stack([np.sin(ids), np.cos(ids)], axis=1)
-    want = np.maximum(x @ first + bias, 0) @ second
-    np.testing.assert_allclose([row.score for row in rows], want[:, 0], rtol=1e-9)
-    processes = {row.loaded_by for row in rows}
-    assert len(processes) <= spark.sparkContext.defaultParallelism
-    assert os.getpid() not in processes
 
 
 def test_workers_need_no_library_of_models() -> None:
