@@ -26,8 +26,9 @@ def haversine(lat1, lon1, lat2, lon2):
     """Kilometres along the sphere, of the Earth's mean radius, between two points given in degrees.
 
     Any null gives null, any NaN gives NaN, an infinite angle raises ``ValueError`` as ``math.sin`` does.
-    Angles are not checked: 370 degrees is 10 degrees. Exact to a few units in the last place, except near
-    antipodal points: there the formula is ill-conditioned, and the last metres are lost.
+    Angles are not checked: 370 degrees is 10 degrees, and a latitude of 91 degrees is one of 89 beyond the pole. Exact
+    to a few units in the last place, except near antipodal points, and near a point that is met across the pole: there
+    the formula is ill-conditioned, and the last metres are lost.
 
     >>> round(haversine(52.52, 13.405, 48.8566, 2.3522))
     877
@@ -36,4 +37,4 @@ def haversine(lat1, lon1, lat2, lon2):
     across = math.sin((phi2 - phi1) / 2)
     along = math.sin(math.radians(lon2 - lon1) / 2)
     h = across * across + math.cos(phi1) * math.cos(phi2) * along * along
-    return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(h, 1.0)))  # min in this order keeps NaN
+    return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(max(h, 0.0), 1.0)))  # in this order NaN stays

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _REFERENCE = "G. Salton, A. Wong, C. S. Yang, A Vector Space Model for Automatic Indexing, CACM 18 (11), 1975"
+_LEAST, _MOST = 1e-200, 1e200
+"""Between them, sums of squares are exact enough."""
 _PARAMETERS = {"left": "lists of numbers", "right": "lists of numbers, each as long as the one beside it"}
 
 
@@ -47,7 +49,25 @@ def _cosine(row, left_at, left, right_at, right, out):
         total += a * b
         of_left += a * a
         of_right += b * b
-    out[row] = total / math.sqrt(of_left) / math.sqrt(of_right) if of_left > 0.0 and of_right > 0.0 else math.nan
+    if min(of_left, of_right) < _LEAST or max(of_left, of_right) > _MOST:  # the squares lose what the numbers have
+        a_size = 0.0
+        b_size = 0.0
+        for k in range(left_at[row + 1] - left_at[row]):
+            a_size = max(a_size, math.fabs(left[left_at[row] + k]))
+            b_size = max(b_size, math.fabs(right[right_at[row] + k]))
+        total = 0.0
+        of_left = 0.0
+        of_right = 0.0
+        for k in range(left_at[row + 1] - left_at[row] if a_size > 0.0 and b_size > 0.0 else 0):
+            a = left[left_at[row] + k] / a_size
+            b = right[right_at[row] + k] / b_size
+            total += a * b
+            of_left += a * a
+            of_right += b * b
+    out[row] = math.nan
+    if of_left > 0.0 and of_right > 0.0:
+        cosine = total / math.sqrt(of_left) / math.sqrt(of_right)
+        out[row] = max(min(cosine, 1.0), -1.0)  # rounding may lead beyond; in this order NaN stays
 
 
 @column_kernel(
@@ -89,7 +109,8 @@ def euclidean_distance(left: pa.Array, right: pa.Array) -> pa.Array:
     cost=Cost(bytes_in=16, bytes_out=0, operations=6),
 )  # fmt: skip
 def cosine_similarity(left: pa.Array, right: pa.Array) -> pa.Array:
-    """The cosine of the angle between two vectors, in double precision; NaN where one of them is all zeros, or empty.
+    """The cosine of the angle between two vectors, in double precision, from -1 to 1; NaN where one of them is all
+    zeros, or empty, or holds NaN or infinity.
 
     A null vector gives null. Raises :class:`~gpuspark.errors.CallError` for vectors of different lengths and for
     nulls inside a vector. The declared cost is that of one element.

@@ -132,6 +132,8 @@ def top_k(vectors: pa.Array, *, matrix: Any, k: int, metric: Metric = "cosine") 
     if nulls is not None:
         keep &= ~nulls[:, None]
     score = np.sqrt(0.0 - ranks) if metric == "euclidean" else ranks
+    if metric == "cosine":
+        score = np.clip(score, -1.0, 1.0)  # rounding may lead beyond
     pairs = pa.StructArray.from_arrays([pa.array(indices[keep]), pa.array(score[keep])], ["index", "score"])
     return list_array(np.concatenate([[0], np.cumsum(keep.sum(axis=1))]), pairs, nulls)
 

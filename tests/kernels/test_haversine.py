@@ -77,6 +77,24 @@ def test_antipodes_are_half_way_round(device: str) -> None:
     assert run(device, columns).to_numpy() == pytest.approx(math.pi * EARTH_RADIUS_KM, rel=1e-7)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@given(
+    places=st.lists(
+        st.tuples(st.floats(-720, 720), st.floats(-720, 720), st.booleans(), st.floats(-1e-6, 1e-6)),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_a_latitude_beyond_the_pole_is_a_place_on_the_other_side(device: str, places: list[Any]) -> None:
+    """Each point beside the same one as seen over the pole, or a point near it: the square of the half chord is a
+    difference of large numbers there, and may come out a little below 0."""
+    rows = [(lat, lon, (180 if lat > 0 else -180) - lat + e, lon + (180 if up else -180)) for lat, lon, up, e in places]
+    rows += [(91.0, 0.0, 89.0, 180.0), (-91.0, 0.0, -89.0, 180.0), (95.0, 0.0, 85.0, -180.0)]
+    found = run(device, [pa.array(column, pa.float64()) for column in zip(*rows, strict=True)]).to_pylist()
+    for row, kilometres in zip(rows, found, strict=True):
+        assert 0.0 <= kilometres == pytest.approx(distance(*row), rel=1e-4, abs=1e-3)
+
+
 def example(function: Callable[..., Any]) -> str:
     """What the docstring's example selects."""
     (line,) = [line for line in (function.__doc__ or "").splitlines() if "frame.select(" in line]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,36 @@ def test_every_device_measures_as_scipy_does(
     for ours, row in zip(found.to_pylist(), rows[skipped:], strict=True):
         want = expected(kernel, *row)
         assert ours == (want if want is None else pytest.approx(want, rel=1e-9, abs=1e-6, nan_ok=True))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@settings(max_examples=30)
+@given(
+    vector=st.lists(NUMBER, min_size=1, max_size=5).filter(lambda v: max(map(abs, v)) > 1e-3),
+    factors=st.lists(st.integers(-1000, 1000), min_size=1, max_size=8),
+    sign=st.sampled_from([1.0, -1.0]),
+)
+def test_a_cosine_is_never_beyond_one_nor_lost_by_size(
+    device: str, vector: list[float], factors: list[int], sign: float
+) -> None:
+    """Parallel vectors of any size: the squares of many of them are infinite, or zero."""
+    left = [[0.1, 0.2, 0.3], *([math.ldexp(x, min(n, 980)) for x in vector] for n in factors)]
+    right = [[sign * x * 3 for x in left[0]], *([sign * x for x in vector] for _ in factors)]
+    with on_device(device):
+        found = kernels.cosine_similarity(pa.array(left), pa.array(right)).to_pylist()
+        nearest = kernels.top_k(pa.array(left[:1] * 2), matrix=right[:1], k=1).to_pylist()
+    assert [math.acos(x) for x in found] == pytest.approx([0.0 if sign > 0 else math.pi] * len(found), abs=1e-6)
+    assert all(math.acos(one[0]["score"]) >= 0 for one in nearest)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_cosine_that_there_is_not_is_nan(device: str) -> None:
+    left = [[0.0, 0.0], [], [math.inf, 1.0], [math.nan, 1.0], [0.0, 1e-320], [1e300, -1e300]]
+    right = [[1.0, 2.0], [], [1.0, 1.0], [1e300, 1e300], [0.0, 0.0], [1e300, 1e300]]
+    with on_device(device):
+        found = kernels.cosine_similarity(pa.array(left), pa.array(right)).to_pylist()
+    assert [math.isnan(x) for x in found] == [True, True, True, True, True, False]
+    assert found[-1] == 0.0
 
 
 def test_vectors_that_do_not_fit_are_named() -> None:
