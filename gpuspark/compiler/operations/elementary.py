@@ -19,18 +19,18 @@ from numba import types
 
 from gpuspark.compiler.operations.registry import convert_bits, primitive
 
-_bits = convert_bits("bits", types.float64, types.int64, ir.IntType(64))
+bits_of = convert_bits("bits_of", types.float64, types.int64, ir.IntType(64))
 float_of_bits = convert_bits("float_of_bits", types.int64, types.float64, ir.DoubleType())
 
-_ROUND = 6755399441055744.0
+ROUND = 6755399441055744.0
 """1.5 * 2**52: added to a small float, it leaves the nearest whole number in the last bits of the sum."""
-_ROUND_BITS = 0x4338000000000000
+ROUND_BITS = 0x4338000000000000
 _LOG2_HIGH, _LOG2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 """Their sum is log 2; the first has 21 zero bits at its end, so that its product with an exponent is exact."""
 _PER_LOG2 = 1.4426950408889634
-_BIAS, _FRACTION = 1023, 52
-_SMALLEST_NORMAL = 2.0**-1022
-_ROOT_OF_HALF = 0x3FE6A09E667F3BCD
+BIAS, FRACTION = 1023, 52
+SMALLEST_NORMAL = 2.0**-1022
+ROOT_OF_HALF = 0x3FE6A09E667F3BCD
 E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13 = (1 / math.factorial(n) for n in range(2, 14))
 L1, L2, L3, L4, L5, L6, L7 = (
     6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01, 2.222219843214978396e-01,
@@ -41,8 +41,8 @@ L1, L2, L3, L4, L5, L6, L7 = (
 def _exp(x):
     y = 710.0 if x > 710.0 else x  # beyond, and below -746, the result is infinite or zero
     y = -746.0 if y < -746.0 else y  # in this order NaN stays
-    shifted = y * _PER_LOG2 + _ROUND
-    n = shifted - _ROUND
+    shifted = y * _PER_LOG2 + ROUND
+    n = shifted - ROUND
     r = (y - n * _LOG2_HIGH) - n * _LOG2_LOW
     r2 = r * r
     r4 = r2 * r2
@@ -50,17 +50,17 @@ def _exp(x):
     middle = (E6 + E7 * r) + (E8 + E9 * r) * r2
     high = (E10 + E11 * r) + (E12 + E13 * r) * r2
     power = 1.0 + (r + r2 * (low + middle * r4 + high * (r4 * r4)))
-    whole = _bits(shifted) - _ROUND_BITS
+    whole = bits_of(shifted) - ROUND_BITS
     half = whole >> 1  # in two steps, since 2.0**1024 and 2.0**-1074 have no bits of their own
-    return power * float_of_bits((half + _BIAS) << _FRACTION) * float_of_bits((whole - half + _BIAS) << _FRACTION)
+    return power * float_of_bits((half + BIAS) << FRACTION) * float_of_bits((whole - half + BIAS) << FRACTION)
 
 
 def _log(x):
-    tiny = x < _SMALLEST_NORMAL
-    bits = _bits(x * 2.0**54 if tiny else x)
-    exponent = (bits - _ROOT_OF_HALF) >> _FRACTION
-    f = float_of_bits(bits - (exponent << _FRACTION)) - 1.0  # 1 + f lies between the roots of 1/2 and of 2
-    k = float_of_bits(exponent + _ROUND_BITS) - _ROUND - (54.0 if tiny else 0.0)
+    tiny = x < SMALLEST_NORMAL
+    bits = bits_of(x * 2.0**54 if tiny else x)
+    exponent = (bits - ROOT_OF_HALF) >> FRACTION
+    f = float_of_bits(bits - (exponent << FRACTION)) - 1.0  # 1 + f lies between the roots of 1/2 and of 2
+    k = float_of_bits(exponent + ROUND_BITS) - ROUND - (54.0 if tiny else 0.0)
     s = f / (2.0 + f)
     s2 = s * s
     s4 = s2 * s2

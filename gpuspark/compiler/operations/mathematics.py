@@ -2,8 +2,8 @@
 
 ``math`` raises where NumPy gives NaN or infinity: a ``ValueError`` when a number goes in and NaN comes
 out, an ``OverflowError`` when infinity does. Such a row is marked. The functions are each platform's own
-(the C library's on the CPU, ``exp`` and ``log`` aside, which are ours; NVIDIA's libdevice on CUDA) and differ
-within a few units in the last place.
+(the C library's on the CPU, ``exp`` and ``log`` aside, which are ours; NVIDIA's libdevice on CUDA, aside of those in
+``exact.py``) and differ within a few units in the last place.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpuspark.compiler.operations.elementary import exp, log
+from gpuspark.compiler.operations.exact import gamma, library_log, log2, log10, power
 from gpuspark.compiler.operations.numbers import floor, fmod
 from gpuspark.compiler.operations.registry import (
     FLAGGED,
@@ -71,13 +72,13 @@ def _binary(name: str, function: Any, *, raises: bool) -> None:
     operation(choose)
 
 
-_OURS = {"exp": exp, "log": log}
+_OURS = {"exp": exp, "log": log, "log2": log2, "log10": log10, "gamma": gamma, "pow": power}
 for _name in _FUNCTIONS:
     _unary(f"math_{_name}", _OURS.get(_name, getattr(math, _name)), raises=True)
 for _name, _function in _NUMPY.items():
     _unary(f"np_{_name}", _OURS.get(_function, getattr(math, _function)), raises=False)
 for _name in ("atan2", "hypot", "copysign", "pow"):
-    _binary(f"math_{_name}", getattr(math, _name), raises=_name in ("hypot", "pow"))
+    _binary(f"math_{_name}", _OURS.get(_name, getattr(math, _name)), raises=_name in ("hypot", "pow"))
 for _name, _function in {"arctan2": "atan2", "hypot": "hypot", "copysign": "copysign"}.items():
     _binary(f"np_{_name}", getattr(math, _function), raises=False)
 
@@ -209,7 +210,7 @@ def math_log_base(checked: bool, a: Any, b: Any, row: Any) -> Any:
         if checked and (x <= 0.0 or base <= 0.0 or base == 1.0):
             row[0][0] = FLAGGED
             return math.nan
-        return log(x) / log(base)
+        return library_log(x) / library_log(base)
 
     return quotient if is_number(a) and is_number(b) else None
 

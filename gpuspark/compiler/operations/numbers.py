@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpuspark.compiler.operations import moments
+from gpuspark.compiler.operations.exact import power as exact_power
 from gpuspark.compiler.operations.registry import (
     FLAGGED,
     choice,
@@ -193,7 +194,7 @@ def pow(checked: bool, a: Any, b: Any, row: Any) -> Any:
                 if x == 0.0 and y < 0.0:
                     row[0][0] = FLAGGED
                     return 1.0
-            power = math.pow(x, y)
+            power = exact_power(x, y)
             if checked and math.isinf(power) and math.isfinite(x) and math.isfinite(y):
                 row[0][0] = FLAGGED
             return power

@@ -60,15 +60,18 @@ def _overload(stub: Callable[..., Any], choose: Callable[..., Any], compiler: An
     compiler.overload(stub)(choose)
 
 
-def primitive(name: str, cpu: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of floats that NVIDIA's libdevice has under ``name``, and the CPU as ``cpu``."""
+def primitive(name: str, cpu: Callable[..., Any], cuda: Callable[..., Any] | None = None) -> Callable[..., Any]:
+    """A function of floats: ``cpu`` on the CPU; on CUDA ``cuda``, or what NVIDIA's libdevice has under ``name``."""
     stub = _stub(name)
     extending.overload(stub, jit_options=_INLINE)(cpu)
 
-    def for_cuda(cuda: Any, libdevice: Any) -> None:
+    def for_cuda(compiler: Any, libdevice: Any) -> None:
+        if cuda is not None:
+            compiler.overload(stub)(cuda)
+            return
         device = getattr(libdevice, name)
         one = len(inspect.signature(cpu).parameters) == 1
-        cuda.overload(stub)((lambda x: lambda x: device(x)) if one else (lambda x, y: lambda x, y: device(x, y)))
+        compiler.overload(stub)((lambda x: lambda x: device(x)) if one else (lambda x, y: lambda x, y: device(x, y)))
 
     _FOR_CUDA.append(for_cuda)
     return stub
