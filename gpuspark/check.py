@@ -3,15 +3,13 @@ limit them? Needs neither Spark nor a GPU: each program is compiled for one, and
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from gpuspark.check_script import script
 from gpuspark.config import Config
 from gpuspark.devices import nvjitlink
 from gpuspark.devices.protocol import Program
@@ -118,49 +116,59 @@ class Checked:
         return "\n".join(lines)
 
 
-def check(target: str, *, types: Sequence[str] = (), arch: str = "80") -> list[Checked]:
-    """Every decorated function and kernel that the file or module ``target`` defines, in the order of its lines.
+@dataclass(frozen=True)
+class Looked:
+    """What is known of a file's functions, and of the file."""
 
-    ``types``: the columns' types, for all functions; without them each of :data:`TRIED` is tried. ``arch`` is the
-    compute capability whose machine code is looked at.
+    functions: list[Checked]
+    notes: list[str]
+    """What of the file was not run, and why."""
+    failed: bool
+    """Whether an error, or an exit code other than 0, ended the file before its end."""
 
-    Raises :class:`~gpuspark.errors.CallError` where there is no such file or module, or nothing to check in it;
-    an error in the file itself is the file's own.
+    @property
+    def exit_code(self) -> int:
+        """0: none is known not to run on a GPU. 1: one does not. 2: the file ended with an error, so that there may be
+        more functions than were checked."""
+        return 2 if self.failed else 1 if any(one.runs is False for one in self.functions) else 0
+
+
+def check(
+    target: str, *, types: Sequence[str] = (), arch: str = "80", arguments: Sequence[str] = ()
+) -> list[Checked]:
+    """The functions that :func:`look` finds."""
+    return look(target, types=types, arch=arch, arguments=arguments).functions
+
+
+def look(target: str, *, types: Sequence[str] = (), arch: str = "80", arguments: Sequence[str] = ()) -> Looked:
+    """Every decorated function and kernel that the file or module ``target`` defines, by their lines; and the file.
+
+    The top level of a file is run, without Spark (:mod:`gpuspark.check_script`); what stands below
+    ``if __name__ == "__main__":`` is not. ``types``: the columns' types, for all functions; without them each of
+    :data:`TRIED` is tried. ``arch`` is the compute capability whose machine code is looked at. ``arguments``: what the
+    file finds in ``sys.argv``.
+
+    Raises :class:`~gpuspark.errors.CallError` where there is no such file or module, or nothing to check in it.
     """
-    module = _load(target)
-    found = [_check(thing, types, arch) for thing in _functions(module)]
-    if not found:
-        raise CallError(f"{target} defines no gs.udf, gs.pandas_udf or kernel at its top level.")
-    return sorted(found, key=lambda one: one.line)
-
-
-def _load(target: str) -> ModuleType:
-    path = Path(target)
-    try:
-        if path.suffix != ".py":
-            return importlib.import_module(target)
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        if not path.is_file() or spec is None or spec.loader is None:
-            raise CallError(f"There is no file {target}.")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        sys.path.insert(0, str(path.parent.resolve()))
-        spec.loader.exec_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != target:
-            raise
-        raise CallError(f"There is no module {target}; a file's name ends in .py.") from None
-    return module
+    with script(target, arguments) as ran:
+        functions = [_check(thing, types, arch) for thing in _functions(ran.module)]
+    if not functions:
+        raise CallError(
+            f"{target} defines no gs.udf, gs.pandas_udf or kernel at its top level."
+            f"{''.join(f' {note}' for note in ran.notes)}"
+        )
+    return Looked(sorted(functions, key=lambda one: one.line), ran.notes, ran.failed)
 
 
 def _functions(module: ModuleType) -> Iterator[ScalarUDF | SeriesUDF]:
-    """The functions that ``module`` defines, not those that it imports."""
+    """The functions that ``module`` decorates, not those that it imports."""
     seen: set[int] = set()
     for thing in vars(module).values():
         if not isinstance(thing, ScalarUDF | SeriesUDF) or id(thing) in seen:
             continue
-        code = getattr(_body(thing), "__code__", None)
-        if code is None or code.co_filename == getattr(module, "__file__", None):
+        body = _body(thing)
+        home = sys.modules.get(getattr(body, "__module__", None) or "")
+        if home in (None, module) or not any(value is thing for value in vars(home).values()):
             seen.add(id(thing))
             yield thing
 

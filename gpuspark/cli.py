@@ -2,7 +2,7 @@
 
 Exit codes: 0, done; 1, the job ran and its results are wrong, or it failed, or a function that was checked
 does not run on a GPU, or a replayed batch still fails; 2, it was called wrongly, something that it needs is not
-installed, or a capsule cannot be used.
+installed, a file that was checked decorates nothing or ends with an error, or a capsule cannot be used.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 Json = Annotated[bool, typer.Option("--json", help="for a machine to read")]
@@ -55,24 +56,44 @@ def demo(as_json: Json = False) -> None:
     raise typer.Exit(0 if result.passed else 1)
 
 
-@app.command()
+class _WithArguments(TyperCommand):
+    """A command whose words after ``--`` are another program's: they are kept in ``context.meta``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        ctx.meta["arguments"] = args[end + 1 :]
+        return super().parse_args(ctx, args[:end])
+
+
+@app.command(cls=_WithArguments)
 def check(
+    context: typer.Context,
     target: Annotated[str, typer.Argument(help="a file such as job.py, or a module", metavar="FILE.py")],
     types: Annotated[str, typer.Option(help='the columns\' types, such as "double, int"; else many are tried')] = "",
     arch: Annotated[str, typer.Option(help="the GPU's compute capability, such as 80 or 90")] = "80",
     as_json: Json = False,
 ) -> None:
-    """Will the functions of a file run on a GPU, for which types, and what would limit them? Needs no GPU."""
-    from gpuspark.check import check as look
+    """Will the functions of a file run on a GPU, for which types, and what would limit them? Needs no GPU.
+
+    The file's top level is run, without Spark; give it arguments after --, as in: check job.py -- --rate 2.
+
+    Exit codes: 0 none is known not to run on a GPU; 1 one does not; 2 there is no such file, nothing is decorated in
+    it, or it ends with an error or an exit code other than 0, so that there may be more functions than were checked.
+    """
+    from gpuspark.check import look
     from gpuspark.errors import CallError, DeclarationError
 
+    words = [word.strip() for word in types.split(",") if word.strip()]
     try:
-        found = look(target, types=[word.strip() for word in types.split(",") if word.strip()], arch=arch)
+        looked = look(target, types=words, arch=arch, arguments=context.meta["arguments"])
     except (CallError, DeclarationError) as wrong:
         typer.echo(str(wrong), err=True)
         raise typer.Exit(2) from None
+    found = looked.functions
     typer.echo(json.dumps([one.to_dict() for one in found]) if as_json else "\n\n".join(map(str, found)))
-    raise typer.Exit(1 if any(one.runs is False for one in found) else 0)
+    for note in looked.notes:
+        typer.echo(f"{target}: {note}", err=True)
+    raise typer.Exit(looked.exit_code)
 
 
 @app.command()
