@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuspark.column_kernel import KernelWorker
 from gpuspark.errors import CallError
+from gpuspark.features import features_of
 from gpuspark.records import call_id
 from gpuspark.session import driver_config, enable_ledger
 
@@ -16,13 +17,11 @@ if TYPE_CHECKING:
 
     from gpuspark.scoring import Output, Scorer
 
-_NUMBERS = {"tinyint", "smallint", "int", "bigint", "float", "double", "boolean"}
-
 
 def score(
     df: DataFrame,
     model: Any,
-    columns: Sequence[str],
+    columns: Sequence[str | Column],
     *,
     output: Output = "prediction",
     name: str | None = None,
@@ -31,7 +30,9 @@ def score(
 
     ``model``: a fitted estimator of scikit-learn, XGBoost or LightGBM, or the path of a file that XGBoost (``.json``,
     ``.ubj``) or LightGBM (``.txt``) saved. It is read here, on the driver, into arrays; workers need none of these
-    libraries. ``columns``: the features, in the order of those that the model was fitted to. ``output``:
+    libraries. ``columns``: the features, names or Spark columns of numbers and booleans, in the order of those that the
+    model was fitted to; a name of the frame's is taken whole (``petal.length``), others as ``df.select`` takes them
+    (``point.x``). ``output``:
 
     - ``prediction``: what ``predict`` gives, in its type: ``double`` (XGBoost: ``float``), or a class's label;
     - ``probabilities``: what ``predict_proba`` gives, as ``array<double>`` in the order of the model's classes;
@@ -52,11 +53,11 @@ def score(
     scorer = read_model(model)
     if output not in scorer.outputs:
         raise CallError(f"output={output!r}: of this {_called(model)} there is {' and '.join(scorer.outputs)}")
-    features = _features(df, scorer, columns, model)
+    names, features = _features(df, scorer, columns, model)
     spark = df.sparkSession
     enable_ledger(spark, driver_config(spark))
     make: Any = functions.arrow_udf  # type: ignore[attr-defined]  # not in PySpark's stubs
-    scoring = Scoring(scorer, columns, output)
+    scoring = Scoring(scorer, names, output)
     worker = KernelWorker(scoring, {}, call_id(scoring))
     return df.withColumn(name or output, make(worker, worker.kernel.result())(*features))
 
@@ -78,21 +79,21 @@ class Scoring:
         return self.scorer.result(self.output)
 
 
-def _features(df: DataFrame, scorer: Scorer, columns: Sequence[str], model: Any) -> list[Column]:
-    """The columns that the model is given, if they fit it."""
-    if isinstance(columns, str):
-        raise CallError(f"columns={columns!r} is one name: give a list of names")
-    if len(columns) != scorer.features:
-        raise CallError(f"this {_called(model)} was fitted to {scorer.features} features, and is given {len(columns)}")
+def _features(
+    df: DataFrame, scorer: Scorer, columns: Sequence[str | Column], model: Any
+) -> tuple[list[str], list[Column]]:
+    """The names and the columns that the model is given, if they fit it."""
+    from pyspark.sql import Column
+
+    if isinstance(columns, str | Column):
+        raise CallError(f"columns={columns!r} is one name or column: give a list of them")
     fitted = [str(name) for name in getattr(model, "feature_names_in_", [])]
-    if sorted(fitted) == sorted(columns) and fitted != list(columns):
-        raise CallError(f"this {_called(model)} was fitted to its features in another order: give columns={fitted}")
-    found = []
-    for name, kind in df.select(*columns).dtypes:
-        if kind not in _NUMBERS and not kind.startswith("decimal"):
-            raise CallError(f"the feature {name} is a column of {kind}, and must be one of numbers: encode or cast it")
-        found.append(df[name].cast("double") if kind.startswith("decimal") else df[name])
-    return found
+    if len(columns) != scorer.features:
+        raise CallError(
+            f"this {_called(model)} was fitted to {scorer.features} features, and is given {len(columns)}"
+            f"{f': give columns={fitted}' if fitted else ''}"
+        )
+    return features_of(df, columns, fitted)
 
 
 def _called(model: Any) -> str:

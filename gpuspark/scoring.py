@@ -94,7 +94,7 @@ class Scorer:
 
     def compute(self, columns: Sequence[pa.Array], names: Sequence[str], output: Output) -> pa.Array:
         """The result for each row. Raises :class:`~gpuspark.errors.CallError` for features that the model refuses."""
-        x, names = matrix_of(columns), list(names)
+        x, names = matrix_of(columns, names), list(names)
         for step in self.steps:
             _check(step, x, names)
             x = step.compute(x)
@@ -128,11 +128,14 @@ class Scorer:
         return labels.take(pa.array(chosen))
 
 
-def matrix_of(columns: Sequence[pa.Array]) -> NDArray[np.float64]:
-    """The columns as a matrix, a row for each of theirs; nulls are NaN."""
+def matrix_of(columns: Sequence[pa.Array], names: Sequence[str]) -> NDArray[np.float64]:
+    """The columns as a matrix, a row for each of theirs; nulls are NaN, and booleans 0 and 1."""
+    import pyarrow as pa
+
     x = np.empty((len(columns[0]), len(columns)))
-    for k, column in enumerate(columns):
-        x[:, k] = numbers(column)
+    for k, (column, name) in enumerate(zip(columns, names, strict=True)):
+        boolean = pa.types.is_boolean(column.type)
+        x[:, k] = numbers(column.cast(pa.uint8()) if boolean else column, f"the feature {name}")
         nulls = nulls_of(column)
         if nulls is not None:
             x[nulls, k] = np.nan
