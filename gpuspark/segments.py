@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpuspark.batch import Batch, Column
-from gpuspark.errors import CallError, GroupTooLarge, ResultError
+from gpuspark.errors import GroupTooLarge, ResultError
 from gpuspark.frames import BatchWorker
+from gpuspark.group_keys import comparable, key_columns, quoted
 from gpuspark.records import call_id
 from gpuspark.session import driver_config, enable_ledger, task_config
 
@@ -46,11 +47,12 @@ def apply_in_segments(
     each row, or other ones. It is called at least once for each partition that has rows. How many groups a call gets
     is not for it to rely on.
 
-    ``by``: the columns whose values make a group, as in ``groupBy``. ``order_by``: the order within a group, columns,
-    their names, or ``F.desc(...)``; without it there is none. ``schema``: the columns that ``func`` returns.
+    ``by``: the names of the columns whose values make a group, as in ``groupBy``. ``order_by``: the order within a
+    group, columns, their names, or ``F.desc(...)``; without it there is none. ``schema``: the columns that ``func``
+    returns.
 
-    Raises :class:`~gpuspark.errors.CallError` for a column of ``by`` that there is not; and in the task
-    :class:`~gpuspark.errors.ResultError` for a result that does not fit ``schema``, and
+    Raises :class:`~gpuspark.errors.CallError` for a column of ``by`` that there is not, or that Spark cannot group by;
+    and in the task :class:`~gpuspark.errors.ResultError` for a result that does not fit ``schema``, and
     :class:`~gpuspark.errors.GroupTooLarge` for a group of more than ``spark.gpuspark.segment.maxBytes``, with its key.
 
     >>> def last(segments):
@@ -62,25 +64,27 @@ def apply_in_segments(
 
     from gpuspark.spark_types import arrow_schema
 
-    keys = [by] if isinstance(by, str) else list(by)
-    unknown = [key for key in keys if key not in df.columns]
-    if unknown or not keys:
-        raise CallError(f"by={by!r}: give names of columns of {df.columns}")
+    keys = key_columns(df, by)
     declared = DataType.fromDDL(schema) if isinstance(schema, str) else schema
     if not isinstance(declared, StructType):
         raise ResultError(f"schema={schema!r} is not a list of columns: write it as 'name type, name type'")
     enable_ledger(df.sparkSession, driver_config(df.sparkSession))
     order = [] if order_by is None else [order_by] if not isinstance(order_by, list | tuple) else list(order_by)
-    quoted = [f"`{key.replace('`', '``')}`" for key in keys]
-    window = Window.partitionBy(*quoted)
+    partition = [comparable(functions.col(quoted(key)), df.schema[key].dataType) for key in keys]
+    window = Window.partitionBy(*partition)
     if order:  # whether a row stands before this one: Spark has not to count them
-        first = functions.lag(functions.lit(False), 1, True).over(window.orderBy(*order))
+        ordered = [quoted(c) if isinstance(c, str) and c in df.columns else c for c in order]
+        first = functions.lag(functions.lit(False), 1, True).over(window.orderBy(*ordered))
     else:
         so_far = window.rowsBetween(Window.unboundedPreceding, Window.currentRow)
         first = functions.count(functions.lit(1)).over(so_far) == 1
     marked = df.withColumn(_FIRST, first)
+    names = None
+    if any("." in name or "`" in name for name in df.columns):  # mapInArrow cannot find such columns
+        names = marked.columns
+        marked = marked.toDF(*(f"c{n}" for n in range(len(names) - 1)), _FIRST)
     arrow = arrow_schema(declared)
-    worker = BatchWorker(_Grouped(func, keys), arrow, call_id("apply_in_segments", func, keys, arrow))
+    worker = BatchWorker(_Grouped(func, keys, names), arrow, call_id("apply_in_segments", func, keys, arrow))
     return marked.mapInArrow(worker, declared)
 
 
@@ -149,8 +153,8 @@ class Segments:
 class _Grouped:
     """The batch body around a body of segments: gathers whole groups of the marked rows."""
 
-    def __init__(self, body: Body, by: Sequence[str]) -> None:
-        self.body, self.by = body, tuple(by)
+    def __init__(self, body: Body, by: Sequence[str], names: Sequence[str] | None = None) -> None:
+        self.body, self.by, self.names = body, tuple(by), names
         self.__name__ = getattr(body, "__name__", type(body).__name__)
 
     def __call__(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -169,7 +173,7 @@ class _Grouped:
         held: list[pa.RecordBatch] = []
         size, device = 0, None
         for batch in batches:
-            device, arrow = batch.device, batch.to_arrow()
+            device, arrow = batch.device, self._named(batch.to_arrow())
             starts = np.flatnonzero(arrow.column(_FIRST).to_numpy(zero_copy_only=False))
             if size >= config.target_bytes and len(starts):
                 yield self._piece([*held, arrow.slice(0, starts[0])], device)
@@ -181,6 +185,12 @@ class _Grouped:
                 self._refuse_if_one_group(held, config.segment_bytes)
         if device is not None and held:
             yield self._piece(held, device)
+
+    def _named(self, arrow: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows under the frame's own names, where others were taken for the way."""
+        import pyarrow as pa
+
+        return arrow if self.names is None else pa.RecordBatch.from_arrays(arrow.columns, names=list(self.names))
 
     def _piece(self, held: Sequence[pa.RecordBatch], device: Any) -> tuple[Batch, NDArray[np.int64]]:
         import pyarrow as pa
