@@ -187,7 +187,7 @@ def _gamma(x):
 
 
 library_log = primitive("log", lambda x: lambda x: math.log(x))
-"""For ``math.log(x, base)``, a quotient of two: on the CPU it is Python's to the last bit, and so is what bodies cut."""
+"""For ``math.log(x, base)``, a quotient of two: on the CPU it is Python's to the last bit."""
 log2 = primitive("log2", lambda x: lambda x: math.log2(x), lambda x: _log2)
 log10 = primitive("log10", lambda x: lambda x: math.log10(x), lambda x: _log10)
 power = primitive("power", lambda x, y: lambda x, y: math.pow(x, y), lambda x, y: _pow)
