@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 
 class ColumnKernel:
-    """A named operation over columns. Positional arguments are columns (gpuspark's, Arrow's, Series, or Spark columns
-    and their names), or numbers that stand for every row; what is given by name only are options."""
+    """A named operation over columns. Positional arguments are columns (gpuspark's, Arrow's, Series, NumPy arrays of
+    one dimension, or Spark columns and their names), or numbers that stand for every row; what is given by name only
+    are options."""
 
     __name__: str
 

@@ -94,6 +94,11 @@ def udf(f: Any = None, returnType: Any = None, *, useArrow: bool | None = None, 
     return lambda function: _decorated(function, declared, nulls, useArrow)
 
 
+_HOLD_ROWS = ("__arrow_c_array__", "__arrow_c_stream__", "__arrow_array__", "iloc", "__array_function__",
+              "__cuda_array_interface__", "to_series")  # fmt: skip
+"""What columns, arrays, frames and indexes have, one or the other."""
+
+
 def _is_type(value: Any) -> bool:
     return isinstance(value, str) or (hasattr(value, "simpleString") and not isinstance(value, type))
 
@@ -120,8 +125,9 @@ def _decorated(function: Any, declared: TypeLike, nulls: Nulls, useArrow: bool |
 
 class ScalarUDF(HoldsBody):
     """A decorated scalar function. Called with columns or their names, numbers among them, it gives a Spark column;
-    with Arrow, pandas or gpuspark columns it computes them now; with numbers it is the plain function. In a task,
-    a text is a text and no column's name."""
+    with Arrow, pandas or gpuspark columns it computes them now, and with NumPy arrays of one dimension, whose items are
+    rows then; beside them, lists, arrays of more dimensions and frames are refused. With numbers it is the plain
+    function. In a task, a text is a text and no column's name."""
 
     __name__: str
 
@@ -159,7 +165,7 @@ class ScalarUDF(HoldsBody):
         given = [*columns, *named.values()]
         if any(map(_is_spark_column, given)) or (any(isinstance(v, str) for v in given) and running_task() is None):
             return self._column(columns, named)
-        if any(hasattr(value, "__arrow_c_array__") or hasattr(value, "iloc") for value in given):
+        if any(hasattr(value, name) for value in given for name in _HOLD_ROWS):
             from gpuspark.columns import apply_now
 
             return apply_now(self, columns, named)

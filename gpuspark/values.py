@@ -16,7 +16,7 @@ declared               accepted (``None`` is null everywhere)
 ``string``             ``str``; anything else as ``str()`` gives it, ``true`` and ``false`` for ``bool``
 ``decimal(p, s)``      ``Decimal``, rounded half to even to ``s`` places; NaN is null
 ``binary``             ``bytes``, ``bytearray``
-``array``              ``list``, ``tuple``, ``array.array``
+``array``              ``list``, ``tuple``, ``array.array``; NumPy's of numbers, of one dimension
 ``map``                ``dict``
 ``struct``             ``tuple`` and ``Row`` by place; ``dict``, and objects by their attributes, by name
 =====================  =============================================================================
@@ -223,7 +223,16 @@ def _decimal(precision: int, scale: int) -> Callable[[Any], decimal.Decimal | No
 
 def _list(arrow: pa.DataType) -> Callable[[Any], list[Any]]:
     write = _part(arrow.value_type)
-    return lambda value: [write(item) for item in _expect(list | tuple | array.array)(value)]
+    return lambda value: [write(item) for item in _items(value)]
+
+
+def _items(value: Any) -> Any:
+    """What an array is made of: PySpark's Arrow conversion takes NumPy arrays of one dimension, too."""
+    if type(value).__name__ == "ndarray" and type(value).__module__ == "numpy":
+        if value.ndim != 1 or value.dtype.kind not in "biufO":
+            raise TypeError
+        return value
+    return _expect(list | tuple | array.array)(value)
 
 
 def _map(arrow: pa.DataType) -> Callable[[Any], list[tuple[Any, Any]]]:

@@ -1,0 +1,174 @@
+"""What functions and kernels take for columns where they compute now: NumPy arrays as any other column, and nothing
+that would give each row all values. Against the body itself, called for each row."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from pyspark.sql import types as T
+
+import gpuspark as gs
+from gpuspark import kernels
+from gpuspark.errors import CallError, ResultError
+from gpuspark.testing import on_device
+from gpuspark.values import same
+from tests.devices import DEVICES
+
+DTYPES = ("bool", "int8", "int16", "int32", "int64", "float32", "float64")
+
+
+@gs.udf("double")
+def ratio(a, b):
+    return b / (a + 0.5)
+
+
+@gs.udf("bigint")
+def day_of_month(day):
+    return day.day
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@settings(max_examples=25)
+@given(data=st.data(), rows=st.integers(0, 20), left=st.sampled_from(DTYPES), right=st.sampled_from(DTYPES))
+def test_an_array_is_a_column_of_its_items(device: str, data: st.DataObject, rows: int, left: str, right: str) -> None:
+    finite = {"elements": {"allow_nan": False, "allow_infinity": False, "min_value": -100, "max_value": 100}}
+    a, b = (
+        data.draw(arrays.arrays(dtype, rows, **(finite if dtype.startswith("float") else {})))
+        for dtype in (left, right)
+    )
+    a = a[a != -0.5]
+    b = b[: len(a)]
+    expected = [ratio.__gpuspark_body__(*row) for row in zip(a.tolist(), b.tolist(), strict=True)]
+    with on_device(device):
+        alone = ratio(a, b)
+        column = gs.Batch.from_arrow(pa.record_batch({"a": a}))["a"]
+        beside = ratio(a, pa.array(b)), ratio(pa.array(a), b), ratio(column, b)
+        series = ratio(pd.Series(a, name="a"), b)
+    assert isinstance(alone, np.ndarray)
+    for found in (alone.tolist(), *(column.to_pylist() for column in beside), series.tolist()):
+        assert len(found) == len(a)
+        assert all(map(same, found, expected))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_an_array_is_divided_as_python_divides(device: str) -> None:
+    quotient = gs.udf(lambda a, k: k / a, "double")
+    with on_device(device), pytest.raises(ZeroDivisionError):
+        quotient(np.array([0.0, 1.0]), 2.0)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_arrays_of_other_types_are_the_columns_that_spark_would_send(device: str) -> None:
+    days = np.array(["2020-02-29", "1969-12-31"], "datetime64[D]")
+    doubled = gs.udf(lambda x: x * 2, "double")
+    spelled = gs.udf(lambda s: s + "!", "string")
+    later = gs.udf(lambda t: t > datetime.datetime(2020, 1, 1), "boolean")
+    with on_device(device, fallback="silent"):
+        assert day_of_month(days).tolist() == [29, 31]
+        assert doubled(np.array([1.5, math.nan], np.float16)).tolist() == pytest.approx([3.0, math.nan], nan_ok=True)
+        assert doubled(np.array([1, 2], ">i4")).tolist() == [2.0, 4.0]
+        assert doubled(np.array([1, 2, 3], np.uint8)[::2]).tolist() == [2.0, 6.0]
+        assert spelled(np.array(["a", "b"])).tolist() == ["a!", "b!"]
+        assert later(np.array(["2020-02-29", "1969-12-31"], "datetime64[s]")).tolist() == [True, False]
+
+
+def test_nulls_of_a_result_are_nan_or_refused() -> None:
+    x = np.array([1.0, -1.0])
+    assert gs.udf(lambda x: x if x > 0 else None, "double")(x).tolist() == pytest.approx([1.0, math.nan], nan_ok=True)
+    whole = gs.udf(lambda x: 1 if x > 0 else None, "bigint")
+    with pytest.raises(CallError, match="gave null for 1 of 2 rows, and a NumPy array of int64 has no null"):
+        whole(x)
+    assert whole(pa.array(x)).to_pylist() == [1, None]
+
+
+def test_chunked_columns_are_taken() -> None:
+    assert ratio(pa.chunked_array([[1.0], [2.0, 3.0]]), 1.5).to_pylist() == [1.0, 0.6, 1.5 / 3.5]
+
+
+REFUSED = {
+    "a list": [1.0, 2.0, 3.0],
+    "a tuple": (1.0, 2.0, 3.0),
+    "a range": range(3),
+    "a set": {1.0, 2.0, 3.0},
+    "a RangeIndex": pd.RangeIndex(3),
+    "a DataFrame": pd.DataFrame({"x": [1.0, 2.0, 3.0]}),
+    "a RecordBatch": pa.record_batch({"x": [1.0, 2.0, 3.0]}),
+    "a Table": pa.table({"x": [1.0, 2.0, 3.0]}),
+    "an array of 2 dimensions": np.ones((3, 1)),
+    "an array of 0 dimensions": np.array(1.0),
+    "an array of object": np.array([1.0, None, 2.0]),
+    "an array of complex128": np.ones(3, complex),
+    r"an array of \[\('a'": np.zeros(3, [("a", "f8")]),
+    "a masked array": np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0]),
+    "a NumpyExtensionArray|a FloatingArray": pd.array([1.0, 2.0, 3.0], "Float64"),
+}
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_what_holds_many_values_and_is_no_column_is_refused(said: str) -> None:
+    value = REFUSED[said]
+    for column in (pa.array([1.0, 2.0, 3.0]), pd.Series([1.0, 2.0, 3.0]), np.ones(3)):
+        with pytest.raises(CallError, match=rf"ratio was given ({said}).* for b, which is no column"):
+            ratio(column, value)
+        with pytest.raises(CallError, match=rf"haversine was given ({said}).* for lat2, which is no column"):
+            kernels.haversine(column, 0.0, value, 1.0)
+    if hasattr(value, "dtype") or hasattr(value, "schema"):
+        with pytest.raises(CallError, match=said):
+            ratio(1.0, value)
+
+
+def test_a_device_array_is_refused_beside_columns() -> None:
+    class OnDevice:
+        __cuda_array_interface__: Any = {}  # noqa: RUF012
+
+    with pytest.raises(CallError, match="was given a OnDevice"):
+        ratio(pa.array([1.0]), OnDevice())
+
+
+def test_single_values_stand_for_every_row_and_lists_alone_are_pythons() -> None:
+    for value in (2, 2.0, np.float64(2.0), np.int32(2), True):
+        assert ratio(np.array([0.5, 1.5]), value).tolist() == [float(value), float(value) / 2]
+    assert gs.udf(lambda v: sum(v), "double")([1.0, 2.0]) == 3.0
+    assert kernels.levenshtein(np.array(["abc", "abd"]), np.array(["abc", "abc"])).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("declared", "value", "expected"),
+    [
+        (T.ArrayType(T.DoubleType()), np.array([1.5, math.nan]), [1.5, math.nan]),
+        (T.ArrayType(T.DoubleType()), np.array([1, 2]), [1.0, 2.0]),
+        (T.ArrayType(T.FloatType()), np.array([1.1]), [1.100000023841858]),
+        (T.ArrayType(T.IntegerType()), np.array([1.5, 2.0]), [1, 2]),
+        (T.ArrayType(T.LongType()), np.array([1, 2], np.uint8), [1, 2]),
+        (T.ArrayType(T.BooleanType()), np.array([True, False]), [True, False]),
+        (T.ArrayType(T.DoubleType()), np.array([]), []),
+        (T.ArrayType(T.DoubleType()), np.array([1.0, None]), [1.0, None]),
+        (T.ArrayType(T.ArrayType(T.DoubleType())), [np.array([1.0, 2.0])], [[1.0, 2.0]]),
+    ],
+)
+def test_an_array_column_takes_numpy_arrays_as_pysparks_arrow_conversion_does(
+    declared: T.DataType, value: Any, expected: list[Any]
+) -> None:
+    """The expected values are those of ``pyspark.sql.functions.udf(..., useArrow=True)`` of PySpark 4.3."""
+    [found] = gs.udf(lambda x: value, declared)(pa.array([1.0])).to_pylist()
+    assert repr(found) == repr(expected)
+
+
+@pytest.mark.parametrize("value", [np.array([[1.0]]), np.array(1.0), np.ma.array([1.0]), np.array(["a"])])
+def test_an_array_column_refuses_other_arrays(value: Any) -> None:
+    with pytest.raises(ResultError, match="which a column of array<double> cannot hold"):
+        gs.udf(lambda x: value, T.ArrayType(T.DoubleType()))(pa.array([1.0]))
+
+
+def test_columns_of_different_lengths_are_told() -> None:
+    with pytest.raises(CallError, match=r"different lengths: \{'a': 2, 'b': 3\}"):
+        ratio(np.ones(2), np.ones(3))
