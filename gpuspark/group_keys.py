@@ -42,11 +42,11 @@ def _column_called(df: DataFrame, key: str) -> str:
             found = [c for c in df.columns if c.lower() == name.lower()]
         alike = found if sensitive else [c for c in df.columns if c.lower() == name.lower()]
         if len(alike) > 1:
-            raise CallError(f"{key!r} is the name of several columns of {df.columns}: rename all but one of them")
+            raise CallError(f"by={key!r} is the name of several columns of {df.columns}: rename all but one of them")
         if found:
             return found[0]
     field = " To group by a field, make it a column: df.withColumn(...)." if "." in key else ""
-    raise CallError(f"{key!r} is no column: give names of columns of {df.columns}. {nearest(plain, df.columns)}{field}")
+    raise CallError(f"by={key!r}: give names of columns of {df.columns}. {nearest(plain, df.columns)}{field}")
 
 
 def _parts(kind: DataType) -> Iterator[DataType]:

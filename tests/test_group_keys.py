@@ -93,12 +93,12 @@ def case_sensitive(spark: Any) -> Any:
 
 @pytest.mark.usefixtures("case_sensitive")
 def test_names_are_told_apart_by_case_where_spark_does(spark: Any, dotted: Any) -> None:
-    with pytest.raises(CallError, match=r"'shop\.name' is no column: .*Did you mean 'Shop.Name'"):
+    with pytest.raises(CallError, match=r"by='shop\.name': .*Did you mean 'Shop.Name'"):
         gs.apply_in_segments(dotted, "shop.name", counted, SCHEMA)
     both = spark.sql("SELECT id % 2 AS k, id % 3 AS K, double(id) AS x FROM range(12)")
     assert gs.apply_in_segments(both, "K", counted, SCHEMA).count() == 3
     spark.conf.set("spark.sql.caseSensitive", "false")
-    with pytest.raises(CallError, match="'K' is the name of several columns"):
+    with pytest.raises(CallError, match="by='K' is the name of several columns"):
         gs.apply_in_segments(both, "K", counted, SCHEMA)
 
 
@@ -107,7 +107,7 @@ def test_names_are_told_apart_by_case_where_spark_does(spark: Any, dotted: Any) 
     [
         ("v", "v is a column of variant, which Spark cannot group by: cast it"),
         ("held", "held is a column of struct<i:interval>, which Spark cannot group by"),
-        ("held.i", "'held.i' is no column.*To group by a field, make it a column"),
+        ("held.i", "by='held.i': give names of columns.*To group by a field, make it a column"),
         ([], "give names of columns"),
         (3, "give names of columns"),
         ([F.col], "give names of columns"),
