@@ -188,7 +188,7 @@ def _statements(tree: ast.Module, file: Path) -> Iterator[tuple[ast.stmt, CodeTy
     others: list[ast.stmt] = [node for node in imports if node not in future] or [ast.Pass()]
     beside = ast.fix_missing_locations(ast.If(ast.Constant(False), others, []))
     for statement in tree.body:
-        together = [statement] if statement in future else [beside, statement]
+        together: list[ast.stmt] = [statement] if statement in future else [beside, statement]
         yield statement, compile(ast.Module(together, []), str(file), "exec", flags, dont_inherit=True)
 
 

@@ -166,7 +166,7 @@ def this_task() -> _Task:
     return _Task() if running is None else _tasks.setdefault(running, _Task())
 
 
-_VALUES = str | bytes | bytearray | dict
+_VALUES = (str, bytes, bytearray, dict, np.generic)
 """What has a length and is one value."""
 _MANY = ("__len__", "__iter__", "__array__", "__arrow_c_stream__", "__cuda_array_interface__")
 """What objects have that hold many values."""
@@ -205,7 +205,7 @@ def _why_no_column(value: Any) -> str | None:
         return None
     if (hasattr(value, "iloc") and value.ndim > 1) or hasattr(value, "column_names"):
         return f"a {name} (give its columns)"
-    if _is_column(value) or isinstance(value, _VALUES | np.generic):
+    if _is_column(value) or isinstance(value, _VALUES):
         return None
     if any(hasattr(value, attribute) for attribute in _MANY):
         return f"a {name} (make it pa.array(...), if that is what it is)"

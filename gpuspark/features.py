@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gpuspark.errors import CallError, nearest
 
 if TYPE_CHECKING:
+    from pyspark.errors import PySparkException
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import StructField
 
@@ -67,9 +68,8 @@ def _written(df: DataFrame, name: str) -> str:
     return f"`{whole[0].replace('`', '``')}`" if whole else name
 
 
-def _unresolved(df: DataFrame, name: str, error: Exception) -> CallError:
-    condition = getattr(error, "getCondition", error.getErrorClass)()  # type: ignore[attr-defined]
-    if (condition or "").startswith("AMBIGUOUS"):
+def _unresolved(df: DataFrame, name: str, error: PySparkException) -> CallError:
+    if (error.getCondition() or "").startswith("AMBIGUOUS"):
         return CallError(f"the feature {name} is the name of several columns: rename all but one, as in df.toDF(...)")
     alike = [column for column in df.columns if column.lower() == name.lower()]
     hint = f"Did you mean {alike[0]!r}?" if alike else nearest(name, df.columns)

@@ -40,7 +40,7 @@ def frame(spark: Any) -> Any:
     return spark.sql(SELECTED)
 
 
-TAKEN = [
+TAKEN: list[tuple[Any, ...]] = [
     ("flag", 1.0), ("petal.length", 1.5), ("`petal.length`", 1.5), ("petal.on", 0.0), ("`petal`.`length`", 7.0),
     ("tiny", 2.0), ("small", 3.0), ("whole", 4.0), ("big", 5.0), ("single", 1.25), ("exact", 2.75), ("a`b", 3.0),
     ("`a``b`", 3.0), ("FLAG", 1.0), ("sepal.width", 4.0), ("`sepal.width`", 4.0), ("Petal.Length", 1.5),
