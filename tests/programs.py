@@ -97,13 +97,15 @@ class Maker:
         return f"{self.leaf(kind)} {self.random.choice(_COMPARE)} {self.leaf(kind)}"
 
 
-def written(seeds: range, folder: Path) -> list[tuple[Maker, Callable[..., Any]]]:
-    """The functions of these seeds, in a file of their own, as a user would have them."""
-    makers = [Maker(seed) for seed in seeds]
-    name = f"programs_{seeds.start}_{seeds.stop}"
+def written(
+    seeds: range, folder: Path, maker: Callable[[int], Any] = Maker, head: str = "import math\n"
+) -> list[tuple[Any, Callable[..., Any]]]:
+    """The makers of these seeds, each with its function, in a file of their own, as a user would have them."""
+    makers = [maker(seed) for seed in seeds]
+    name = f"{maker.__module__.rpartition('.')[2]}_{seeds.start}_{seeds.stop}"
     text = "\n\n\n".join(maker.function(f"f{n}") for n, maker in enumerate(makers))
     path = folder / f"{name}.py"
-    path.write_text(f"import math\n\n\n{text}\n")
+    path.write_text(f"{head}\n\n{text}\n")
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
