@@ -2,17 +2,15 @@
 
 ``GPUSPARK_PROGRAMS`` is how many (`make programs` for the long run). The emulator and the host's compiler are
 given the same code and must agree bit for bit; they and the CPU differ from Python by a few units in the last
-place where functions of mathematics are called, and by what a body makes of such differences: a function of
-numbers that are off by 1e-15 may be off by more. So where the plain comparison fails, the rows are looked at
-again: a difference counts unless Python's own answer moves as much when each function of mathematics in the body
-is moved by a few units in the last place.
+place where functions of mathematics are called, and by what a body makes of such differences
+(:mod:`tests.last_bits`).
+
+The wider programs (:mod:`tests.wider_programs`) use more of Python; many are refused, and are only counted.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,24 +23,59 @@ from gpuspark.config import Config
 from gpuspark.devices.cpu import CpuDevice
 from gpuspark.devices.emulated import EmulatedDevice
 from gpuspark.devices.protocol import Device
+from gpuspark.plan import DeviceName
 from gpuspark.rowwise import interpret
 from gpuspark.scalar import ScalarFunction
 from gpuspark.types import ColumnType, parse
 from gpuspark.values import same, to_python
-from gpuspark.verify import LIBM_ULP, tolerance
+from gpuspark.verify import tolerance
+from tests import wider_programs
 from tests.host_ir import on_host, results
+from tests.last_bits import Answer, answer, excused
 from tests.programs import Maker, written
+from tests.row_by_row import columns_of, compare_rows
 from tests.test_host_ir import bits, columns
 
 PROGRAMS = int(os.environ.get("GPUSPARK_PROGRAMS", "12"))
 EACH = 12
 ROWS = 150
+WIDER = 4 * EACH
+"""So many of the wider programs are one test."""
+SHARE = 0.25
+"""The share of these that compiles, at least: the others are refused, and nothing is compared."""
+CONFIG = Config(device="cpu")
 
 
 @pytest.mark.parametrize("first", range(0, PROGRAMS, EACH))
 def test_every_device_gives_pythons_answer(first: int, tmp_path: Path) -> None:
     for maker, body in written(range(first, min(first + EACH, PROGRAMS)), tmp_path):
         compare(maker, body, first)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("first", range(0, max(PROGRAMS, WIDER), WIDER))
+def test_wider_programs_give_pythons_answers_or_are_refused(first: int, tmp_path: Path) -> None:
+    seeds = range(first, first + WIDER)
+    programs = written(seeds, tmp_path, wider_programs.Maker, wider_programs.HEAD)
+    compiled = [compare_wider(seed, *program) for seed, program in zip(seeds, programs, strict=True)]
+    assert sum(compiled) >= SHARE * WIDER
+
+
+def compare_wider(seed: int, maker: wider_programs.Maker, body: Callable[..., Any]) -> bool:
+    """Whether the program compiles; then each row is compared on the CPU, and of some programs, on the emulator."""
+    function = gs.udf(maker.result)(body).scalar_function("abc")
+    kinds = [parse(name) for name in maker.types]
+    devices: dict[DeviceName, Device] = {"cpu": CpuDevice()}
+    if seed % 6 == 0:
+        devices["emulated"] = EmulatedDevice(1 << 24)
+    if any(function.obstacles(kinds, CONFIG, list(devices)).values()):
+        return False
+    rows = list(zip(*map(to_python, columns(tuple(maker.types), 60, seed)), strict=True))
+    known = [(row, answer(function, columns_of(kinds, [row]))) for row in rows]
+    for name, device in devices.items():
+        found = compare_rows(function, kinds, known if name == "cpu" else known[:20], device)
+        assert found.differences == [], f"{name}, seed {seed}: {maker.types} -> {maker.result}\n{maker.text}"
+    return True
 
 
 def compare(maker: Maker, body: Callable[..., Any], seed: int) -> None:
@@ -77,7 +110,9 @@ def agree(
             continue
         rows = list(zip(*map(to_python, given), strict=True))
         for row, one, other in zip(rows, to_python(result.column), expected, strict=True):
-            close = same(one, other, tolerance(function)) or excused(function.function, row, one, other)
+            close = same(one, other, tolerance(function)) or excused(
+                function, columns_of(kinds, [row]), Answer(one), Answer(other)
+            )
             assert close, f"{told} on {device}: {one!r} for {row}, in Python {other!r}"
     return not error
 
@@ -89,39 +124,3 @@ def plain(function: Any, given: list[pa.Array]) -> tuple[list[Any], str]:
         return [], f"{type(error).__name__}: {error}"
 
 
-class Moved(types.ModuleType):
-    """``math`` whose functions are off by so many units in the last place."""
-
-    def __init__(self, ulp: int) -> None:
-        super().__init__("math")
-        self._ulp = ulp
-
-    def __getattr__(self, name: str) -> Any:
-        function = getattr(math, name)
-        exact = name in ("sqrt", "floor", "fabs", "copysign", "degrees")
-        return function if exact or not callable(function) else lambda *values: self._move(function(*values))
-
-    def _move(self, value: float) -> float:
-        for _ in range(abs(self._ulp)):
-            value = math.nextafter(value, math.copysign(math.inf, self._ulp))
-        return value
-
-
-def excused(body: Callable[..., Any], row: tuple[Any, ...], found: Any, expected: Any) -> bool:
-    """Whether the answer hangs on the last bits of a function of mathematics."""
-    answers = [expected]
-    for ulp in (-LIBM_ULP, -1, 1, LIBM_ULP):
-        moved = types.FunctionType(body.__code__, {**body.__globals__, "math": Moved(ulp)})
-        try:
-            answers.append(moved(*row))
-        except (ArithmeticError, ValueError):
-            return True  # on the edge of an error
-    if any(type(answer) is not type(expected) for answer in answers):
-        return True
-    if not isinstance(expected, float):
-        return len(set(answers)) > 1
-    spread = max(answers) - min(answers)
-    return len({math.isnan(answer) for answer in answers}) > 1 or bool(abs(found - expected) <= 4 * spread)
-
-
-CONFIG = Config(device="cpu")

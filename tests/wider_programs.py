@@ -95,6 +95,7 @@ class Maker:
         self.types = [self.random.choice(columns[kind]) for kind in kinds]
         self.result = self.random.choice(("double", "double", "bigint", "boolean"))
         self.fresh = 0
+        self.text = ""
         forms = {"real": _REAL, "whole": _WHOLE, "truth": _TRUTH}
         self.forms = {kind: self.random.sample(texts, 5) for kind, texts in forms.items()}
         deep = [self.branch, self.early, self.unset, self.attempt, self.imports, self.inner, self.loop, self.walrus]
@@ -105,7 +106,8 @@ class Maker:
         """The text of the function."""
         lines = [line for _ in range(self.random.randint(1, 3)) for line in self.statement(2)]
         body = [*lines, f"return {self.answer()}"]
-        return "\n".join([f"def {name}(a, b, c):", *(f"    {line}" for line in body)])
+        self.text = "\n".join([f"def {name}(a, b, c):", *(f"    {line}" for line in body)])
+        return self.text
 
     def answer(self) -> str:
         if self.result == "boolean":

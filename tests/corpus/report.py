@@ -23,8 +23,9 @@ class Examined:
     outcomes: tuple[Outcome, ...] = ()
 
 
-def page(version: str, examined: Sequence[Examined]) -> str:
-    """The page's text."""
+def page(version: str, examined: Sequence[Examined], step: int = 1) -> str:
+    """The page's text, after a run over every ``step``-th function."""
+    share = "each" if step == 1 else f"every {step}th"
     scalar = [one for one in examined if not one.outside]
     compiled = [one for one in scalar if not one.outcomes[0].refusals]
     outside = Counter(one.outside for one in examined if one.outside)
@@ -35,7 +36,7 @@ def page(version: str, examined: Sequence[Examined]) -> str:
     return f"""# A public corpus
 
 [`fluids`](https://fluids.readthedocs.io) {version} is a library of engineering in pure Python that nobody here wrote.
-`make corpus` takes each of its public functions, compiles it, and compares the CPU with plain Python, row by row:
+`make corpus` takes {share} of its public functions, compiles it, and compares the CPU with plain Python, row by row:
 values, nulls, types and errors, for columns of doubles and for a mixture of doubles, integers and booleans. The rows
 are random; every second one holds NaN, an infinity, -0.0, a subnormal or another extreme. Floats may differ by a few
 units in the last place where functions of mathematics are called. This page is what the command wrote.
