@@ -110,6 +110,9 @@ properties: setup ## one function, every device, one answer: 10,000 generated ba
 programs: setup ## 2,000 random programs over random batches, on every device and through the host's compiler
 	@$(IN) GPUSPARK_PROGRAMS=2000 pytest -n 2 tests/test_programs.py
 
+corpus: setup ## every scalar function of the public package fluids against Python: writes docs/corpus.md
+	@$(IN) python -m tests.corpus
+
 sabotage: setup ## does every test fail when the code that it guards is broken? (an hour and a half)
 	@$(IN) python -m tests.sabotage
 
@@ -137,4 +140,4 @@ clean: ## removes the environments and everything that was built
 	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse
 
 .PHONY: help setup demo test quick page lint types connect unit c-compiler lanes lane-oldest lane-connect lane-middle lane-mixed lane-newest masked \
-	toolchains evidence contracts properties programs sabotage bench measure sweep dist device-suite clean
+	toolchains evidence contracts properties programs corpus sabotage bench measure sweep dist device-suite clean
