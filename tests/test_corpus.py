@@ -43,8 +43,8 @@ def test_a_sample_on_the_emulated_device(tmp_path, monkeypatch) -> None:
 
 
 def test_rows_hold_what_is_rare_and_are_the_same_each_time() -> None:
-    given = rows(("double", "bigint", "boolean"), 400, "seed")
-    assert repr(given) == repr(rows(("double", "bigint", "boolean"), 400, "seed"))
+    given = rows(("double", "bigint", "boolean"), 2000, "seed")
+    assert repr(given) == repr(rows(("double", "bigint", "boolean"), 2000, "seed"))
     floats, integers, truths = (set(map(repr, column)) for column in zip(*given, strict=True))
     assert {"nan", "inf", "-inf", "-0.0", "5e-324"} <= floats
     assert {repr(2**63 - 1), repr(-(2**63)), "0"} <= integers
