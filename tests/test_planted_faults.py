@@ -76,7 +76,7 @@ def _minus(a, b):
 def _net(cents, refund):
     sign = 1
     if refund:
-        sign = -0.5
+        sign = -0.5  # type: ignore[assignment]
     return cents * sign
 
 
@@ -96,7 +96,7 @@ def _by_branch(x):
     if x > 0:
         from math import floor as whole
     else:
-        from math import ceil as whole
+        from math import ceil as whole  # type: ignore[no-redef]
     return whole(x)
 
 

@@ -10,6 +10,7 @@ import gpuspark as gs
 from gpuspark.config import Config
 from gpuspark.devices.cpu import CpuDevice
 from gpuspark.devices.emulated import EmulatedDevice
+from gpuspark.plan import DeviceName
 from gpuspark.scalar import ScalarFunction
 from gpuspark.types import ColumnType, parse
 from tests.corpus.functions import Member, TooSlow, limited
@@ -43,7 +44,7 @@ def compare(member: Member, types: tuple[str, ...], count: int, *, emulated: boo
     """Compares ``count`` random rows on the CPU, or on the emulated device, with what plain Python gives."""
     function = gs.udf(member.result)(member.function).scalar_function(member.columns)
     kinds = [parse(name) for name in types]
-    device = "emulated" if emulated else "cpu"
+    device: DeviceName = "emulated" if emulated else "cpu"
     refusals = tuple(function.obstacles(kinds, CONFIG, [device])[device])
     if refusals:
         return Outcome(member.name, types, refusals, Comparison())
