@@ -108,7 +108,7 @@ properties: setup ## one function, every device, one answer: 10,000 generated ba
 	@$(IN) GPUSPARK_EXAMPLES=10000 pytest -n 2 tests/test_properties.py tests/test_host_ir.py
 
 programs: setup ## 2,000 random programs over random batches, on every device and through the host's compiler
-	@$(IN) GPUSPARK_PROGRAMS=2000 pytest -n 2 tests/test_programs.py
+	@$(IN) GPUSPARK_PROGRAMS=2000 pytest -n 2 -m 'not device' tests/test_programs.py
 
 corpus: setup ## every scalar function of the public package fluids against Python: writes docs/corpus.md
 	@$(IN) python -m tests.corpus
