@@ -18,7 +18,7 @@ from gpuspark.devices.protocol import Bytes, Device, Handle, Pointer, Program
 from gpuspark.errors import OutOfMemory, ResultError, locate
 from gpuspark.scalar import ScalarFunction
 from gpuspark.types import ColumnType
-from gpuspark.values import from_python, to_python
+from gpuspark.values import from_python, near_the_calendars_ends, to_python
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,6 +97,12 @@ def compute(
 
     rows = len(columns[0])
     start = time.perf_counter()
+    if any(map(near_the_calendars_ends, columns)):
+        result = interpret(function, columns, range(first_row, first_row + rows))
+        work.ran("python", rows)
+        work.reasons.append("python: dates or timestamps at the ends of Python's calendar, or beyond them")
+        work.lap("run", start)
+        return result
     try:
         if budget is not None:
             _keep_within(budget, sum(column.nbytes for column in columns) + rows * (_result_width(function.result) + 1))

@@ -3,6 +3,7 @@ its declared types. What keeps it off a device is answered here, for the plan an
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from gpuspark.compiler import Body, CannotCompile, Request, compile_program, rew
 from gpuspark.compiler.source import own_signature
 from gpuspark.config import Config
 from gpuspark.devices.protocol import Program, Target
+from gpuspark.local_time import local_time_is_utc
 from gpuspark.plan import DeviceName
 from gpuspark.types import ColumnType
 
@@ -102,9 +104,9 @@ class ScalarFunction:
         ]
         if not self.result.compiles or self.result.kind == "timestamp":
             found.append(f"the result is {self.result}, which compiled programs do not return")
-        if any(column.name == "timestamp" for _, column in named) and not _is_utc():
-            zone = "/".join(time.tzname)
-            found.append(f"Python compares timestamps in the worker's local time, which is {zone} and not UTC")
+        if any(column.name == "timestamp" for _, column in named) and not local_time_is_utc():
+            zone = os.environ.get("TZ") or "/".join(time.tzname)
+            found.append(f"Python compares timestamps in local time, here {zone}, not at UTC at all times")
         return found
 
 
@@ -118,7 +120,3 @@ def _by_name(function: Callable[..., Any], columns: Sequence[str]) -> tuple[str,
         if not stands:
             return tuple(columns[place:])
     return ()
-
-
-def _is_utc() -> bool:
-    return time.timezone == 0 and not time.daylight

@@ -42,12 +42,30 @@ from gpuspark.types import ColumnType, of_arrow
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_EPOCH = datetime.date(1970, 1, 1)
+_FIRST_DAY, _LAST_DAY = (datetime.date.min - _EPOCH).days + 1, (datetime.date.max - _EPOCH).days - 1
+
 
 def to_python(array: pa.Array) -> list[Any]:
     """The values of a column as PySpark gives them to a plain ``udf``; nulls are ``None``."""
     convert = _reader(array.type)
     values: list[Any] = array.to_pylist()
     return values if convert is None else [None if v is None else convert(v) for v in values]
+
+
+def near_the_calendars_ends(column: pa.Array) -> bool:
+    """Whether a column of dates or timestamps reaches beyond the years 1 to 9999 that Python has, or within a day of
+    their ends, where a zone decides. Python, which converts each value before a body runs, then raises or answers."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    is_date = pa.types.is_date32(column.type)
+    if not is_date and not pa.types.is_timestamp(column.type):
+        return False
+    a_day = 1 if is_date else 86_400_000_000
+    ends = pc.min_max(column.view(pa.int32() if is_date else pa.int64()))
+    first, last = ends["min"].as_py(), ends["max"].as_py()
+    return first is not None and not (_FIRST_DAY * a_day < first and last < _LAST_DAY * a_day)
 
 
 def _reader(arrow: pa.DataType) -> Callable[[Any], Any] | None:
@@ -131,7 +149,7 @@ def _writer(declared: ColumnType, arrow: pa.DataType) -> Callable[[Any], Any]:
         case "timestamp":
             return _local_to_utc if arrow.tz else _expect(datetime.datetime)
         case "interval":
-            return _expect(datetime.timedelta)
+            return _microseconds
     if is_.is_string(arrow) or is_.is_large_string(arrow):
         return _text
     if is_.is_decimal(arrow):
@@ -203,6 +221,12 @@ def _local_to_utc(value: Any) -> datetime.datetime:
     if not isinstance(value, datetime.datetime):
         raise TypeError
     return value.astimezone(datetime.UTC)
+
+
+def _microseconds(value: Any) -> int:
+    if not isinstance(value, datetime.timedelta):
+        raise TypeError
+    return value // datetime.timedelta(microseconds=1)
 
 
 def _text(value: Any) -> str:

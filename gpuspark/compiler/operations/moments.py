@@ -26,6 +26,7 @@ TIMESTAMP = types.NPDatetime("us")
 DURATION = types.NPTimedelta("us")
 _DAY = 86_400_000_000
 _EXACT = 2**53
+_LEAST = -(2**63)
 
 
 as_date = reinterpret("as_date", DATE)
@@ -85,7 +86,15 @@ def sub(a: Any, b: Any) -> Any:
 
 
 def neg(a: Any) -> Any:
-    return (lambda a, row: as_duration(wrap_sub(np.int64(0), as_int(a)))) if is_duration(a) else None
+    if not is_duration(a):
+        return None
+
+    def opposite(a, row):
+        if as_int(a) == _LEAST:  # 64 bits do not hold its opposite
+            row[0][0] = FLAGGED
+        return as_duration(wrap_sub(np.int64(0), as_int(a)))
+
+    return opposite
 
 
 def compare(relation: Any, a: Any, b: Any) -> Any:

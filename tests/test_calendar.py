@@ -1,0 +1,129 @@
+"""Dates, timestamps and time differences at the ends of what Python has: PySpark converts every value of a batch before
+it calls the body, so one value beyond the years 1 to 9999 is an error, whether the body uses it or not."""
+
+from __future__ import annotations
+
+import datetime
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gpuspark as gs
+from gpuspark.config import Config
+from gpuspark.session import configured
+from tests.devices import DEVICES
+
+EPOCH = datetime.datetime(1970, 1, 1)
+DAY = 86_400_000_000
+FIRST, LAST = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31 in days
+DAYS = st.one_of(
+    st.sampled_from((FIRST - 1, FIRST, FIRST + 1, LAST - 1, LAST, LAST + 1, -(2**31), 2**31 - 1)),
+    st.integers(FIRST, LAST), st.integers(-20_000, 20_000),
+)  # fmt: skip
+MICROSECONDS = st.one_of(
+    st.sampled_from((FIRST * DAY - 1, FIRST * DAY, (LAST + 1) * DAY - 1, (LAST + 1) * DAY, -(2**63), 2**63 - 1)),
+    st.integers(FIRST * DAY, LAST * DAY),
+)
+
+
+def outcome(f, *columns: pa.Array) -> object:
+    """What the columns give, or the type of the error."""
+    try:
+        return f(*columns).to_pylist()
+    except (OverflowError, ValueError) as error:
+        return type(error)
+
+
+def plainly(body, *columns: list[int | None], unit: datetime.timedelta) -> object:
+    """As PySpark: every value becomes Python's, then the body runs over the rows without a null."""
+    try:
+        read = [[None if n is None else EPOCH + n * unit for n in column] for column in columns]
+    except OverflowError as error:
+        return type(error)
+    return [None if None in row else body(*row) for row in zip(*read, strict=True)]
+
+
+def difference(a, b):
+    return (b - a).days
+
+
+def unused(a, b):
+    return 1
+
+
+def later(a, b):
+    return b >= a
+
+
+BODIES = [(difference, gs.udf("int")(difference)), (unused, gs.udf("int")(unused)),
+          (later, gs.udf("boolean")(later))]  # fmt: skip
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@given(st.lists(st.tuples(st.none() | DAYS, st.none() | DAYS), min_size=1, max_size=5))
+def test_dates_that_python_does_not_have_raise_on_every_device(device, rows) -> None:
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    dates = [pa.array(column, pa.int32()).cast(pa.date32()) for column in columns]
+    with configured(Config(device=device, fallback="raise")):
+        for body, function in BODIES:
+            assert outcome(function, *dates) == plainly(body, *columns, unit=datetime.timedelta(days=1))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@given(st.lists(st.tuples(st.none() | MICROSECONDS, st.none() | MICROSECONDS), min_size=1, max_size=5))
+def test_timestamps_that_python_does_not_have_raise_on_every_device(device, rows) -> None:
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    moments = [pa.array(column, pa.timestamp("us")) for column in columns]
+    with configured(Config(device=device, fallback="raise")):
+        for body, function in BODIES:
+            assert outcome(function, *moments) == plainly(body, *columns, unit=datetime.timedelta(microseconds=1))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Asia/Tokyo"])
+@pytest.mark.parametrize("moment", [FIRST * DAY, (LAST + 1) * DAY - 1])
+def test_a_zone_decides_at_the_ends_of_the_calendar(device, zone, moment) -> None:
+    """Arrow's own conversion is the oracle: in some zones the first and last hours of UTC do not exist."""
+    column = pa.array([moment], pa.timestamp("us", zone))
+    with configured(Config(device=device, fallback="raise")):
+        ours = outcome(gs.udf(lambda a: 1, "int"), column)
+    try:
+        column.to_pylist()
+        assert ours == [1]
+    except OverflowError:
+        assert ours is OverflowError
+
+
+def opposite(a):
+    return -a
+
+
+def half(a):
+    return (-a).days // 2
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("length", [-(2**63), -(2**63) + 1, 2**63 - 1, 0])
+def test_the_opposite_of_the_longest_difference_is_pythons(device, length) -> None:
+    column = pa.array([length], pa.duration("us"))
+    value = datetime.timedelta(microseconds=length)
+    with configured(Config(device=device, fallback="raise")):
+        assert gs.udf(half, "bigint")(column).to_pylist() == [half(value)]
+        if -length < 2**63:
+            assert gs.udf(opposite, "interval day to second")(column).to_pylist() == [-value]
+        else:
+            with pytest.raises(gs.errors.ResultError):
+                gs.udf(opposite, "interval day to second")(column)
+
+
+def test_spark_raises_too(spark) -> None:
+    from pyspark.errors import PythonException
+    from pyspark.sql import functions
+
+    spark.conf.set("spark.gpuspark.device", "cpu")
+    column = "date_from_unix_date(-735000 + cast(id as int)) a"
+    for make in (gs.udf, functions.udf):
+        with pytest.raises(PythonException, match="date value out of range"):
+            spark.range(1).selectExpr(column).select(make(lambda a: 1, "int")("a")).collect()
