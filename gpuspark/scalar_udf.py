@@ -146,7 +146,7 @@ class ScalarUDF(HoldsBody):
         self.nulls: Nulls = nulls
         self.useArrow = useArrow
         self.deterministic = True
-        self.result = types.parse(declared if isinstance(declared, str) else declared.simpleString())
+        self.result = types.declared(declared)
         self.signature = own_signature(function)
         self._taken: Callable[..., Any] | None = None
         """The body with what it captured when the first Spark column was built."""

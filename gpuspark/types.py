@@ -13,10 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from gpuspark.errors import CallError, DeclarationError, nearest
+from gpuspark import ddl
+from gpuspark.errors import CallError, DeclarationError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyspark.sql.types import DataType
 
 Kind = Literal["boolean", "integer", "float", "date", "timestamp", "interval", "other"]
 
@@ -55,38 +57,48 @@ _TYPES = (
     ColumnType("interval day to second", "interval", 64, "duration[us]"),
 )
 BY_NAME = {t.name: t for t in _TYPES}
-_ALIASES = {
-    "bool": "boolean",
-    "byte": "tinyint",
-    "short": "smallint",
-    "integer": "int",
-    "long": "bigint",
-    "real": "float",
-    "timestamp_ltz": "timestamp",
-    "daytimeinterval": "interval day to second",
-}
-# Types of Spark that no scalar program computes with. They run on the python device.
-_OTHERS = re.compile(
-    r"(string|binary|variant|void|decimal|dec|numeric|char|varchar|time|interval)\b|(array|map|struct)\s*<", re.I
-)
+# Types that columns may have in Spark's plans, but no Arrow column, and so no result of a Python function.
+_NO_RESULTS = re.compile(r"(?:^|[<:,])((?:var)?char\(\d+\)|interval(?: year| month| year to month)?)(?=$|[>,])")
 
 
 def parse(text: str) -> ColumnType:
-    """The type that a DDL name stands for, with no Spark session.
+    """The type that a DDL text stands for, with no Spark session.
 
-    >>> parse("BIGINT").kind, parse("long").name, parse("array<int>").kind
-    ('integer', 'bigint', 'other')
+    >>> parse("BIGINT").kind, parse("long").name, parse("array<int>").kind, parse("a int, b string").name
+    ('integer', 'bigint', 'other', 'struct<a:int,b:string>')
 
-    Raises :class:`~gpuspark.errors.DeclarationError` for a name that Spark does not have.
+    Raises :class:`~gpuspark.errors.DeclarationError` for a text that Spark does not read as a type.
     """
-    name = " ".join(text.lower().split())
-    found = BY_NAME.get(_ALIASES.get(name, name))
-    if found is not None:
-        return found
-    if _OTHERS.match(name):
-        return ColumnType(name, "other")
-    hint = nearest(name, [*BY_NAME, *_ALIASES, "string", "binary", "decimal"])
-    raise DeclarationError(f"{text!r} is not a type of Spark SQL. {hint}")
+    name = ddl.canonical(text)
+    return BY_NAME.get(name) or ColumnType(name, "other")
+
+
+def of_spark(spark: DataType) -> ColumnType:
+    """The type that an object of PySpark's stands for."""
+    name = spark.simpleString()
+    known = None if hasattr(spark, "sqlType") else BY_NAME.get(name)  # a user-defined type may have any name
+    return known or ColumnType(name, "other")
+
+
+def declared(given: str | DataType) -> ColumnType:
+    """The type of a result, as a text or an object of PySpark's.
+
+    Raises :class:`~gpuspark.errors.DeclarationError` as :func:`parse` does, and for a type that no Python function may
+    return.
+
+    >>> declared("array<char(3)>")
+    Traceback (most recent call last):
+        ...
+    gpuspark.errors.DeclarationError: Python functions cannot return array<char(3)>: PySpark has no char(3) ...
+    """
+    column = parse(given) if isinstance(given, str) else of_spark(given)
+    missing = _NO_RESULTS.search(column.name)
+    if missing:
+        instead = "string" if "char" in missing[1] else "interval day to second, or a number of months"
+        raise DeclarationError(
+            f"Python functions cannot return {column}: PySpark has no {missing[1]} in Arrow. Declare {instead}."
+        )
+    return column
 
 
 def of_arrow(arrow: pa.DataType) -> ColumnType:
@@ -116,7 +128,7 @@ def named(given: Any, signature: inspect.Signature) -> tuple[tuple[str, ...], li
     if given is None:
         given = ["double"] * len(parameters)
     if isinstance(given, str):
-        given = _fields(given)
+        given = ddl.columns(given)
     if hasattr(given, "fields") or (hasattr(given, "names") and hasattr(given, "types")):
         given = {field.name: getattr(field, "dataType", None) or field.type for field in given}
     if isinstance(given, Mapping) and any(n in given for n in parameters):
@@ -133,34 +145,11 @@ def named(given: Any, signature: inspect.Signature) -> tuple[tuple[str, ...], li
     return tuple(found), [_column_type(t) for t in found.values()]
 
 
-def _fields(ddl: str) -> dict[str, str] | list[str]:
-    """The types by name of ``"a double, b int not null"``; of ``"double, int"`` the types alone."""
-    fields = [re.sub(r"\s+(not\s+null|comment\s+'.*')", "", field, flags=re.I) for field in _split(ddl)]
-    try:
-        for field in fields:
-            parse(field)
-    except DeclarationError:
-        pairs = (re.split(r"\s*:\s*|\s+", field, maxsplit=1) for field in fields)
-        return {pair[0]: pair[-1] for pair in pairs}
-    return fields
-
-
 def _column_type(given: Any) -> ColumnType:
     if isinstance(given, ColumnType):
         return given
     if isinstance(given, str):
         return parse(given)
     if hasattr(given, "simpleString"):
-        return parse(given.simpleString())
+        return of_spark(given)
     return of_arrow(given)
-
-
-def _split(ddl: str) -> list[str]:
-    """The fields of a DDL schema: cut at the commas outside brackets."""
-    fields, depth, start = [], 0, 0
-    for place, letter in enumerate(ddl + ","):
-        depth += (letter in "<(") - (letter in ">)")
-        if letter == "," and depth == 0:
-            fields.append(ddl[start:place].strip())
-            start = place + 1
-    return [field for field in fields if field]
