@@ -25,6 +25,7 @@ WORKER_LOGGING = "spark.sql.pyspark.worker.logging.enabled"
 TIME_ZONE = "spark.sql.session.timeZone"
 PROFILER = "spark.sql.pyspark.udf.profiler"
 _APPLICATION_PROFILERS = ("spark.python.profile", "spark.python.profile.memory")
+_BINARY_AS_BYTES = "spark.sql.execution.pyspark.binaryAsBytes"
 _EXECUTION = "spark.sql.execution.id"
 
 
@@ -176,6 +177,12 @@ def task_facts() -> TaskFacts | None:
         gpus=tuple(gpu.addresses) if gpu else (),
         time_zone=task.getLocalProperty(TIME_ZONE),
     )
+
+
+def binary_as_bytes() -> bool:
+    """Whether a body is given ``bytes`` for a binary value, and not ``bytearray``, as Spark's setting says."""
+    task = running_task()
+    return task is None or (task.getLocalProperty(_BINARY_AS_BYTES) or "true").lower() == "true"
 
 
 def _properties(task: TaskContext) -> Mapping[str, str]:

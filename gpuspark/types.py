@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gpuspark import ddl
 from gpuspark.errors import CallError, DeclarationError
+from gpuspark.spark_types import marked
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -110,7 +111,7 @@ def of_arrow(arrow: pa.DataType) -> ColumnType:
     for known in _TYPES:
         if known.arrow == text:
             return known
-    return ColumnType(str(arrow), "other")
+    return ColumnType(marked(arrow) or str(arrow), "other")
 
 
 def named(given: Any, signature: inspect.Signature) -> tuple[tuple[str, ...], list[ColumnType]]:

@@ -10,20 +10,25 @@ declared               accepted (``None`` is null everywhere)
 =====================  =============================================================================
 ``boolean``            ``bool``; a number of 64 bits (true unless zero)
 ``tinyint`` … bigint   ``int`` in range; a finite ``float`` or ``Decimal``, cut towards zero; no ``bool``
-``float``, ``double``  ``float``; ``bool``; ``Decimal``; ``int`` that the type holds exactly (to 2**24, 2**53)
+``float``, ``double``  ``float``; ``bool``; finite ``Decimal``; ``int`` that the type holds exactly (to 2**24, 2**53)
 ``date``               ``date``
 ``timestamp``          ``datetime``: naive is the worker's local time
+``timestamp_ntz``      naive ``datetime``
+``interval``, ``time`` ``timedelta``, ``time``
 ``string``             ``str``; anything else as ``str()`` gives it, ``true`` and ``false`` for ``bool``
 ``decimal(p, s)``      ``Decimal``, rounded half to even to ``s`` places; NaN is null
 ``binary``             ``bytes``, ``bytearray``
-``array``              ``list``, ``tuple``, ``array.array``; NumPy's of numbers, of one dimension
+``array``              ``list``, ``array.array``; of elements that Arrow takes as they are ``tuple`` too, of numbers
+                       NumPy's one-dimensional arrays
 ``map``                ``dict``
 ``struct``             ``tuple`` and ``Row`` by place; ``dict``, and objects by their attributes, by name
+``variant``            ``VariantVal``; ``Geometry`` and ``Geography`` for types of those names
 =====================  =============================================================================
 
-What is nested follows the same table. Anything else is a :class:`~gpuspark.errors.ResultError`; PySpark 4.3 takes some
-of it (numbers out of ``str``, dates out of numbers), and refuses tuples for some arrays. NumPy scalars count as the
-number they hold.
+What is nested follows the same table, and is null only where the declared type lets it be. Anything else is a
+:class:`~gpuspark.errors.ResultError`; PySpark 4.3 takes some of it: numbers out of ``str``, dates out of numbers.
+NumPy's booleans and numbers of up to 64 bits count as the value they hold, but for their text. In types with a map,
+which Arrow cannot infer, PySpark refuses booleans out of numbers and floats out of ``Decimal``; here they are taken.
 """
 
 from __future__ import annotations
@@ -37,6 +42,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpuspark.errors import ResultError
+from gpuspark.session import binary_as_bytes
+from gpuspark.spark_types import read_marked, write_marked
 from gpuspark.types import ColumnType, of_arrow
 
 if TYPE_CHECKING:
@@ -80,8 +87,10 @@ def _reader(arrow: pa.DataType) -> Callable[[Any], Any] | None:
     if is_.is_map(arrow):
         key, item = (_reader(t) or (lambda v: v) for t in (arrow.key_type, arrow.item_type))
         return lambda pairs: {key(k): None if v is None else item(v) for k, v in pairs}
+    if is_.is_binary(arrow) or is_.is_large_binary(arrow):
+        return None if binary_as_bytes() else bytearray
     if is_.is_struct(arrow):
-        return _row_reader(arrow)
+        return read_marked(arrow) or _row_reader(arrow)
     return None
 
 
@@ -109,14 +118,14 @@ def from_python(values: Sequence[Any], declared: ColumnType, arrow: pa.DataType)
     written: list[Any] = []
     for row, value in enumerate(values):
         try:
-            written.append(None if value is None else write(_plain(value)))
+            written.append(None if value is None else write(value))
         except (TypeError, ValueError, OverflowError, ArithmeticError):
             raise _mismatch(value, declared, row) from None
     if declared.kind == "float" and declared.bits == 32:
         return pa.array(written, pa.float64()).cast(arrow, safe=False)
     try:
         return pa.array(written, arrow)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
+    except (ValueError, TypeError, pa.ArrowException, OverflowError) as error:
         raise ResultError(f"the body's results do not make a column of {declared}: {error}") from None
 
 
@@ -130,13 +139,28 @@ def _mismatch(value: Any, declared: ColumnType, row: int) -> ResultError:
 
 
 def _plain(value: Any) -> Any:
-    """A NumPy scalar as the Python value it holds."""
-    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
+    """NumPy's booleans and numbers of up to 64 bits as the Python value they hold; anything else as it is."""
+    dtype = getattr(value, "dtype", None)
+    if type(value).__module__ != "numpy" or dtype is None or type(value).__name__ == "ndarray":
+        return value
+    return value.item() if _holds_plain_values(dtype) else value
+
+
+def _holds_plain_values(dtype: Any) -> bool:
+    return dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize in (4, 8))
 
 
 def _writer(declared: ColumnType, arrow: pa.DataType) -> Callable[[Any], Any]:
+    """What makes of one value, which is not ``None``, the one that Arrow is given. It raises for what is refused."""
     import pyarrow.types as is_
 
+    if is_.is_string(arrow) or is_.is_large_string(arrow):
+        return _text
+    write = _number_writer(declared if declared.kind != "other" else of_arrow(arrow), arrow) or _other_writer(arrow)
+    return lambda value: write(_plain(value))
+
+
+def _number_writer(declared: ColumnType, arrow: pa.DataType) -> Callable[[Any], Any] | None:
     match declared.kind:
         case "boolean":
             return _boolean
@@ -147,28 +171,42 @@ def _writer(declared: ColumnType, arrow: pa.DataType) -> Callable[[Any], Any]:
         case "date":
             return _date
         case "timestamp":
-            return _local_to_utc if arrow.tz else _expect(datetime.datetime)
+            return _local_to_utc if arrow.tz else _naive
         case "interval":
             return _microseconds
-    if is_.is_string(arrow) or is_.is_large_string(arrow):
-        return _text
+    return None
+
+
+def _other_writer(arrow: pa.DataType) -> Callable[[Any], Any]:
+    import pyarrow.types as is_
+
     if is_.is_decimal(arrow):
         return _decimal(arrow.precision, arrow.scale)
     if is_.is_binary(arrow) or is_.is_large_binary(arrow):
         return lambda value: bytes(_expect(bytes | bytearray)(value))
+    if is_.is_time(arrow):
+        return _expect(datetime.time)
+    if is_.is_null(arrow):
+        return _expect(type(None))
     if is_.is_map(arrow):
         return _map(arrow)
     if is_.is_list(arrow) or is_.is_large_list(arrow):
         return _list(arrow)
     if is_.is_struct(arrow):
-        return _struct(arrow)
+        return write_marked(arrow) or _struct(arrow)
     return lambda value: value
 
 
-def _part(arrow: pa.DataType) -> Callable[[Any], Any]:
-    """The writer of a nested value, which may be null."""
-    write = _writer(of_arrow(arrow), arrow)
-    return lambda value: None if value is None else write(_plain(value))
+def _part(field: pa.Field) -> Callable[[Any], Any]:
+    """The writer of a nested value, which may be null if the field says so."""
+    write = _writer(of_arrow(field.type), field.type)
+
+    def check(value: Any) -> Any:
+        if value is None and not field.nullable:
+            raise TypeError
+        return None if value is None else write(value)
+
+    return check
 
 
 def _expect(kind: Any) -> Callable[[Any], Any]:
@@ -204,6 +242,8 @@ def _float(exact: int) -> Callable[[Any], float]:
             raise TypeError
         if isinstance(value, int) and abs(value) > exact:
             raise OverflowError
+        if isinstance(value, decimal.Decimal) and not value.is_finite():
+            raise ValueError
         return float(value)
 
     return check
@@ -221,6 +261,12 @@ def _local_to_utc(value: Any) -> datetime.datetime:
     if not isinstance(value, datetime.datetime):
         raise TypeError
     return value.astimezone(datetime.UTC)
+
+
+def _naive(value: Any) -> datetime.datetime:
+    if not isinstance(value, datetime.datetime) or value.tzinfo is not None:
+        raise TypeError
+    return value
 
 
 def _microseconds(value: Any) -> int:
@@ -246,27 +292,44 @@ def _decimal(precision: int, scale: int) -> Callable[[Any], decimal.Decimal | No
 
 
 def _list(arrow: pa.DataType) -> Callable[[Any], list[Any]]:
-    write = _part(arrow.value_type)
-    return lambda value: [write(item) for item in _items(value)]
+    write = _part(arrow.value_field)
+    element = of_arrow(arrow.value_type).kind
+    taken: Any = list | tuple if _taken_as_it_is(arrow) else list
+    packed: Any = array.array if element != "boolean" else ()
 
-
-def _items(value: Any) -> Any:
-    """What an array is made of: PySpark's Arrow conversion takes NumPy arrays of one dimension, too."""
-    if type(value).__name__ == "ndarray" and type(value).__module__ == "numpy":
-        if value.ndim != 1 or value.dtype.kind not in "biufO":
+    def check(value: Any) -> list[Any]:
+        if type(value).__name__ == "ndarray" and element in ("boolean", "integer", "float") and taken is not list:
+            if value.ndim != 1 or not _holds_plain_values(value.dtype):
+                raise TypeError
+            value = value.tolist()
+        if not isinstance(value, taken) and not isinstance(value, packed):
             raise TypeError
-        return value
-    return _expect(list | tuple | array.array)(value)
+        return [write(item) for item in value]
+
+    return check
+
+
+def _taken_as_it_is(arrow: pa.DataType) -> bool:
+    """Whether PySpark hands an array of this type to Arrow as it is, which then takes any sequence."""
+    import pyarrow.types as is_
+
+    inner = arrow.value_type
+    if is_.is_list(inner):
+        return bool(arrow.value_field.nullable) and _taken_as_it_is(inner)
+    plain = of_arrow(inner).kind not in ("other", "timestamp") or is_.is_time(inner)
+    return bool(arrow.value_field.nullable) and plain
 
 
 def _map(arrow: pa.DataType) -> Callable[[Any], list[tuple[Any, Any]]]:
-    key, item = _writer(of_arrow(arrow.key_type), arrow.key_type), _part(arrow.item_type)
-    return lambda value: [(key(_plain(k)), item(v)) for k, v in _expect(dict)(value).items()]
+    key, item = _part(arrow.key_field), _part(arrow.item_field)
+    return lambda value: [(key(k), item(v)) for k, v in _expect(dict)(value).items()]
 
 
 def _struct(arrow: pa.DataType) -> Callable[[Any], dict[str, Any]]:
     names = [arrow.field(n).name for n in range(arrow.num_fields)]
-    writers = [_part(arrow.field(n).type) for n in range(arrow.num_fields)]
+    writers = [_part(arrow.field(n)) for n in range(arrow.num_fields)]
+    if len(set(names)) < len(names):
+        raise ResultError(f"a struct of fields {', '.join(names)} was declared: give each field a name of its own")
 
     def check(value: Any) -> dict[str, Any]:
         if isinstance(value, tuple):
