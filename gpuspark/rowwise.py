@@ -18,6 +18,7 @@ from gpuspark.devices.protocol import Bytes, Device, Handle, Pointer, Program
 from gpuspark.errors import OutOfMemory, ResultError, locate
 from gpuspark.scalar import ScalarFunction
 from gpuspark.types import ColumnType
+from gpuspark.user_types import refuse_stored
 from gpuspark.values import from_python, near_the_calendars_ends, to_python
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def interpret(function: ScalarFunction, columns: Sequence[pa.Array], numbers: Se
     """
     propagate = function.nulls == "propagate"
     numbers = range(len(columns[0])) if numbers is None else numbers
+    for name, column in zip(function.columns, columns, strict=True):
+        refuse_stored(function.name, name, column.type)
     values: list[Any] = []
     for row, arguments in zip(numbers, zip(*map(to_python, columns), strict=True), strict=True):
         if propagate and any(argument is None for argument in arguments):

@@ -100,7 +100,7 @@ class Runner:
                 self._leave(error)
                 return
             self.program = self.function.program(self.types, self.config, self.plan.device)
-        _warn(self.plan, self.config)
+        warn_once(self.plan, self.config)
 
     def _leave(self, error: DeviceError) -> None:
         self._failed[self.plan.device] = str(error)
@@ -266,7 +266,7 @@ def _partition() -> int | None:
     return facts.partition if facts else None
 
 
-def _warn(decision: Plan, config: Config) -> None:
+def warn_once(decision: Plan, config: Config) -> None:
     """Says once per process and function that a device was passed over."""
     if decision.fell_back and config.fallback == "warn" and str(decision) not in _warned:
         _warned.add(str(decision))

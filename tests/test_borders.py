@@ -28,7 +28,8 @@ SURFACE = {
     "column_kernel", "replay", "segments", "models", "estimators", "tree_models",
 }  # fmt: skip
 WORK = {
-    "capsule", "findings", "records", "rowwise", "scalar", "scoring", "series_worker", "verify", "worker", "worker_log",
+    "capsule", "findings", "records", "row_worker", "rowwise", "scalar", "scoring", "series_worker", "verify", "worker",
+    "worker_log",
 }  # fmt: skip
 FLOOR = {"batch", "compiler", "devices", "disk_cache", "plan", "versions"}
 MODELS = {"lightgbm", "sklearn", "treelite", "xgboost"}

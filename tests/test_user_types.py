@@ -1,0 +1,115 @@
+"""User-defined types, vectors and variants as columns and results: plain PySpark is the oracle."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+import gpuspark as gs
+from gpuspark.errors import CallError
+from gpuspark.spark_types import arrow_type
+from gpuspark.user_types import holds_user_type, takes_apart
+
+
+def first(v):
+    return float(v[0])
+
+
+def kind(v):
+    return f"{type(v).__module__}.{type(v).__name__} {v!r}"
+
+
+def size(v):
+    return len(v)
+
+
+def kept(v):
+    return v
+
+
+@pytest.fixture(scope="module")
+def objects(spark):
+    """A vector, a sparse one, a point, points in an array, a variant, and a variant in a struct."""
+    from pyspark.ml.linalg import Vectors
+    from pyspark.sql import functions
+    from pyspark.testing.objects import ExamplePoint
+
+    rows = [
+        (Vectors.dense([0.2, 0.8]), ExamplePoint(1.0, 2.0), [ExamplePoint(3.0, 4.0)]),
+        (Vectors.sparse(2, [1], [0.5]), ExamplePoint(5.0, 6.0), []),
+    ]
+    frame = spark.createDataFrame(rows, ["v", "p", "ps"]).coalesce(1)
+    variant = functions.parse_json(functions.lit('{"a": [1, 2]}'))
+    return frame.withColumn("x", variant).withColumn("s", functions.struct("v", "x")).cache()
+
+
+def test_bodies_are_given_pysparks_objects(spark, objects) -> None:
+    from pyspark.ml.linalg import VectorUDT
+    from pyspark.sql import functions
+    from pyspark.testing.objects import ExamplePointUDT
+
+    spark.conf.set("spark.gpuspark.fallback", "silent")
+    calls = [(first, "double", "v"), (size, "int", "v"), (kept, VectorUDT(), "v"), (kept, ExamplePointUDT(), "p"),
+             (kept, "variant", "x"), *((kind, "string", name) for name in objects.columns)]  # fmt: skip
+    ours, theirs = (
+        objects.select(*(make(body, declared)(name).alias(f"c{n}") for n, (body, declared, name) in enumerate(calls)))
+        for make in (gs.udf, functions.udf)
+    )
+    assert ours.schema == theirs.schema
+    assert str(ours.collect()) == str(theirs.collect())
+    name = "gpuspark_kind"
+    spark.udf.register(name, gs.udf(kind, "string").spark_udf())
+    assert objects.selectExpr(f"{name}(p)").collect()[0][0] == theirs.collect()[0]["c6"]
+
+
+def test_binary_values_are_what_sparks_setting_says(spark) -> None:
+    spark.conf.set("spark.gpuspark.fallback", "silent")
+    setting = "spark.sql.execution.pyspark.binaryAsBytes"
+    column = spark.sql("select cast('x' as binary) b").select(gs.udf(lambda b: f"{b!r}", "string")("b"))
+    seen = []
+    for value in ("true", "false"):
+        spark.conf.set(setting, value)
+        seen.append(column.collect()[0][0])
+    spark.conf.unset(setting)
+    assert seen == ["b'x'", "bytearray(b'x')"]
+
+
+def _stored(values: object, declared: object) -> pa.Array:
+    return pa.array([values], arrow_type(declared))  # type: ignore[arg-type]
+
+
+def test_vectors_that_came_as_structs_are_refused_by_name() -> None:
+    """As where a process never loaded ``pyspark.ml``, and so cannot know."""
+    from pyspark.ml.linalg import Matrices, MatrixUDT, Vectors, VectorUDT
+    from pyspark.sql.types import ArrayType, StructType
+
+    vector = dict(zip(("type", "size", "indices", "values"), VectorUDT().serialize(Vectors.dense([0.2])), strict=True))
+    fields = MatrixUDT.sqlType().fieldNames()
+    matrix = dict(zip(fields, MatrixUDT().serialize(Matrices.dense(1, 1, [2.0])), strict=True))
+    text = gs.udf(lambda v: f"{v}", "string")
+    with pytest.raises(CallError, match=r"column v holds vectors of pyspark.ml.*vector_to_array\(v\)"):
+        text(_stored(vector, VectorUDT()))
+    with pytest.raises(CallError, match="matrices"):
+        text(_stored({"m": [matrix]}, StructType().add("m", ArrayType(MatrixUDT()))))
+    plain = pa.array([{"type": 1, "size": None, "indices": None, "values": [0.2]}])
+    assert text(plain).to_pylist()[0].startswith("Row(type=1")
+
+
+def test_what_holds_a_user_defined_type() -> None:
+    from pyspark.ml.linalg import VectorUDT
+    from pyspark.sql.types import ArrayType, DoubleType, IntegerType, MapType, StructType
+
+    assert holds_user_type(MapType(IntegerType(), ArrayType(StructType().add("v", VectorUDT()))))
+    assert not holds_user_type(MapType(IntegerType(), ArrayType(StructType().add("v", DoubleType()))))
+    assert not holds_user_type("array<double>")
+
+
+@pytest.mark.parametrize(
+    ("body", "parts"),
+    [
+        (first, 1), (size, 1), (lambda v: sum(x for x in v), 1), (lambda a, b: a + b, 0),
+        (lambda a: (1.0, 2.0)[int(a)], 0), (len, 0),
+    ],
+)  # fmt: skip
+def test_bodies_that_take_a_parameter_apart_are_told_from_those_of_numbers(body, parts) -> None:
+    assert len(takes_apart(body)) == parts
