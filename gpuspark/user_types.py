@@ -1,9 +1,9 @@
 """User-defined types of Spark, the vectors of ``pyspark.ml`` among them.
 
 Spark hands a column of such a type to an Arrow UDF as what it is stored as (a vector as a struct), and does not tell
-the type. It tells PySpark's own ``udf``, which makes the objects again. So a function that returns such a type is PySpark's
-from the start; so is one that no device can compile, where this process has loaded a user-defined type. The rest is
-found in the worker by the form that vectors and matrices are stored in, and refused.
+the type. It tells PySpark's own ``udf``, which makes the objects again. So a function that returns such a type is
+PySpark's from the start; so is one that no device can compile, where this process has loaded a user-defined type. The
+rest is found in the worker by the form that vectors and matrices are stored in, and refused.
 """
 
 from __future__ import annotations
