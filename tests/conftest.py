@@ -131,6 +131,13 @@ def flags_are_put_back(request: pytest.FixtureRequest) -> Iterator[None]:
             conf.set(key, value)
 
 
+@pytest.fixture(autouse=True)
+def user_types_stay_in_their_file(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one file loads changes no other's plans: functions that do not compile are PySpark's own once it has."""
+    if not request.path.name.startswith("test_user_types"):
+        monkeypatch.setattr("gpuspark.user_types.any_loaded", lambda: False)
+
+
 # First, so that `-m` sees the marks.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -62,6 +62,27 @@ def test_bodies_are_given_pysparks_objects(spark, objects) -> None:
     assert objects.selectExpr(f"{name}(p)").collect()[0][0] == theirs.collect()[0]["c6"]
 
 
+def test_the_ledger_and_the_flags_hold_for_functions_that_are_pysparks(spark, objects) -> None:
+    from pyspark.errors import PythonException
+
+    spark.conf.set("spark.gpuspark.fallback", "silent")
+    gs.ledger(spark).clear()
+
+    @gs.udf("double")
+    def scaled(v, *, by=1.0):
+        return v[1] * by
+
+    assert [r[0] for r in objects.select(scaled("v", by=2.0)).collect()] == [1.6, 1.0]
+    assert objects.selectExpr("cast(null as double) v").select(scaled("v")).distinct().collect()[0][0] is None
+    records = [record for record in gs.ledger(spark).records if record.function == "scaled"]
+    assert {record.device for record in records} == {"python"}
+    assert sum(record.rows for record in records) == 4
+    assert any("v is no number" in reason for record in records for reason in record.reasons)
+    spark.conf.set("spark.gpuspark.fallback", "raise")
+    with pytest.raises(PythonException, match="v is no number"):
+        objects.select(scaled("v")).collect()
+
+
 def test_binary_values_are_what_sparks_setting_says(spark) -> None:
     spark.conf.set("spark.gpuspark.fallback", "silent")
     setting = "spark.sql.execution.pyspark.binaryAsBytes"
