@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from gpuspark.compiler.source import CannotCompile, read
+from gpuspark.compiler.vocabulary import ATTRIBUTES
 from gpuspark.errors import CallError
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ _MATRIX = (
 )
 _STORED = {f"{{{_VECTOR}}}": "vectors", f"{{{_MATRIX}}}": "matrices"}
 """How ``pyspark.ml`` and ``pyspark.mllib`` store what they have: names, types in Arrow, ``!`` where nulls are not."""
+
+_FOR_OBJECTS = ("len", "list", "tuple", "sum", "sorted", "enumerate", "type", "isinstance", "str", "repr")
+_OF_NUMBERS = (*ATTRIBUTES, "total_seconds")
 
 
 def any_loaded() -> bool:
@@ -43,7 +47,8 @@ def holds_user_type(declared: Any) -> bool:
 
 
 def takes_apart(function: Callable[..., Any]) -> list[str]:
-    """Where a function indexes, measures or walks through a parameter, which so is no number; with file and line."""
+    """Where a function uses a parameter as no number is used: indexed, measured, walked through, told its type; with
+    file and line."""
     try:
         source = read(function)
     except CannotCompile:
@@ -52,16 +57,25 @@ def takes_apart(function: Callable[..., Any]) -> list[str]:
     names = {a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
     found = []
     for node in ast.walk(source.node):
-        match node:
-            case (
-                ast.Subscript(value=ast.Name(id=name))
-                | ast.Call(func=ast.Name(id="len"), args=[ast.Name(id=name)])
-                | ast.For(iter=ast.Name(id=name))
-                | ast.comprehension(iter=ast.Name(id=name))
-            ) if name in names:
-                where = source.where(node if hasattr(node, "lineno") else None)
-                found.append(f"{where}: {name} is no number, and may be of a user-defined type")
+        name = _used_as_object(node)
+        if name in names:
+            where = source.where(node if hasattr(node, "lineno") else None)
+            found.append(f"{where}: {name} is no number, and may be of a user-defined type")
     return found
+
+
+def _used_as_object(node: ast.AST) -> str | None:
+    """The name that ``node`` uses as no number or date is used."""
+    match node:
+        case ast.Subscript(value=ast.Name(id=name)) | ast.FormattedValue(value=ast.Name(id=name)):
+            return name
+        case ast.For(iter=ast.Name(id=name)) | ast.comprehension(iter=ast.Name(id=name)):
+            return name
+        case ast.Call(func=ast.Name(id=called), args=[ast.Name(id=name), *_]) if called in _FOR_OBJECTS:
+            return name
+        case ast.Attribute(value=ast.Name(id=name), attr=attribute) if attribute not in _OF_NUMBERS:
+            return name
+    return None
 
 
 def refuse_stored(function: str, column: str, arrow: pa.DataType) -> None:

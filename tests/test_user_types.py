@@ -129,7 +129,8 @@ def test_what_holds_a_user_defined_type() -> None:
     ("body", "parts"),
     [
         (first, 1), (size, 1), (lambda v: sum(x for x in v), 1), (lambda a, b: a + b, 0),
-        (lambda a: (1.0, 2.0)[int(a)], 0), (len, 0),
+        (lambda a: (1.0, 2.0)[int(a)], 0), (len, 0), (lambda v, c: v.x if c else 1.0, 1), (kind, 3),
+        (lambda a, b: (a - b).days + a.real, 0), (lambda v: f"{v}", 1),
     ],
 )  # fmt: skip
 def test_bodies_that_take_a_parameter_apart_are_told_from_those_of_numbers(body, parts) -> None:
