@@ -65,7 +65,8 @@ class RowWorker:
             from gpuspark.devices.discover import discover
 
             absent = discover().absent()
-        found = {device: self.obstacles for device in devices if device != "python" and device not in absent}
+        compiled = [device for device in devices if device != "python" and device not in absent]
+        found: dict[DeviceName, Sequence[str]] = dict.fromkeys(compiled, self.obstacles)
         decision = plan(self.name, found, config, absent)
         enforce(decision, config)
         warn_once(decision, config)
