@@ -12,7 +12,7 @@ import decimal
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from gpuspark import types
+from gpuspark import types, user_types
 from gpuspark.arguments import bind
 from gpuspark.compiler.source import HoldsBody, own_signature
 from gpuspark.config import Config
@@ -278,20 +278,26 @@ class ScalarUDF(HoldsBody):
         Spark sees where one expression stands twice, until another Spark is started."""
         from pyspark.sql import functions
 
+        from gpuspark.row_worker import RowWorker
+
         spark = active_session()
         config = driver_config(spark)
         if config.enabled and spark is not None:
             enable_ledger(spark, config)
         ours = _is_ours(spark, config)
-        key = (form, application(spark), ours)
+        key = (form, application(spark), ours, user_types.any_loaded())
         if key not in self._built:
             body = self._take()
-            if ours:
+            told = (self._content, form, str(self.declared), self.nulls, self.deterministic)
+            obstacles = self._only_pysparks() if ours else []
+            plain: Any = functions.udf
+            if obstacles:
+                rows = RowWorker(body, self.__name__, self.nulls, obstacles, call_id(told))
+                built = plain(rows, self.declared, useArrow=True)
+            elif ours:
                 make: Any = functions.arrow_udf  # type: ignore[attr-defined]  # not in PySpark's stubs
-                told = (self._content, form, str(self.declared), self.nulls, self.deterministic)
                 built = make(worker(call_id(told)), self.declared)
             else:
-                plain: Any = functions.udf
                 body = body if self.nulls == "pass" else _null_for_null(body)
                 built = plain(body, self.declared, useArrow=self.useArrow)
             self._built[key] = built if self.deterministic else built.asNondeterministic()
@@ -308,6 +314,16 @@ class ScalarUDF(HoldsBody):
         from gpuspark.worker import SqlWorker
 
         return SqlWorker(self._variants(), call)
+
+    def _only_pysparks(self) -> list[str]:
+        """Why the function is left to PySpark's own udf, which alone knows user-defined types: it returns one, or may
+        be given one and does not compile. Empty where the function is ours."""
+        if user_types.holds_user_type(self.declared):
+            return [f"the result is {self.result}, which only PySpark's own udf can return"]
+        if not user_types.any_loaded():
+            return []
+        function = self._function_of(tuple(self.signature.parameters), _not_asked)
+        return list(function.refusals) or user_types.takes_apart(self.__gpuspark_body__)
 
     def _arrow_type(self) -> pa.DataType:
         import pyarrow as pa

@@ -265,7 +265,7 @@ BREAKS = (
           "return {key: text for key in known if (text := task.getLocalProperty(key)) is not None}", "return {}",
           "tests/test_session.py"),
     Break("flag", "switched off it is ours nevertheless", "gpuspark/scalar_udf.py",
-          "            if ours:\n", "            if True:\n", "tests/test_udf.py"),
+          "            elif ours:\n", "            elif True:\n", "tests/test_udf.py"),
     # --- segments
     Break("segments", "a piece begins within a group", "gpuspark/segments.py",
           "arrow = arrow.slice(starts[0])", "arrow = arrow.slice(starts[0] + 1)", "tests/test_segments.py"),
