@@ -24,6 +24,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from functools import cached_property
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ from numpy.typing import NDArray
 
 from gpuspark.columns import this_task
 from gpuspark.compiler import ArrayRequest, CannotCompile, Parameter, compile_program
+from gpuspark.compiler.arrays import fingerprint_or_reason
+from gpuspark.compiler.source import HoldsItemBody
 from gpuspark.config import Config
 from gpuspark.decorated import name_after
 from gpuspark.devices import open_device
@@ -49,6 +52,8 @@ if TYPE_CHECKING:
 
 THREADS_WITH_SCRATCH = 16_384
 """Threads at work at a time where each needs memory of its own: enough to fill today's largest GPU twice."""
+_in_python: ContextVar[bool] = ContextVar("in_python", default=False)
+"""Whether Python runs an array function: those that it calls are then plain functions."""
 
 
 class Out:
@@ -117,7 +122,7 @@ def array_function(function: Callable[..., None]) -> ArrayFunction:
     return ArrayFunction(function)
 
 
-class ArrayFunction:
+class ArrayFunction(HoldsItemBody):
     """A decorated function of arrays. Call it from other array functions, too, as the function that it is."""
 
     def __init__(self, function: Callable[..., None]) -> None:
@@ -132,6 +137,8 @@ class ArrayFunction:
         return f"<gpuspark array function {self.name}({', '.join(self.parameters)})>"
 
     def __call__(self, items: int, *arguments: Any) -> Any:
+        if _in_python.get():
+            return self.__gpuspark_body__(items, *arguments)
         if len(arguments) != len(self.parameters):
             raise CallError(
                 f"{self!r} was given {len(arguments)} arguments. Give the number of items, and one for each parameter."
@@ -139,7 +146,7 @@ class ArrayFunction:
         given = [_argument(self, name, value) for name, value in zip(self.parameters, arguments, strict=True)]
         kinds = tuple(_parameter(value) for value in given)
         task, work = this_task(), Work()
-        key = (self, kinds)
+        key = (self, kinds, fingerprint_or_reason(self.__gpuspark_body__))
         runner: ArrayRunner | None = task.calls.get(key)
         if runner is None:
             runner = task.calls[key] = ArrayRunner(self, kinds, task_config())
@@ -260,9 +267,13 @@ def interpret(function: ArrayFunction, items: int, given: Sequence[Any]) -> list
         else:
             arguments.append(value.array.reshape(-1) if isinstance(value, Constant) else value)
     body = function.__gpuspark_body__
-    with np.errstate(all="ignore"):  # machine arithmetic: integers wrap, floats become infinite, and none is an error
-        for item in range(items):
-            body(item, *arguments)
+    before = _in_python.set(True)
+    try:
+        with np.errstate(all="ignore"):  # machine arithmetic: integers wrap, floats become infinite, none is an error
+            for item in range(items):
+                body(item, *arguments)
+    finally:
+        _in_python.reset(before)
     return outs
 
 

@@ -8,10 +8,11 @@ import importlib
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gpuspark.columns import account_inside, as_columns
+from gpuspark.compiler.digest import digest_of
+from gpuspark.compiler.source import CannotCompile
 from gpuspark.decorated import name_after
 from gpuspark.errors import CallError, ResultError, locate
 from gpuspark.plan import DeviceName
@@ -90,15 +91,15 @@ class ColumnKernel:
         """The same one for the same options, so that Spark sees where one expression stands twice."""
         from pyspark.sql import functions
 
-        key = (application(spark), tuple(sorted(options.items())))
         try:
-            found = self._built.get(key)
-        except TypeError:  # an option that has no hash
-            found = None
+            key = application(spark), digest_of(dict(sorted(options.items())))
+        except CannotCompile:  # an option of some class: nobody can say whether two are the same
+            key = None
+        found = self._built.get(key)
         if found is None:
             make: Any = functions.arrow_udf  # type: ignore[attr-defined]  # not in PySpark's stubs
             found = make(KernelWorker(self, options, call_id(self, options)), self.result(**options))
-            with suppress(TypeError):
+            if key is not None:
                 self._built[key] = found
         return found
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from gpuspark.compiler import Body, CannotCompile, Request, compile_program, rewrite
-from gpuspark.compiler.source import own_signature
+from gpuspark.compiler.references import Reference, references_among
+from gpuspark.compiler.source import own_signature, recorded_reads
 from gpuspark.config import Config
 from gpuspark.devices.protocol import Program, Target
 from gpuspark.local_time import local_time_is_utc
@@ -41,6 +42,8 @@ class ScalarFunction:
     body: Body | None
     refusals: tuple[str, ...]
     """What in the body does not compile, with file and line."""
+    references: tuple[Reference, ...] = ()
+    """What of the body's program a worker reads from modules of its own."""
 
     @classmethod
     def of(
@@ -55,12 +58,16 @@ class ScalarFunction:
         """Reads and rewrites the body as it is now; captured values are taken now too."""
         body: Body | None = None
         refusals: tuple[str, ...] = ()
+        references: tuple[Reference, ...] = ()
         try:
-            body = rewrite(function, columns, nullable=nulls == "pass")
+            with recorded_reads() as reads:
+                body = rewrite(function, columns, nullable=nulls == "pass")
+            references = references_among(reads)
         except CannotCompile as refusal:
             refusals = tuple(str(refusal).splitlines())
         name = getattr(function, "__name__", type(function).__name__)
-        return cls(name, function, tuple(columns), _by_name(function, columns), nulls, result, arrow, body, refusals)
+        by_name = _by_name(function, columns)
+        return cls(name, function, tuple(columns), by_name, nulls, result, arrow, body, refusals, references)
 
     def call(self, arguments: Sequence[Any]) -> Any:
         """The body's answer for one row, in plain Python."""
@@ -82,7 +89,7 @@ class ScalarFunction:
         self, types: Sequence[ColumnType], config: Config, devices: Sequence[DeviceName]
     ) -> Mapping[DeviceName, list[str]]:
         """For each compiled device of ``devices``, everything that keeps the function off it."""
-        common = [*self._type_obstacles(types), *self.refusals]
+        common = [*self._type_obstacles(types), *self.refusals, *self.differences()]
         found: dict[DeviceName, list[str]] = {}
         for device in devices:
             if device == "python":
@@ -94,6 +101,10 @@ class ScalarFunction:
                 except CannotCompile as refusal:
                     found[device] += str(refusal).splitlines()
         return found
+
+    def differences(self) -> list[str]:
+        """What the body reads from modules that hold other values in this process than where it was rewritten."""
+        return [problem for problem in (reference.difference() for reference in self.references) if problem]
 
     def _type_obstacles(self, types: Sequence[ColumnType]) -> list[str]:
         named = list(zip(self.columns, types, strict=True))

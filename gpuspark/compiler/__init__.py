@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gpuspark.compiler.arrays import ArrayRequest, Parameter
+from gpuspark.compiler.digest import digest_of
 from gpuspark.compiler.rewrite import Body, rewrite
 from gpuspark.compiler.source import CannotCompile
 from gpuspark.compiler.toolchain import MEMORY_LIMIT, not_lasting, processor, start
@@ -27,9 +28,9 @@ from gpuspark.types import ColumnType
 __all__ = ["ArrayRequest", "Body", "CannotCompile", "Parameter", "Request", "compile_program", "rewrite"]
 
 _TOOLS: dict[Target, tuple[str, ...]] = {
-    "cpu": ("numba", "llvmlite"),
+    "cpu": ("numba", "llvmlite", "numpy"),
     "ptx": (
-        "numba", "llvmlite", "numba-cuda", "cuda-bindings",
+        "numba", "llvmlite", "numpy", "numba-cuda", "cuda-bindings",
         "nvidia-cuda-nvcc-cu12", "nvidia-cuda-nvrtc-cu12",  # CUDA 12
         "nvidia-nvvm", "nvidia-cuda-nvrtc",  # CUDA 13
     ),
@@ -52,7 +53,7 @@ class Request:
 
     def parts(self) -> tuple[Any, ...]:
         """What the code depends on, but for the tools."""
-        constants = [(name, _described(value)) for name, value in sorted(self.body.constants.items())]
+        constants = digest_of(self.body.constants)
         types = [str(c) for c in self.columns], str(self.result)
         return (self.body.text, constants, *types, self.checked, self.nullable)
 
@@ -112,15 +113,9 @@ def _unpack(payload: bytes, target: Target, key: str) -> Program | CannotCompile
     return Program(target, code, entry.decode(), key)
 
 
-def _described(value: Any) -> str:
-    if hasattr(value, "tobytes"):
-        return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
-    return f"{type(value).__name__} {value!r}"
-
-
 @cache
 def _tools(target: Target) -> str:
-    words = [f"{name} {_version(name)}" for name in _TOOLS[target]]
+    words = [str(sys.implementation.cache_tag), *(f"{name} {_version(name)}" for name in _TOOLS[target])]
     if target == "ptx":
         words += sorted(file.stem for file in Path(sys.prefix, "conda-meta").glob("cuda-nv*.json"))
     if target == "cpu":

@@ -9,13 +9,14 @@ IEEE floats): who writes an array function writes for a machine.
 from __future__ import annotations
 
 import dis
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import CellType, CodeType, FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from gpuspark.compiler.digest import UNBOUND, captured, digest_with_functions
 from gpuspark.compiler.source import CannotCompile
+from gpuspark.compiler.vocabulary import plain_function
 
 if TYPE_CHECKING:
     from gpuspark.devices.protocol import Target
@@ -77,77 +78,63 @@ def with_compiled_callees(function: FunctionType, jit: Callable[..., Any], known
     """``function`` compiled by ``jit``, and so every plain function that it calls."""
     known = {} if known is None else known
     if id(function) in known:
+        if known[id(function)] is None:
+            raise CannotCompile(f"{function.__name__} calls itself")
         return known[id(function)]
-    _refuse_raise(function)
-    names = {name: _compiled(value, jit, known, function) for name, value in captured(function)}
-    scope = {**function.__globals__, **names}
-    cells = tuple(
-        CellType(names[name]) for name in function.__code__.co_freevars
-    )
+    known[id(function)] = None  # until it is compiled
+    names: dict[str, Any] = {}
+    for name, value in captured(function):
+        if value is UNBOUND:
+            raise CannotCompile(f"the name {name!r} is not bound where {function.__name__} was defined")
+        plain = plain_function(value, in_array_function=True)
+        names[name] = value if plain is None else with_compiled_callees(plain, jit, known)
+    free = function.__code__.co_freevars
+    scope = {**function.__globals__, **{name: value for name, value in names.items() if name not in free}}
+    cells = tuple(CellType(names[name]) for name in free)
     copy = FunctionType(function.__code__, scope, function.__name__, function.__defaults__, cells)
+    copy.__kwdefaults__ = function.__kwdefaults__
     copy.__module__ = function.__module__
     copy.__qualname__ = function.__qualname__
     known[id(function)] = jit(copy)
     return known[id(function)]
 
 
-def _refuse_raise(function: FunctionType) -> None:
-    for instruction in dis.get_instructions(function):
-        if instruction.opname == "RAISE_VARARGS":
-            file = function.__code__.co_filename.rsplit("/", 1)[-1]
-            line = instruction.positions.lineno if instruction.positions else function.__code__.co_firstlineno
-            raise CannotCompile(
-                f"raise or assert in {function.__name__} ({file}, line {line}): machine code has no errors. Write a "
-                "mark, and raise in the function around it"
-            )
+def refuse_raise(function: FunctionType) -> None:
+    """Raises :class:`CannotCompile` where ``function`` may raise an error of its own."""
+    for code in _codes(function.__code__):
+        for instruction in dis.get_instructions(code):
+            if instruction.opname == "RAISE_VARARGS":
+                file = code.co_filename.rsplit("/", 1)[-1]
+                line = instruction.positions.lineno if instruction.positions else code.co_firstlineno
+                raise CannotCompile(
+                    f"raise or assert in {function.__name__} ({file}, line {line}): machine code has no errors. Write "
+                    "a mark, and raise in the function around it"
+                )
 
 
-def _compiled(value: Any, jit: Callable[..., Any], known: dict[int, Any], caller: FunctionType) -> Any:
-    plain = plain_function(value)
-    if plain is None:
-        return value
-    if plain is caller:
-        raise CannotCompile(f"{plain.__name__} calls itself")
-    return with_compiled_callees(plain, jit, known)
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
 
 
-def plain_function(value: Any) -> FunctionType | None:
-    """The Python function behind ``value``, if it is one, or an array function."""
-    inner = getattr(value, "__gpuspark_body__", value)
-    return inner if isinstance(inner, FunctionType) else None
-
-
-def captured(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """The global and enclosing names that ``function`` uses, with their values. Nested code counts."""
-    for name in sorted(_names(function.__code__)):
-        if name in function.__globals__:
-            yield name, function.__globals__[name]
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        yield name, cell.cell_contents
-
-
-def _names(code: CodeType) -> set[str]:
-    inner = [_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
-    return set(code.co_names).union(*inner)
-
-
-def fingerprint(function: FunctionType, seen: frozenset[int] = frozenset()) -> str:
+def fingerprint(function: FunctionType) -> str:
     """A digest of everything that decides what ``function`` computes: its code, its defaults, the values that it
-    captures and the functions that it calls."""
-    parts: list[Any] = [_described(function.__code__), function.__defaults__]
-    for name, value in captured(function):
-        plain = plain_function(value)
-        if plain is not None:
-            parts.append((name, "itself" if id(plain) in seen else fingerprint(plain, seen | {id(function)})))
-        elif isinstance(value, ModuleType):
-            parts.append((name, value.__name__))
-        elif hasattr(value, "tobytes") and hasattr(value, "shape"):
-            parts.append((name, str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()))
-        else:
-            parts.append((name, type(value).__name__, repr(value)))
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+    captures and the functions that it calls, whatever way it reaches them.
+
+    Raises :class:`CannotCompile` for a captured object whose content cannot be told, and a function that may raise.
+    """
+    refuse_raise(function)
+    digest, functions = digest_with_functions(function)
+    for called in functions:
+        refuse_raise(called)
+    return digest
 
 
-def _described(code: CodeType) -> tuple[Any, ...]:
-    constants = tuple(_described(c) if isinstance(c, CodeType) else (type(c).__name__, c) for c in code.co_consts[:])
-    return code.co_code.hex(), constants, code.co_names, code.co_varnames, code.co_freevars
+def fingerprint_or_reason(function: FunctionType) -> str:
+    """Returns the :func:`fingerprint`, or the reason why there is none: equal while the same program serves."""
+    try:
+        return fingerprint(function)
+    except CannotCompile as refusal:
+        return str(refusal)

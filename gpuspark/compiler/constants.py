@@ -3,13 +3,51 @@
 from __future__ import annotations
 
 import ast
+import enum
+import types
 from typing import Any
 
+import numpy as np
+
 MOST_ARRAY_BYTES = 16384
+_REMEDIES: dict[type, str] = {
+    np.ndarray: "np.asarray(...)", np.generic: ".item()", tuple: "tuple(...)", float: "float(...)", int: "int(...)",
+    str: "str(...)", types.ModuleType: "a name of its own for each value that the function reads",
+}  # fmt: skip
+"""What to write in place of an object of a class made from one of these."""
 
 
 def is_constant(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float | str | tuple) or hasattr(value, "dtype")
+    """Whether ``value`` is of a type that may be part of a program: exactly, for a class made from one of these has
+    operators of its own."""
+    if type(value) is tuple:
+        return all(map(is_constant, value))
+    if isinstance(value, np.generic):
+        return getattr(np, type(value).__name__, None) is type(value)
+    return value is None or type(value) in (bool, int, float, str, np.ndarray)
+
+
+def untold(value: Any) -> str:
+    """What an object is that cannot be part of a program, and what to write instead: ``a Level (an IntEnum): use ...``.
+
+    >>> import http
+    >>> untold(http.HTTPStatus.OK)
+    'a HTTPStatus (an IntEnum): use HTTPStatus.OK.value'
+    """
+    name, bases = type(value).__name__, type(value).__mro__[1:]
+    if isinstance(value, enum.Enum):
+        known = next(base.__name__ for base in bases if base.__module__ == "enum")
+        return f"a {name} (an {known}): use {name}.{value.name}.value"
+    for base, remedy in _REMEDIES.items():
+        if base in bases:
+            return f"a {name} (a {base.__name__} with methods of its own): use {remedy}"
+    return f"a {name}, which is no number, tuple or small array"
+
+
+def untold_part(value: Any) -> Any:
+    """The value itself, or the part of a tuple, that cannot be part of a program."""
+    parts = value if type(value) is tuple else ()
+    return next((untold_part(part) for part in parts if not is_constant(part)), value)
 
 
 def numbers(value: Any) -> Any:
@@ -27,9 +65,11 @@ def numbers(value: Any) -> Any:
 
 def constant_problem(value: Any) -> str | None:
     """Why a captured value cannot be part of a program, if so."""
+    if not is_constant(value):
+        return untold(untold_part(value))
     if isinstance(value, tuple):
         return next((p for p in map(constant_problem, value) if p), None if value else "an empty tuple")
-    if hasattr(value, "dtype"):
+    if isinstance(value, np.ndarray | np.generic):
         if str(value.dtype) not in ("float64", "int64"):
             return f"a captured NumPy value of {value.dtype} (float64 and int64 compile)"
         if value.nbytes > MOST_ARRAY_BYTES or value.size == 0:

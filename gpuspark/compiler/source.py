@@ -4,15 +4,17 @@ the function holds, so a file edited after its import is noticed rather than com
 from __future__ import annotations
 
 import ast
-import builtins
-import functools
 import inspect
 import os
 import types
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
+
+from gpuspark.compiler.private_names import write_out
 
 
 class CannotCompile(Exception):
@@ -22,8 +24,65 @@ class CannotCompile(Exception):
     """Whether the same body is refused tomorrow: not so where only a package is missing."""
 
 
+UNBOUND = object()
+"""In place of the value of a name that has none."""
+
+
+def value_of(function: types.FunctionType, name: str) -> Any:
+    """What ``name``, which is not local to ``function``, stands for now; :data:`UNBOUND` where for nothing."""
+    code = function.__code__
+    if name not in code.co_freevars:
+        return function.__globals__.get(name, function.__builtins__.get(name, UNBOUND))
+    try:
+        return (function.__closure__ or ())[code.co_freevars.index(name)].cell_contents
+    except ValueError:
+        return UNBOUND
+
+
 class Unresolved(Exception):
     """A name that is not bound where the function was defined."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """Something that was read to make a program: a name in a function, an attribute of a module, or, under the empty
+    name, a function's own code."""
+
+    owner: types.FunctionType | types.ModuleType
+    name: str
+    value: Any
+
+
+_reads: ContextVar[list[Read] | None] = ContextVar("reads", default=None)
+
+
+@contextmanager
+def recorded_reads() -> Iterator[list[Read]]:
+    """Gives a list to which all that is read from now on is added."""
+    reads: list[Read] = []
+    before = _reads.set(reads)
+    try:
+        yield reads
+    finally:
+        _reads.reset(before)
+
+
+def _record(owner: types.FunctionType | types.ModuleType, name: str, value: Any) -> None:
+    reads = _reads.get()
+    if reads is not None:
+        reads.append(Read(owner, name, value))
+
+
+def attribute_of(module: Any, name: str) -> Any:
+    """The attribute ``name`` that a module really holds; :data:`UNBOUND` for any other object or attribute.
+
+    Modules of a class of their own, or with a ``__getattr__``, may have another answer each time.
+    """
+    if type(module) is not types.ModuleType:
+        return UNBOUND
+    value = vars(module).get(name, UNBOUND)
+    _record(module, name, value)
+    return value
 
 
 @dataclass(frozen=True)
@@ -44,18 +103,11 @@ class Source:
 
         Raises :class:`Unresolved` where Python would raise a ``NameError``.
         """
-        code = self.function.__code__
-        if name in code.co_freevars:
-            cell = (self.function.__closure__ or ())[code.co_freevars.index(name)]
-            try:
-                return cell.cell_contents
-            except ValueError:
-                raise Unresolved(name) from None
-        if name in self.function.__globals__:
-            return self.function.__globals__[name]
-        if hasattr(builtins, name):
-            return getattr(builtins, name)
-        raise Unresolved(name)
+        value = value_of(self.function, name)
+        _record(self.function, name, value)
+        if value is UNBOUND:
+            raise Unresolved(name)
+        return value
 
 
 class HoldsBody:
@@ -64,12 +116,17 @@ class HoldsBody:
     __gpuspark_body__: Any
 
 
+class HoldsItemBody(HoldsBody):
+    """The base of those that call it once for each item, and only from another array function as it is."""
+
+
 def own_signature(function: Callable[..., Any]) -> inspect.Signature:
     """The parameters that a call of ``function`` really takes, those of its code.
 
     :func:`inspect.signature` tells what the function was made to look like instead, where :func:`functools.wraps` or
     a ``__signature__`` says so.
 
+    >>> import functools
     >>> def shown(amount): ...
     >>> @functools.wraps(shown)
     ... def real(x, y=1): ...
@@ -92,7 +149,7 @@ _ANY_PARAMETERS = inspect.Signature(
 )
 
 
-_CACHED = type(functools.cache(int))
+_CACHED = type(cache(int))
 
 
 def _undisguised(function: Any) -> Any:
@@ -104,8 +161,8 @@ def _undisguised(function: Any) -> Any:
         return bare
     if isinstance(function, types.MethodType):
         return types.MethodType(_undisguised(function.__func__), function.__self__)
-    if type(function) is functools.partial:
-        return functools.partial(_undisguised(function.func), *function.args, **function.keywords)
+    if type(function) is partial:
+        return partial(_undisguised(function.func), *function.args, **function.keywords)
     if isinstance(function, HoldsBody):
         return _undisguised(function.__gpuspark_body__)
     if isinstance(function, _CACHED):
@@ -134,6 +191,7 @@ def read(function: Any) -> Source:
     if not isinstance(function, types.FunctionType):
         raise CannotCompile(f"{function!r} is a {type(function).__name__}, not a plain Python function")
     code = function.__code__
+    _record(function, "", function)
     for flag, made in _NO_VALUE.items():
         if code.co_flags & flag:
             raise CannotCompile(f"a call of {function.__name__} gives {made} and no value: return the value itself")
@@ -166,6 +224,7 @@ def _functions(text: str, filename: str) -> tuple[tuple[types.CodeType, ast.Func
         module = compile(tree, filename, "exec", dont_inherit=True)
     except (SyntaxError, ValueError):  # a notebook cell with magics, or null bytes
         return ()
+    write_out(tree)
     nodes: dict[int, list[ast.FunctionDef | ast.Lambda]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.Lambda):

@@ -8,7 +8,7 @@ import math
 import types
 from typing import Any
 
-from gpuspark.compiler.source import HoldsBody
+from gpuspark.compiler.source import HoldsBody, HoldsItemBody
 
 BINARY = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv", ast.FloorDiv: "floordiv",
@@ -53,13 +53,15 @@ def operation_of(callee: Any, count: int) -> str | None:
     return None
 
 
-def plain_function(callee: Any) -> types.FunctionType | None:
+def plain_function(callee: Any, *, in_array_function: bool = False) -> types.FunctionType | None:
     """The Python function that a call of ``callee`` runs: itself, or the body of a decorated function of ours.
 
     ``None`` for anything else. Attributes of a plain function say nothing of it: :func:`functools.wraps` copies those
     of the function that is wrapped.
     """
     ours = isinstance(callee, HoldsBody) and type(callee).__module__.startswith("gpuspark.")
+    if ours and isinstance(callee, HoldsItemBody) and not in_array_function:
+        return None
     body = callee.__gpuspark_body__ if ours else callee
     return body if type(body) is types.FunctionType else None
 

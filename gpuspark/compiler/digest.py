@@ -1,0 +1,238 @@
+"""One digest for any value that a program may be made from: equal for values that Python cannot tell apart, in every
+process; different for values that differ in anything Python can see.
+
+What a value is made of is written into a hash, each part with its exact type and its length. A value whose content
+cannot be told (an object of some class) is refused by name: a program made from it could not be told from another.
+"""
+
+from __future__ import annotations
+
+import dis
+import hashlib
+import inspect
+import operator
+import struct
+import sys
+import types
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from gpuspark.compiler.constants import untold
+from gpuspark.compiler.source import UNBOUND, CannotCompile, HoldsBody, value_of
+
+_LIBRARIES = {"builtins", "cmath", "math", "numba", "numpy", "operator"}
+"""What these hold is told by its name: their versions are part of every program's key."""
+_CONTAINERS = (tuple, list, set, frozenset, dict)
+_CODE_PARTS = (
+    "co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_argcount", "co_posonlyargcount",
+    "co_kwonlyargcount", "co_flags", "co_exceptiontable",
+)  # fmt: skip
+
+
+def digest_of(value: Any) -> str:
+    """The digest of ``value``.
+
+    Raises :class:`CannotCompile` with the class of what cannot be told.
+
+    >>> digest_of((1, 0.0)) == digest_of((1, 0.0)), digest_of(0.0) == digest_of(-0.0), digest_of(1) == digest_of(True)
+    (True, False, False)
+    """
+    return digest_with_functions(value)[0]
+
+
+def digest_with_functions(value: Any) -> tuple[str, list[types.FunctionType]]:
+    """The digest of ``value``, and every Python function that was read for it."""
+    writer = _Writer()
+    try:
+        return writer.digest(value), writer.functions
+    except RecursionError:
+        raise CannotCompile("what it captures is nested too deeply") from None
+
+
+def globals_of(code: types.CodeType) -> list[str]:
+    """The global names that ``code`` reads, in order; those of functions inside it too."""
+    found = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    inner = [globals_of(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return sorted(found.union(*inner))
+
+
+class _Writer:
+    """Writes one value. ``names``: those that the functions around it could read of a module."""
+
+    def __init__(self, outer: _Writer | None = None) -> None:
+        self.names: frozenset[str] = outer.names if outer else frozenset()
+        self.within: list[int] = list(outer.within) if outer else []
+        """The containers around the value."""
+        self.seen: dict[Any, tuple[int, Any]] = dict(outer.seen) if outer else {}
+        """Functions and modules by number, each kept here, so that nothing else gets its id."""
+        self.functions: list[types.FunctionType] = outer.functions if outer else []
+
+    def digest(self, value: Any) -> str:
+        hashed = hashlib.sha256()
+        for part in self.parts(value):
+            hashed.update(len(part).to_bytes(8, "little"))
+            hashed.update(part)
+        return hashed.hexdigest()
+
+    def parts(self, value: Any) -> Iterator[bytes]:
+        """The exact type of ``value``, then its content."""
+        of_type = type(value)
+        yield f"{of_type.__module__}.{of_type.__qualname__}".encode()
+        if value is None or value is Ellipsis or value is NotImplemented:
+            return
+        if of_type is int:
+            yield f"{value:x}".encode()
+        elif of_type in (bool, str, bytes):
+            yield repr(value).encode()
+        elif of_type is float:
+            yield struct.pack("<d", value)
+        elif of_type is complex:
+            yield struct.pack("<dd", value.real, value.imag)
+        elif of_type in (range, slice):
+            yield from self.several((value.start, value.stop, value.step))
+        elif of_type is np.ndarray or (isinstance(value, np.generic) and _in_library(of_type)):
+            yield from _array(value)
+        elif isinstance(value, np.dtype):
+            yield _dtype(value)
+        elif of_type is types.CodeType:
+            yield from self.several(getattr(value, name) for name in _CODE_PARTS)
+            yield from self.several(value.co_consts)
+        elif of_type in _CONTAINERS:
+            yield from self.container(value)
+        elif _in_library(value):
+            yield f"{_module_name(value)}.{_name(value)}".encode()
+        elif of_type.__module__.startswith("numba.core.types"):
+            yield repr(value).encode()
+        else:
+            yield from self.named_thing(value)
+
+    def container(self, value: Any) -> Iterator[bytes]:
+        """A container's elements; those of a set in an order that does not depend on the process."""
+        if id(value) in self.within:
+            yield f"around {self.within.index(id(value))}".encode()
+            return
+        self.within.append(id(value))
+        if isinstance(value, set | frozenset):
+            yield from sorted(_Writer(self).digest(element).encode() for element in value)
+        elif isinstance(value, dict):
+            yield from self.several(part for item in value.items() for part in item)
+        else:
+            yield from self.several(value)
+        self.within.pop()
+
+    def several(self, values: Iterable[Any]) -> Iterator[bytes]:
+        listed = list(values)
+        yield str(len(listed)).encode()
+        for value in listed:
+            yield from self.parts(value)
+
+    def named_thing(self, value: Any) -> Iterator[bytes]:
+        """A function or a module, which may reach itself."""
+        of_type = type(value)
+        key = (id(value), self.names if of_type is types.ModuleType else None)
+        if key in self.seen:
+            yield f"seen {self.seen[key][0]}".encode()
+            return
+        self.seen[key] = len(self.seen), value
+        if of_type is types.FunctionType:
+            yield from self.function(value)
+        elif of_type is types.ModuleType:
+            yield from self.module(value)
+        elif isinstance(value, HoldsBody) and of_type.__module__.startswith("gpuspark."):
+            yield from self.parts(value.__gpuspark_body__)
+        elif of_type.__module__ == "numba.core.registry" and of_type.__name__ == "CPUDispatcher":
+            yield from self.dispatcher(value)
+        else:
+            raise Untold(untold(value))
+
+    def function(self, function: types.FunctionType) -> Iterator[bytes]:
+        """The code, the defaults and all that a function captures, whatever way it reaches it."""
+        self.functions.append(function)
+        code, outer = function.__code__, self.names
+        yield from self.several((code, function.__defaults__, function.__kwdefaults__))
+        self.names = names_in(code)
+        for name, value in captured(function):
+            yield from self.captured(name, value)
+        self.names = outer
+
+    def captured(self, name: str, value: Any) -> Iterator[bytes]:
+        yield repr(name).encode()
+        if value is UNBOUND:
+            yield b"not bound"
+            return
+        try:
+            yield from self.parts(value)
+        except Untold as refusal:
+            raise CannotCompile(f"{name} is {refusal}") from None
+
+    def module(self, module: types.ModuleType) -> Iterator[bytes]:
+        """What the functions around could read of a module: every attribute whose name stands in their code."""
+        yield repr(module.__name__).encode()
+        for name in sorted(self.names & vars(module).keys()):
+            yield from self.captured(f"{module.__name__}.{name}", vars(module)[name])
+        if "__getattr__" in vars(module) and module.__name__.partition(".")[0] not in _LIBRARIES:
+            raise Untold("a module that makes its attributes when they are asked for")
+
+    def dispatcher(self, dispatcher: Any) -> Iterator[bytes]:
+        """A function that Numba compiles: the Python function, the options and the only signatures it may have."""
+        yield from self.several((dispatcher.py_func, dispatcher.targetoptions))
+        if not dispatcher._can_compile:  # noqa: SLF001  (Numba has no public way to ask)
+            yield from self.several(map(str, dispatcher.nopython_signatures))
+
+
+class Untold(CannotCompile):
+    """A value whose content cannot be told. The text says what it is, and what to write instead."""
+
+
+def captured(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """The enclosing and global names that ``function`` uses, functions inside it too, with their values now."""
+    for name in (*function.__code__.co_freevars, *globals_of(function.__code__)):
+        yield name, value_of(function, name)
+
+
+def names_in(code: types.CodeType) -> frozenset[str]:
+    """The names in ``code``, and its texts where it calls ``getattr``: nothing else can it ask a module for."""
+    texts = {text for text in code.co_consts if isinstance(text, str)} if "getattr" in code.co_names else set()
+    inner = [names_in(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return frozenset(texts.union(code.co_names, *inner))
+
+
+def _array(value: Any) -> Iterator[bytes]:
+    """The bytes of a NumPy array or scalar, in rows, with everything that Numba or Python may see of it."""
+    if value.dtype.hasobject:
+        raise Untold("an array of objects")
+    flags = value.flags
+    yield _dtype(value.dtype)
+    yield repr((value.shape, flags.c_contiguous, flags.f_contiguous, flags.aligned, flags.writeable)).encode()
+    yield value.tobytes()
+
+
+def _dtype(dtype: np.dtype[Any]) -> bytes:
+    return f"{np.lib.format.dtype_to_descr(dtype)!r} {dtype.isalignedstruct} {dtype.itemsize}".encode()
+
+
+def _in_library(value: Any) -> bool:
+    """Whether ``value`` is a function or class that one of the libraries has under its own name."""
+    try:
+        return _of_name(value) is value
+    except AttributeError:
+        return False
+
+
+def _of_name(value: Any) -> Any:
+    if not isinstance(value, type | types.BuiltinFunctionType | np.ufunc) and not inspect.isroutine(value):
+        raise AttributeError
+    module = _module_name(value)
+    if module.partition(".")[0] not in _LIBRARIES or module not in sys.modules:
+        raise AttributeError
+    return operator.attrgetter(_name(value))(sys.modules[module])
+
+
+def _module_name(value: Any) -> str:
+    return "numpy" if isinstance(value, np.ufunc) else str(getattr(value, "__module__", None))
+
+
+def _name(value: Any) -> str:
+    return str(value.__name__ if isinstance(value, np.ufunc) else value.__qualname__)

@@ -1,0 +1,48 @@
+"""Private names: inside a class Python reads ``_Job__rate`` where ``__rate`` is written."""
+
+from __future__ import annotations
+
+import ast
+
+
+def write_out(tree: ast.AST) -> None:
+    """Changes the private names in the classes of ``tree`` to those that Python reads.
+
+    Names of functions stay: a code object has them as they are written. So do the names of arguments in a call.
+    """
+    nodes: list[tuple[ast.AST, str]] = [(tree, "")]
+    while nodes:
+        node, owner = nodes.pop()
+        _rename(node, owner)
+        for child in ast.iter_child_nodes(node):
+            inside = isinstance(node, ast.ClassDef) and any(child is statement for statement in node.body)
+            nodes.append((child, node.name.lstrip("_") if isinstance(node, ast.ClassDef) and inside else owner))
+
+
+def mangled(name: str, owner: str) -> str:
+    """The name that Python reads in the class ``owner``, whose leading underscores are left out.
+
+    >>> mangled("__rate", "Job"), mangled("__name__", "Job"), mangled("_rate", "Job"), mangled("__rate", "")
+    ('_Job__rate', '__name__', '_rate', '__rate')
+    """
+    private = owner and name.startswith("__") and not name.endswith("__") and "." not in name
+    return f"_{owner}{name}" if private else name
+
+
+def _rename(node: ast.AST, owner: str) -> None:
+    match node:
+        case ast.Name():
+            node.id = mangled(node.id, owner)
+        case ast.Attribute():
+            node.attr = mangled(node.attr, owner)
+        case ast.arg():
+            node.arg = mangled(node.arg, owner)
+        case ast.alias():
+            bound = node.asname or node.name
+            node.asname = mangled(bound, owner) if mangled(bound, owner) != bound else node.asname
+        case ast.Global() | ast.Nonlocal():
+            node.names = [mangled(name, owner) for name in node.names]
+        case ast.ExceptHandler() | ast.MatchAs() | ast.MatchStar() if node.name:
+            node.name = mangled(node.name, owner)
+        case ast.MatchMapping(rest=str() as name):
+            node.rest = mangled(name, owner)
