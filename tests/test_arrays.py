@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import http
 import math
 import pickle
 import re
+import types
 from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
 
 import cloudpickle
+import numba
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -18,7 +21,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 import gpuspark as gs
-from gpuspark import Constant, Out, Scratch, array_function
+from gpuspark import Constant, Out, Scratch, array_function, arrays, columns
 from gpuspark.arrays import ArrayRunner, constant_bytes, forget_constants
 from gpuspark.compiler import Parameter
 from gpuspark.compiler.arrays import fingerprint
@@ -149,7 +152,18 @@ def asserts(row, values, out):
     out[row] = values[row]
 
 
-@pytest.mark.parametrize(("function", "place"), [(raises, "_looks"), (asserts, "asserts")])
+looking: Any = types.ModuleType("looking")
+looking.compiled = numba.njit(_looks)
+
+
+@array_function
+def raises_in_a_module(row, values, out):
+    out[row] = looking.compiled(values[row])
+
+
+@pytest.mark.parametrize(
+    ("function", "place"), [(raises, "_looks"), (asserts, "asserts"), (raises_in_a_module, "_looks")]
+)
 @pytest.mark.parametrize("device", ["cpu", "emulated"])
 def test_errors_are_not_compiled_away(function: Any, place: str, device: Any) -> None:
     """Machine code has no errors: where there may be one the function runs in Python, and the error is Python's."""
@@ -228,6 +242,81 @@ def test_the_cache_knows_everything_that_decides_the_code() -> None:
         made(SOURCE, helper=math.sqrt, K=2),
     ]
     assert len({fingerprint(f) for f in [first, *others]}) == len(others) + 1
+
+
+settings_module: Any = types.ModuleType("settings_module")
+
+
+@array_function
+def scaled_by_a_module(i, x, out):
+    out[i] = x[i] * settings_module.ALPHA + settings_module.helper(x[i])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_what_a_function_reads_of_a_module_is_read_at_each_call(device: str) -> None:
+    x = np.array([1.0, 2.0])
+    settings_module.plain = lambda x: x + settings_module.SHIFT
+    for alpha, shift in ((0.25, 1.0), (10.0, 1.0), (10.0, 2.0), (10, 2.0)):
+        settings_module.ALPHA, settings_module.SHIFT = alpha, shift
+        settings_module.helper = numba.njit(settings_module.plain) if device == "cpu" else settings_module.plain
+        with on_device(device, fallback="silent"):
+            found = scaled_by_a_module(2, x, Out("float64", 2))
+        assert found.tolist() == [value * alpha + value + shift for value in (1.0, 2.0)]
+
+
+def test_a_new_value_in_the_same_task_is_another_program(monkeypatch) -> None:
+    """What a task has settled is settled for what the function captured then."""
+    task = columns._Task()
+    monkeypatch.setattr(arrays, "this_task", lambda: task)
+    with on_device("cpu"):
+        for limit in (4.0, 1.0):
+            monkeypatch.setitem(smoothed.__gpuspark_body__.__globals__, "LIMIT", limit)
+            found = smoothed(1, np.array([0.0, 9.0]), np.array([0, 2]), 1.0, Out("float64", 2))
+            assert found.tolist() == [0.0, limit]
+
+
+@array_function
+def doubled_then_more(i, x, out):
+    doubled_item(i, x, out)
+    out[i] += 1
+
+
+@array_function
+def doubled_item(i, x, out):
+    out[i] = 2 * x[i]
+
+
+@pytest.mark.parametrize("device", ["python", *DEVICES])
+def test_an_array_function_is_called_as_the_function_that_it_is(device: str) -> None:
+    with on_device(device):
+        assert doubled_then_more(3, np.arange(3.0), Out("float64", 3)).tolist() == [1.0, 3.0, 5.0]
+
+
+class Money(float):
+    def __rmul__(self, other):
+        return 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (Money(2), r"K is a Money \(a float with methods of its own\): use float"),
+        (np.ma.array([1.0]), "K is a MaskedArray"),
+        (http.HTTPStatus.OK, r"K is a HTTPStatus \(an IntEnum\): use HTTPStatus.OK.value"),
+    ],
+)
+def test_objects_with_operators_of_their_own_are_not_compiled(value: Any, reason: str) -> None:
+    f = array_function(made("def f(i, x, out):\n    out[i] = x[i] * K", K=value))
+    runner = ArrayRunner(f, (Parameter("float64", True),) * 2, Config(device="cpu"))
+    assert runner.plan.device == "python"
+    assert re.match(f"cpu: {reason}", runner.reasons[0])
+
+
+def test_functions_that_call_each_other_are_refused() -> None:
+    names: dict[str, Any] = {}
+    exec("def f(i, x, out): g(i, x, out)\ndef g(i, x, out): f(i - 1, x, out) if i else 0", names)
+    runner = ArrayRunner(array_function(names["f"]), (Parameter("float64", True),) * 2, Config(device="cpu"))
+    assert runner.reasons == ["cpu: f calls itself"]
 
 
 def test_captured_values_and_functions_travel() -> None:

@@ -38,8 +38,7 @@ def _rename(node: ast.AST, owner: str) -> None:
         case ast.arg():
             node.arg = mangled(node.arg, owner)
         case ast.alias():
-            bound = node.asname or node.name
-            node.asname = mangled(bound, owner) if mangled(bound, owner) != bound else node.asname
+            node.name, node.asname = mangled(node.name, owner), node.asname and mangled(node.asname, owner)
         case ast.Global() | ast.Nonlocal():
             node.names = [mangled(name, owner) for name in node.names]
         case ast.ExceptHandler() | ast.MatchAs() | ast.MatchStar() if node.name:
