@@ -109,6 +109,24 @@ def test_everything_that_decides_the_code_decides_the_key(monkeypatch) -> None:
     assert len(set(keys)) == len(keys)
 
 
+def test_programs_of_different_arrays_in_a_tuple_are_different() -> None:
+    """Long arrays, and near numbers, look the same in an abbreviation."""
+    tables = (np.arange(1500.0), np.array([0.123456789, 5.0]))
+
+    def looks_up(a):
+        return tables[0][a] + tables[1][a]
+
+    keys = [request_for(looks_up).key("cpu")]
+    for place, change in ((0, -1.0), (1, 1e-9)):
+        changed = [table.copy() for table in tables]
+        changed[place][0] += change
+        tables, kept = (changed[0], changed[1]), tables
+        keys.append(request_for(looks_up).key("cpu"))
+        tables = kept
+    assert len(set(keys)) == 3
+    assert request_for(looks_up).key("cpu") == keys[0]
+
+
 def test_the_tools_are_named_with_their_versions() -> None:
     from importlib.metadata import version
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import enum
 import importlib
 import math
 import re
 import sys
+import types
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -142,6 +145,61 @@ def test_a_refusal_names_construct_file_and_line(body) -> None:
     lines = [int(n) for n in re.findall(r"test_rewrite\.py, line (\d+)", said)]
     assert lines
     assert all(first <= line <= last for line in lines)
+
+
+class Level(enum.IntEnum):
+    HIGH = 5
+
+
+class Money(float):
+    pass
+
+
+class Lazy(types.ModuleType):
+    RATE = 2.0
+
+
+HIGH, FEE, PAIR, LAZY = Level.HIGH, Money(0.1), (1.0, Money(2)), Lazy("lazy")
+SCALED: Any = np.array([1.0, 2.0]).view(np.matrix)
+MASKED: Any = np.ma.array([1.0, 2.0], mask=[True, False])
+SWAPPED, TRUTH = np.ones(2, ">f8"), np.bool_(True)
+PLAIN = types.ModuleType("plain")
+vars(PLAIN).update(FEE=FEE, __getattr__=lambda name: 3.0)
+OF_OTHER_CLASSES: dict[str, Any] = {
+    "HIGH is a Level (an IntEnum): use Level.HIGH.value": lambda a: a + HIGH,
+    "FEE is a Money (a float with methods of its own): use float(...)": lambda a: FEE + a,
+    "PLAIN.FEE is a Money (a float": lambda a: a + PLAIN.FEE,  # type: ignore[attr-defined]
+    "PAIR is a Money (a float": lambda a: PAIR[0] + a,
+    "SCALED is a matrix (a ndarray with methods of its own): use np.asarray(...)": lambda a: SCALED[a],
+    "MASKED is a MaskedArray": lambda a: MASKED[a],
+    "LAZY is a Lazy (a module with methods of its own)": lambda a: a * LAZY.RATE,
+    "attribute .MADE": lambda a: a * PLAIN.MADE,  # type: ignore[attr-defined]
+    "a Money (a float": lambda a, b=FEE: a + b,
+    "captured NumPy value of >f8": lambda a, b=SWAPPED: b[a],
+    "captured NumPy value of bool": lambda a, b=TRUTH: a if b else 0,
+}
+
+
+@pytest.mark.parametrize("reason", OF_OTHER_CLASSES)
+def test_objects_of_classes_of_their_own_are_no_constants(reason: str) -> None:
+    """Their operators are their own, and the constants of a program are plain numbers."""
+    with pytest.raises(CannotCompile) as refusal:
+        rewrite(OF_OTHER_CLASSES[reason], ["a"])
+    assert reason in str(refusal.value)
+
+
+def test_reasons_that_name_what_is_wrong_with_a_function() -> None:
+    async def waits(a):
+        return a
+
+    def asserts(a):
+        assert a > 0
+        return a
+
+    with pytest.raises(CannotCompile, match="waits is an async function"):
+        rewrite(waits)
+    with pytest.raises(CannotCompile, match="pytest has rewritten the assert statements of asserts"):
+        rewrite(asserts)
 
 
 def test_every_construct_in_the_way_is_listed() -> None:

@@ -120,7 +120,8 @@ def test_the_body_of_a_decorated_function_is_its_own() -> None:
         return doubled(y) + 1.0
 
     assert plain_function(doubled) is doubled.__gpuspark_body__
-    assert plain_function(plus_one) is plus_one
+    outer: Any = plus_one
+    assert plain_function(outer) is outer
     again = gs.udf(plus_one, "string", nulls="pass")
     assert (again.__gpuspark_body__, again.declared, again.nulls) == (plus_one, "string", "pass")
     assert list(again.signature.parameters) == ["y"]

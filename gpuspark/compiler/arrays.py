@@ -9,13 +9,14 @@ IEEE floats): who writes an array function writes for a machine.
 from __future__ import annotations
 
 import dis
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from types import CellType, CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from gpuspark.compiler.digest import UNBOUND, captured, digest_with_functions
-from gpuspark.compiler.source import CannotCompile
+from gpuspark.compiler.digest import captured, digest_with_functions
+from gpuspark.compiler.source import UNBOUND, CannotCompile
 from gpuspark.compiler.vocabulary import plain_function
 
 if TYPE_CHECKING:
@@ -101,22 +102,23 @@ def with_compiled_callees(function: FunctionType, jit: Callable[..., Any], known
 
 def refuse_raise(function: FunctionType) -> None:
     """Raises :class:`CannotCompile` where ``function`` may raise an error of its own."""
-    for code in _codes(function.__code__):
-        for instruction in dis.get_instructions(code):
-            if instruction.opname == "RAISE_VARARGS":
-                file = code.co_filename.rsplit("/", 1)[-1]
-                line = instruction.positions.lineno if instruction.positions else code.co_firstlineno
-                raise CannotCompile(
-                    f"raise or assert in {function.__name__} ({file}, line {line}): machine code has no errors. Write "
-                    "a mark, and raise in the function around it"
-                )
+    line = _line_of_raise(function.__code__)
+    if line is not None:
+        file = function.__code__.co_filename.rsplit("/", 1)[-1]
+        raise CannotCompile(
+            f"raise or assert in {function.__name__} ({file}, line {line}): machine code has no errors. Write a mark, "
+            "and raise in the function around it"
+        )
 
 
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _codes(constant)
+@lru_cache(maxsize=4096)
+def _line_of_raise(code: CodeType) -> int | None:
+    """The line of the first ``raise`` or ``assert`` in ``code``, or in a function inside it."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "RAISE_VARARGS":
+            return (instruction.positions and instruction.positions.lineno) or code.co_firstlineno
+    inner = (_line_of_raise(constant) for constant in code.co_consts if isinstance(constant, CodeType))
+    return next((line for line in inner if line is not None), None)
 
 
 def fingerprint(function: FunctionType) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 MOST_ARRAY_BYTES = 16384
-_REMEDIES: dict[type, str] = {
+_INSTEAD: dict[type, str] = {
     np.ndarray: "np.asarray(...)", np.generic: ".item()", tuple: "tuple(...)", float: "float(...)", int: "int(...)",
     str: "str(...)", types.ModuleType: "a name of its own for each value that the function reads",
 }  # fmt: skip
@@ -27,6 +27,18 @@ def is_constant(value: Any) -> bool:
     return value is None or type(value) in (bool, int, float, str, np.ndarray)
 
 
+def remedy(value: Any) -> str | None:
+    """Says what an object of a class of its own is, made from what, and what to write in its place."""
+    name, bases = type(value).__name__, type(value).__mro__[1:]
+    if isinstance(value, enum.Enum):
+        known = next(base.__name__ for base in bases if base.__module__ == "enum")
+        return f"a {name} (an {known}): use {name}.{value.name}.value"
+    for base, instead in _INSTEAD.items():
+        if base in bases and not is_constant(value):
+            return f"a {name} (a {base.__name__} with methods of its own): use {instead}"
+    return None
+
+
 def untold(value: Any) -> str:
     """What an object is that cannot be part of a program, and what to write instead: ``a Level (an IntEnum): use ...``.
 
@@ -34,14 +46,7 @@ def untold(value: Any) -> str:
     >>> untold(http.HTTPStatus.OK)
     'a HTTPStatus (an IntEnum): use HTTPStatus.OK.value'
     """
-    name, bases = type(value).__name__, type(value).__mro__[1:]
-    if isinstance(value, enum.Enum):
-        known = next(base.__name__ for base in bases if base.__module__ == "enum")
-        return f"a {name} (an {known}): use {name}.{value.name}.value"
-    for base, remedy in _REMEDIES.items():
-        if base in bases:
-            return f"a {name} (a {base.__name__} with methods of its own): use {remedy}"
-    return f"a {name}, which is no number, tuple or small array"
+    return remedy(value) or f"a {type(value).__name__}, which is no number, tuple or small array"
 
 
 def untold_part(value: Any) -> Any:

@@ -15,6 +15,7 @@ import struct
 import sys
 import types
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,13 @@ def digest_with_functions(value: Any) -> tuple[str, list[types.FunctionType]]:
         raise CannotCompile("what it captures is nested too deeply") from None
 
 
+@lru_cache(maxsize=4096)
+def _digest_of_code(code: types.CodeType) -> str:
+    """The digest of a code object, which never changes: it is asked for at each call of an array function."""
+    return _Writer().digest(([getattr(code, name) for name in _CODE_PARTS], code.co_consts))
+
+
+@lru_cache(maxsize=4096)
 def globals_of(code: types.CodeType) -> list[str]:
     """The global names that ``code`` reads, in order; those of functions inside it too."""
     found = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
@@ -97,8 +105,7 @@ class _Writer:
         elif isinstance(value, np.dtype):
             yield _dtype(value)
         elif of_type is types.CodeType:
-            yield from self.several(getattr(value, name) for name in _CODE_PARTS)
-            yield from self.several(value.co_consts)
+            yield _digest_of_code(value).encode()
         elif of_type in _CONTAINERS:
             yield from self.container(value)
         elif _in_library(value):
@@ -192,6 +199,7 @@ def captured(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
         yield name, value_of(function, name)
 
 
+@lru_cache(maxsize=4096)
 def names_in(code: types.CodeType) -> frozenset[str]:
     """The names in ``code``, and its texts where it calls ``getattr``: nothing else can it ask a module for."""
     texts = {text for text in code.co_consts if isinstance(text, str)} if "getattr" in code.co_names else set()

@@ -101,7 +101,7 @@ class Expressions:
                 return ast.Tuple([self.value(e) for e in node.elts], ast.Load())
             case ast.NamedExpr():
                 return self.walrus(node)
-        return self.refuse(node, describe(node))
+        return self.refuse(node, self.known.problem(node) or describe(node))
 
     def constant(self, value: Any, node: ast.AST) -> ast.expr:
         if value is None or isinstance(value, bool):

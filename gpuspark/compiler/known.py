@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gpuspark.compiler.constants import decide, is_constant, numbers
-from gpuspark.compiler.source import Source, Unresolved
+from gpuspark.compiler.constants import decide, is_constant, numbers, remedy, untold, untold_part
+from gpuspark.compiler.source import UNBOUND, Source, Unresolved, attribute_of
 from gpuspark.compiler.trees import walk
 
 
@@ -37,9 +37,16 @@ class Known:
                     return None
             case ast.Attribute(value=owner, attr=name):
                 found = self.object_of(owner)
-                if found and isinstance(found[0], types.ModuleType) and hasattr(found[0], name):
-                    return (getattr(found[0], name),)
+                value = attribute_of(found[0], name) if found else UNBOUND
+                return None if value is UNBOUND else (value,)
         return None
+
+    def problem(self, node: ast.expr) -> str | None:
+        """Why the object behind ``node``, or the module that it is read of, is none of those that compile."""
+        found = self.object_of(node)
+        if found and not is_constant(found[0]) and remedy(untold_part(found[0])):
+            return f"{ast.unparse(node)} is {untold(untold_part(found[0]))}"
+        return self.problem(node.value) if isinstance(node, ast.Attribute) else None
 
     def static(self, node: ast.expr) -> tuple[Any] | None:
         """The value of ``node`` as a 1-tuple where it does not depend on any row. Comparisons of strings

@@ -76,15 +76,16 @@ def references_among(reads: Iterable[Read]) -> tuple[Reference, ...]:
 
 
 def by_reference(thing: types.FunctionType | types.ModuleType) -> bool:
-    """Whether PySpark pickles a function or a module by its name."""
+    """Whether PySpark pickles a function or a module by its name. Where it is not loaded, nothing travels."""
     name = thing.__name__ if isinstance(thing, types.ModuleType) else thing.__module__
     if name == "__main__" and isinstance(thing, types.FunctionType):
         return False
-    if name not in sys.modules:
+    if name not in sys.modules or "pyspark" not in sys.modules:
         return False
     from pyspark.cloudpickle import cloudpickle
 
-    return bool(cloudpickle._should_pickle_by_reference(thing))  # noqa: SLF001  (the rule has no public name)
+    rule: Any = cloudpickle._should_pickle_by_reference  # noqa: SLF001  (it has no public name)
+    return bool(rule(thing))
 
 
 def _own(function: types.FunctionType) -> tuple[Any, ...]:
@@ -92,11 +93,14 @@ def _own(function: types.FunctionType) -> tuple[Any, ...]:
 
 
 def _digest(value: Any) -> str:
-    """The digest of a value. A module counts by its name: its attributes are recorded where they are read."""
+    """The digest of a value. A module, and a function that is itself pickled by reference, count by their names:
+    what is read of them is recorded too."""
     if value is UNBOUND:
         return "not bound"
     if isinstance(value, types.ModuleType):
         return value.__name__
+    if isinstance(value, types.FunctionType) and by_reference(value):
+        return f"{value.__module__}.{value.__qualname__}"
     try:
         return digest_of(value)
     except CannotCompile:

@@ -32,7 +32,8 @@ def value_of(function: types.FunctionType, name: str) -> Any:
     """What ``name``, which is not local to ``function``, stands for now; :data:`UNBOUND` where for nothing."""
     code = function.__code__
     if name not in code.co_freevars:
-        return function.__globals__.get(name, function.__builtins__.get(name, UNBOUND))
+        built_ins: dict[str, Any] = function.__builtins__  # type: ignore[attr-defined]  # not in mypy's stubs
+        return function.__globals__.get(name, built_ins.get(name, UNBOUND))
     try:
         return (function.__closure__ or ())[code.co_freevars.index(name)].cell_contents
     except ValueError:
