@@ -176,7 +176,7 @@ OF_OTHER_CLASSES: dict[str, Any] = {
     "attribute .MADE": lambda a: a * PLAIN.MADE,  # type: ignore[attr-defined]
     "a Money (a float": lambda a, b=FEE: a + b,
     "captured NumPy value of >f8": lambda a, b=SWAPPED: b[a],
-    "captured NumPy value of bool": lambda a, b=TRUTH: a if b else 0,
+    "captured NumPy value of bool": lambda a, b=TRUTH: a + b,
 }
 
 
