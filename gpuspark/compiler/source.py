@@ -195,7 +195,10 @@ def read(function: Any) -> Source:
     _record(function, "", function)
     for flag, made in _NO_VALUE.items():
         if code.co_flags & flag:
-            raise CannotCompile(f"a call of {function.__name__} gives {made} and no value: return the value itself")
+            line = f"{os.path.basename(code.co_filename)}, line {code.co_firstlineno}"
+            raise CannotCompile(
+                f"a call of {function.__name__} gives {made} and no value: return the value itself ({line})"
+            )
     try:
         lines, _ = inspect.findsource(code)
     except (OSError, TypeError):
