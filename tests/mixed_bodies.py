@@ -61,6 +61,11 @@ def numpy_powers(a, n):
     return np.fabs(a) ** n if n < 3 else LIMIT**a
 
 
+@case("bigint", "double tinyint")
+def whole_numbers_of_numpy(x, i):
+    return math.floor(COUNTS[i % 3]) + round(np.sqrt(x)) + int(np.isnan(x)) + COUNTS[0].real
+
+
 @case("bigint", "bigint tinyint", "int tinyint")
 def items_of_whole_arrays(a, i):
     return COUNTS[i % 3] * a + COUNTS[2] // a - COUNTS[0] % (a + 1)
@@ -125,6 +130,13 @@ def quotient_of_either(a, b):
 @case("double", "double bigint", nulls="pass")
 def or_one(a, b):
     return (a or 1) * (b or 2)
+
+
+@case("bigint", "bigint double", "int float")
+def default_or_float(n, x, factor=1):
+    if x > 0:
+        factor = 0.25
+    return n * factor + n // (len(CHOICES) if x > 1 else 0.5)
 
 
 # --- the order of reading and setting

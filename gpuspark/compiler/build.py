@@ -243,12 +243,22 @@ def _refuse_if_mixed(statement: Any, typed: Any) -> None:
     if not isinstance(source, ir.Var):
         return
     have, want = typed[source.name], typed[statement.target.name]
-    want = want.type if is_optional(want) else want
+    name = statement.target.name.split(".")[0]
+    spoken = "the result" if name.startswith("$") else repr(name)
+    _refuse_if_unlike(have, want.type if is_optional(want) else want, spoken)
+
+
+def _refuse_if_unlike(have: Any, want: Any, spoken: str) -> None:
+    """A whole number that is written out may become a float: the rewriting has seen it (see ``origins``)."""
+    if isinstance(have, types.BaseTuple) and isinstance(want, types.BaseTuple):
+        for inner_have, inner_want in zip(have, want, strict=True):
+            _refuse_if_unlike(inner_have, inner_want, spoken)
+        return
     literal = isinstance(have, types.Literal)
     if (is_integer(have) and is_float(want) and not literal) or (is_boolean(have) and not is_boolean(want)):
-        name = statement.target.name.split(".")[0]
-        spoken = "the result" if name.startswith("$") else repr(name)
         raise CannotCompile(f"{spoken} is {_KINDS[is_boolean(have)]} on one path and {want} on another")
+    if literal and is_float(want) and not is_boolean(have) and abs(have.literal_value) > 2**53:
+        raise CannotCompile(f"{spoken} is {have.literal_value} on one path and {want} on another, which cannot hold it")
 
 
 _KINDS = {True: "a boolean", False: "an integer"}

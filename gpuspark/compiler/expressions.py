@@ -25,7 +25,7 @@ from gpuspark.compiler.vocabulary import (
     plain_function,
 )
 
-_DIFFERS_FOR_NUMPY = {"neg", "pos", "invert", "abs", "round_to"}
+_DIFFERS_FOR_NUMPY = {"neg", "pos", "invert", "abs", "round", "round_to", "real", "imag", "math_trunc"}
 """Operations of one number that mean something else for a NumPy scalar."""
 
 
@@ -94,7 +94,7 @@ class Expressions:
             case ast.Call():
                 return self.call(node)
             case ast.Attribute() if node.attr in ATTRIBUTES:
-                return self.operation(node.attr, self.value(node.value))
+                return self.unary(node.attr, node.value)
             case ast.Subscript():
                 return self.operation("item", self.value(node.value), self.value(node.slice))
             case ast.Tuple() | ast.List() if isinstance(node.ctx, ast.Load):
@@ -268,7 +268,7 @@ class Expressions:
                 return self.extreme(name, node.args)
             case "pow":
                 return self.binary(name, *node.args)
-            case "abs" | "round_to":
+            case "abs" | "round" | "round_to" | "math_trunc":
                 return self.unary(name, *node.args)
         return self.operation(name, *map(self.value, node.args))
 

@@ -54,7 +54,8 @@ class Analysis:
         self, statements: Iterable[ast.stmt], parameters: Mapping[str, Origins], known: Known, returned: Returned
     ) -> None:
         self.known, self._of_functions = known, returned
-        self.names: dict[str, Origins] = dict(parameters)
+        starts = {name: of_value(value) for name, value in known.fixed.items() if name in known.local}
+        self.names: dict[str, Origins] = {**starts, **parameters}
         nodes = [node for statement in statements for node in ast.walk(statement)]
         changed = True
         while changed:
@@ -121,6 +122,8 @@ class Analysis:
             return _arithmetic(self.of(node.args[0]), self.of(node.args[1]), False)
         if name == "round_to":
             return self.of(node.args[0])
+        if name == "len":  # which the compiler takes for a literal too
+            return _LITERAL
         return arguments if name in ("abs", "min", "max") else PYTHON
 
     def _of_function(self, node: ast.Call, function: types.FunctionType) -> Origins:

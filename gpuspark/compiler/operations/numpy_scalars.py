@@ -24,7 +24,8 @@ _BINARY = "add sub mul truediv floordiv mod pow lshift rshift and or xor".split(
 _ALIKE_FOR_BOOLEANS = {"truediv", "and", "or", "xor"}
 _SPOKEN = {
     "add": "+", "sub": "-", "mul": "*", "floordiv": "//", "mod": "%", "pow": "**", "lshift": "<<", "rshift": ">>",
-    "neg": "-", "pos": "+", "invert": "~", "abs": "abs", "round_to": "round to places",
+    "neg": "-", "pos": "+", "invert": "~", "abs": "abs", "round": "round", "real": ".real",
+    "imag": ".imag",
 }  # fmt: skip
 
 
@@ -79,6 +80,15 @@ _unary("neg", None)
 _unary("pos", None)
 _unary("invert", lambda a, row: not a)
 _unary("abs", lambda a, row: a)
+for _name in ("round", "real", "imag"):
+    _unary(_name, None)
+
+
+def _trunc(checked: bool, a: Any, row: Any) -> Any:
+    return choice("math_trunc")(checked, a, row) if is_float(a) else "math.trunc of a NumPy whole number or boolean"
+
+
+_register("math_trunc", _trunc, lambda checked, a, row: _trunc(checked, a, row))
 
 
 @operation
