@@ -24,7 +24,7 @@ def hypotenuse(a, b):
 
 @gs.udf("string")
 def spelled(a):
-    words = [a]
+    words = {a}
     return f"{words}"
 
 @gs.pandas_udf("double")
@@ -63,7 +63,7 @@ def test_what_the_file_defines_in_the_order_of_its_lines(found) -> None:
 
 def test_a_refusal_names_construct_and_line(found) -> None:
     reasons = "\n".join(found["spelled"].reasons)
-    assert "a list (a_job_to_check.py, line 11)" in reasons
+    assert "a set (a_job_to_check.py, line 11)" in reasons
     assert "an f-string (a_job_to_check.py, line 12)" in reasons
     assert found["spelled"].cost is None
 
