@@ -1,0 +1,44 @@
+"""Which of Spark's own tests run on gpuspark, which ways, and under which settings."""
+
+from __future__ import annotations
+
+TESTS = "pyspark.sql.tests"
+PANDAS = (
+    f"{TESTS}.pandas.test_pandas_udf",
+    f"{TESTS}.pandas.test_pandas_udf_scalar",
+    f"{TESTS}.pandas.test_pandas_udf_grouped_agg",
+    f"{TESTS}.pandas.test_pandas_udf_window",
+    f"{TESTS}.pandas.test_pandas_udf_typehints",
+    f"{TESTS}.pandas.test_pandas_udf_typehints_with_future_annotations",
+)
+OTHERS = (
+    f"{TESTS}.test_udf",
+    f"{TESTS}.test_unified_udf",
+    f"{TESTS}.test_udf_combinations",
+    f"{TESTS}.test_udf_profiler",
+    "pyspark.tests.test_memory_profiler",
+    f"{TESTS}.arrow.test_arrow_map",
+    f"{TESTS}.arrow.test_arrow_python_udf",
+)
+
+PLAIN = "pyspark"
+WAYS = {
+    PLAIN: (*PANDAS, *OTHERS),
+    "cpu": (*PANDAS, *OTHERS),
+    "cuda": PANDAS,  # columns travel as Arrow, as they do to a GPU; without one, pandas computes
+}
+"""The modules that run each way: plainly, and on a device of gpuspark."""
+
+MASTER = "local[1]"
+SETTINGS = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.python.daemon.module": "tests.spark_own.daemon",
+}
+
+
+def submit_arguments(way: str) -> str:
+    """What ``PYSPARK_SUBMIT_ARGS`` says for this way."""
+    ours = {} if way == PLAIN else {"spark.gpuspark.device": way, "spark.gpuspark.fallback": "silent"}
+    return " ".join([*(f"--conf {key}={value}" for key, value in (SETTINGS | ours).items()), "pyspark-shell"])

@@ -1,0 +1,84 @@
+"""Runs tests of Spark's, one way, in this process: ``python -m tests.spark_own.child``.
+
+Arguments: the way (``pyspark``, or the device of gpuspark), the file for the outcomes, and the modules, each with a
+pattern for ``Class.test`` behind a colon if wanted. Each outcome is one line of JSON, written when the test ends.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import tempfile
+import unittest
+from fnmatch import fnmatch
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TextIO
+
+from tests.spark_own.cases import MASTER, PLAIN
+from tests.spark_own.loading import Finder, unpack
+
+
+class Outcomes(unittest.TestResult):
+    """Writes what became of each test to ``file``."""
+
+    def __init__(self, file: TextIO) -> None:
+        super().__init__()
+        self.file = file
+        self.told: set[str] = set()
+
+    def tell(self, test: Any, outcome: str, why: str = "") -> None:
+        if test.id() not in self.told:
+            self.told.add(test.id())
+            self.file.write(json.dumps({"test": test.id(), "outcome": outcome, "why": why}) + "\n")
+            self.file.flush()
+
+    def addSuccess(self, test: Any) -> None:  # noqa: N802  # unittest's own names
+        self.tell(test, "passed")
+
+    def addSkip(self, test: Any, reason: str) -> None:  # noqa: N802
+        self.tell(test, "skipped", reason)
+
+    def addExpectedFailure(self, test: Any, err: Any) -> None:  # noqa: N802
+        self.tell(test, "passed")
+
+    def addError(self, test: Any, err: Any) -> None:  # noqa: N802
+        self.tell(test, "failed", self._exc_info_to_string(err, test))  # type: ignore[attr-defined]
+
+    addFailure = addError  # noqa: N815
+
+    def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:  # noqa: N802
+        if err is not None:
+            self.addError(test, err)
+
+
+def main(way: str, out: str, *names: str) -> None:
+    sys.dont_write_bytecode = True
+    with tempfile.TemporaryDirectory() as folder, Path(out).open("w") as file:
+        unpack(Path(folder))
+        sys.meta_path.insert(0, Finder(Path(folder), ours=way != PLAIN))
+        from pyspark.testing.utils import ReusedPySparkTestCase
+
+        ReusedPySparkTestCase.master = classmethod(lambda _: MASTER)
+        outcomes = Outcomes(file)
+        for name in names:
+            module, _, wanted = name.partition(":")
+            for case in own_cases(importlib.import_module(module)):
+                tests = unittest.defaultTestLoader.loadTestsFromTestCase(case)
+                unittest.TestSuite(t for t in tests if not wanted or fnmatch(short(t.id()), wanted)).run(outcomes)
+
+
+def own_cases(module: ModuleType) -> list[type[unittest.TestCase]]:
+    """The test classes that the module defines, and not those that it imports."""
+    classes = [value for value in vars(module).values() if isinstance(value, type)]
+    return [c for c in classes if issubclass(c, unittest.TestCase) and c.__module__ == module.__name__]
+
+
+def short(test: str) -> str:
+    """``Class.test``."""
+    return ".".join(test.split(".")[-2:])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
