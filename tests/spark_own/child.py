@@ -61,12 +61,13 @@ def main(way: str, out: str, *names: str) -> None:
         from pyspark.testing.utils import ReusedPySparkTestCase
 
         ReusedPySparkTestCase.master = classmethod(lambda _: MASTER)
-        outcomes = Outcomes(file)
+        suite = unittest.TestSuite()
         for name in names:
             module, _, wanted = name.partition(":")
             for case in own_cases(importlib.import_module(module)):
                 tests = unittest.defaultTestLoader.loadTestsFromTestCase(case)
-                unittest.TestSuite(t for t in tests if not wanted or fnmatch(short(t.id()), wanted)).run(outcomes)
+                suite.addTests(test for test in tests if not wanted or fnmatch(short(test.id()), wanted))
+        suite.run(Outcomes(file))
 
 
 def own_cases(module: ModuleType) -> list[type[unittest.TestCase]]:
