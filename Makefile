@@ -113,6 +113,9 @@ programs: setup ## 2,000 random programs over random batches, on every device an
 corpus: setup ## every scalar function of the public package fluids against Python: writes docs/corpus.md
 	@$(IN) python -m tests.corpus
 
+spark-tests: setup ## Spark's own tests of its functions, plainly and on gpuspark: writes docs/spark-tests.md (an hour)
+	@$(IN) python -m tests.spark_own
+
 sabotage: setup ## does every test fail when the code that it guards is broken? (an hour and a half)
 	@$(IN) python -m tests.sabotage
 
@@ -140,4 +143,4 @@ clean: ## removes the environments and everything that was built
 	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse
 
 .PHONY: help setup demo test quick page lint types connect unit c-compiler lanes lane-oldest lane-connect lane-middle lane-mixed lane-newest masked \
-	toolchains evidence contracts properties programs corpus sabotage bench measure sweep dist device-suite clean
+	toolchains evidence contracts properties programs corpus spark-tests sabotage bench measure sweep dist device-suite clean

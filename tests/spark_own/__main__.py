@@ -15,7 +15,7 @@ from tests.spark_own.cases import PLAIN, WAYS
 def main() -> int:
     asked = arguments()
     for way in asked.way or WAYS:
-        names = [name for name in WAYS[way] if not asked.modules or name.endswith(tuple(asked.modules))]
+        names = [name for name in WAYS[way] if not asked.modules or _module(name).endswith(tuple(asked.modules))]
         if names and not asked.recorded:
             outcomes.keep(way, outcomes.run(way, names))
     recorded = {way: outcomes.kept(way) for way in WAYS}
@@ -28,10 +28,14 @@ def main() -> int:
     new = differences.unlisted(known, found)
     complaints = [f"not listed: {test.name} on {test.way}: {test.reason}" for test in new]
     complaints += [f"passes now: {test}" for test in differences.outdated(known, found, ran)]
-    if {o.module for o in recorded[PLAIN]} == set(WAYS[PLAIN]):
-        complaints += [f"is no test: {pattern}" for pattern in differences.superfluous(known, ran)]
+    if {o.module for o in recorded[PLAIN]} == set(map(_module, WAYS[PLAIN])):
+        complaints += [f"is no test: {pattern}" for pattern in differences.superfluous(known, (o.name for o in recorded[PLAIN]))]
     print(*complaints, f"{len(ran)} runs of tests that pass plainly, {len(found)} differ: {page.PAGE}", sep="\n")
     return bool(complaints)
+
+
+def _module(name: str) -> str:
+    return name.partition(":")[0]
 
 
 def arguments() -> argparse.Namespace:

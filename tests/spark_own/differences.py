@@ -51,7 +51,7 @@ def outdated(known: Iterable[Difference], found: Iterable[Differing], ran: Itera
     return [f"{name} on {way}" for name, way in passing if any(each.covers(name, way) for each in known)]
 
 
-def superfluous(known: Iterable[Difference], ran: Iterable[tuple[str, str]]) -> list[str]:
-    """The patterns that no test has, once all have run."""
-    names = [name for name, _ in ran]
+def superfluous(known: Iterable[Difference], names: Iterable[str]) -> list[str]:
+    """The patterns that none of Spark's tests, all of them given by name, has."""
+    names = list(names)
     return [p for each in known for p in each.tests if not any(fnmatch(name, p) for name in names)]
