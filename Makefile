@@ -113,7 +113,7 @@ programs: setup ## 2,000 random programs over random batches, on every device an
 corpus: setup ## every scalar function of the public package fluids against Python: writes docs/corpus.md
 	@$(IN) python -m tests.corpus
 
-spark-tests: setup ## Spark's own tests of its functions, plainly and on gpuspark: writes docs/spark-tests.md (an hour)
+spark-tests: setup ## Spark's own tests of its functions, plainly and on gpuspark: writes docs/spark-tests.md (half an hour and more)
 	@$(IN) python -m tests.spark_own
 
 sabotage: setup ## does every test fail when the code that it guards is broken? (an hour and a half)

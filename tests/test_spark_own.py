@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 
+import pytest
+
 from tests.spark_own import differences, outcomes, page
 from tests.spark_own.cases import PANDAS, PLAIN, WAYS
 from tests.spark_own.differences import Difference
 from tests.spark_own.loading import rewritten
 from tests.spark_own.outcomes import Differing, Outcome
 
-SAMPLE = f"{PANDAS[0]}:PandasUDFTests.test_pandas_udf_[dn]*"
+SAMPLE = f"{PANDAS[0]}:PandasUDFTests.test_pandas_udf_d*"
 
 
 def of(text: str) -> str:
@@ -97,6 +99,7 @@ def test_the_page_lists_what_the_file_of_differences_does() -> None:
         assert each.why in text, f"{each.tests}: write the page anew, `make spark-tests`"
 
 
+@pytest.mark.slow
 def test_a_sample_differs_as_listed() -> None:
     """In processes of their own: Spark's test classes stop the session that they find."""
     plain, ours = outcomes.run(PLAIN, [SAMPLE]), outcomes.run("cpu", [SAMPLE])

@@ -29,7 +29,8 @@ def main() -> int:
     complaints = [f"not listed: {test.name} on {test.way}: {test.reason}" for test in new]
     complaints += [f"passes now: {test}" for test in differences.outdated(known, found, ran)]
     if {o.module for o in recorded[PLAIN]} == set(map(_module, WAYS[PLAIN])):
-        complaints += [f"is no test: {pattern}" for pattern in differences.superfluous(known, (o.name for o in recorded[PLAIN]))]
+        names = [outcome.name for outcome in recorded[PLAIN]]
+        complaints += [f"is no test: {pattern}" for pattern in differences.superfluous(known, names)]
     print(*complaints, f"{len(ran)} runs of tests that pass plainly, {len(found)} differ: {page.PAGE}", sep="\n")
     return bool(complaints)
 
