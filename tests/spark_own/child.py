@@ -60,7 +60,7 @@ def main(way: str, out: str, *names: str) -> None:
         sys.meta_path.insert(0, Finder(Path(folder), ours=way != PLAIN))
         from pyspark.testing.utils import ReusedPySparkTestCase
 
-        ReusedPySparkTestCase.master = classmethod(lambda _: MASTER)
+        ReusedPySparkTestCase.master = classmethod(lambda _: MASTER)  # type: ignore[method-assign, assignment]
         suite = unittest.TestSuite()
         for name in names:
             module, _, wanted = name.partition(":")

@@ -52,11 +52,11 @@ def _counts(recorded: Mapping[str, list[Outcome]]) -> str:
     }
     plainly = Counter(_case(outcome) for outcome in recorded[PLAIN] if outcome.test in plain)
     ran = {way: {_case(outcome) for outcome in recorded[way]} for way in ways}
-    rows = [
+    rows: list[list[object]] = [
         [case, tests[case], plainly[case], *(passing[way][case] if case in ran[way] else "" for way in ways)]
         for case in tests
     ]
-    total = ["all", sum(tests.values()), sum(plainly.values()), *(sum(passing[way].values()) for way in ways)]
+    total: list[object] = ["all", sum(tests.values()), sum(plainly.values()), *(sum(passing[way].values()) for way in ways)]
     return _table(["class", "tests", "plain PySpark", *(f"`{way}`" for way in ways)], [*rows, total])
 
 
@@ -65,7 +65,7 @@ def _case(outcome: Outcome) -> str:
 
 
 def _listing(known: list[Difference], found: list[Differing]) -> str:
-    rows = []
+    rows: list[list[object]] = []
     for each in known:
         ways: dict[str, list[str]] = {}
         for test in found:
