@@ -58,8 +58,10 @@ def main(way: str, out: str, *names: str) -> None:
     with tempfile.TemporaryDirectory() as folder, Path(out).open("w") as file:
         unpack(Path(folder))
         sys.meta_path.insert(0, Finder(Path(folder), ours=way != PLAIN))
+        from pyspark import SparkContext
         from pyspark.testing.utils import ReusedPySparkTestCase
 
+        SparkContext._ensure_initialized()  # else the first test's settings become those of Java's process, and of all
         ReusedPySparkTestCase.master = classmethod(lambda _: MASTER)  # type: ignore[method-assign, assignment]
         suite = unittest.TestSuite()
         for name in names:
