@@ -102,7 +102,7 @@ def test_the_page_lists_what_the_file_of_differences_does() -> None:
 @pytest.mark.slow
 def test_a_sample_differs_as_listed() -> None:
     """In processes of their own: Spark's test classes stop the session that they find."""
-    plain, ours = outcomes.run(PLAIN, [SAMPLE]), outcomes.run("cpu", [SAMPLE])
+    plain, ours = outcomes.run(PLAIN, SAMPLE), outcomes.run("cpu", SAMPLE)
     assert [o.test for o in plain if o.outcome == "passed"] == [o.test for o in ours]
     known, found = differences.read(), outcomes.differing(plain, "cpu", ours)
     assert differences.unlisted(known, found) == []

@@ -53,7 +53,7 @@ class Outcomes(unittest.TestResult):
             self.addError(test, err)
 
 
-def main(way: str, out: str, *names: str) -> None:
+def main(way: str, out: str, *asked: str) -> None:
     sys.dont_write_bytecode = True
     with tempfile.TemporaryDirectory() as folder, Path(out).open("w") as file:
         unpack(Path(folder))
@@ -64,8 +64,8 @@ def main(way: str, out: str, *names: str) -> None:
         SparkContext._ensure_initialized()  # else the first test's settings become those of Java's process, and of all
         ReusedPySparkTestCase.master = classmethod(lambda _: MASTER)  # type: ignore[method-assign, assignment]
         suite = unittest.TestSuite()
-        for name in names:
-            module, _, wanted = name.partition(":")
+        for tests_of in asked:
+            module, _, wanted = tests_of.partition(":")
             for case in own_cases(importlib.import_module(module)):
                 tests = unittest.defaultTestLoader.loadTestsFromTestCase(case)
                 suite.addTests(test for test in tests if not wanted or fnmatch(short(test.id()), wanted))

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +44,8 @@ class Outcome:
 _ENDINGS = ("Error", "ption")
 
 
-def run(way: str, names: Iterable[str]) -> list[Outcome]:
-    """Runs modules of Spark's tests (``module`` or ``module:Class.pattern``) in a process of their own."""
+def run(way: str, tests: str) -> list[Outcome]:
+    """Runs ``module``, or the tests of a ``module:pattern`` of ``Class.test``, in a process of their own."""
     with tempfile.TemporaryDirectory() as folder:
         file, log = Path(folder, "outcomes"), Path(folder, "log")
         environment = {
@@ -56,7 +55,7 @@ def run(way: str, names: Iterable[str]) -> list[Outcome]:
             "PYSPARK_SUBMIT_ARGS": submit_arguments(way),
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
         }
-        command = [sys.executable, "-m", "tests.spark_own.child", way, str(file), *names]
+        command = [sys.executable, "-m", "tests.spark_own.child", way, str(file), tests]
         with log.open("w") as written:
             done = subprocess.run(command, env=environment, cwd=folder, stdout=written, stderr=written, check=False)
         if done.returncode:
