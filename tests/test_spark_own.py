@@ -12,7 +12,8 @@ from tests.spark_own.differences import Difference
 from tests.spark_own.loading import rewritten
 from tests.spark_own.outcomes import Differing, Outcome
 
-SAMPLE = f"{PANDAS[0]}:PandasUDFTests.test_pandas_udf_d*"
+SAMPLE = f"{PANDAS[0]}:PandasUDFTests.test_*_[ew][mr]*"
+"""Three tests: an empty frame, errors of types, and wrong arguments, which differ."""
 
 
 def of(text: str) -> str:
