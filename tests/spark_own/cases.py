@@ -31,7 +31,7 @@ PLAIN = "pyspark"
 WAYS = {
     PLAIN: (*PANDAS, *OTHERS),
     "cpu": (*PANDAS, *OTHERS),
-    "cuda": PANDAS,  # columns travel as Arrow, as they do to a GPU; without one, pandas computes
+    "cuda": PANDAS[:2],  # columns travel as Arrow, which they do for these forms only; without a GPU, pandas computes
 }
 """What runs each way, plainly and on a device of gpuspark: modules, or ``module:pattern`` of ``Class.test``."""
 

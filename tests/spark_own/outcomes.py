@@ -53,7 +53,7 @@ def run(way: str, tests: str) -> list[Outcome]:
             **os.environ,
             "PYSPARK_PYTHON": sys.executable,
             "PYSPARK_SUBMIT_ARGS": submit_arguments(way),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]),
         }
         command = [sys.executable, "-m", "tests.spark_own.child", way, str(file), tests]
         with log.open("w") as written:
