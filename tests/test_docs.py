@@ -178,7 +178,7 @@ def in_a_try(a):
     try:
         return 1 / a
     finally:
-        return 0.0
+        CACHE.clear()
 
 
 CACHE: dict[float, float] = {}
