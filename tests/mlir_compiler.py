@@ -205,7 +205,7 @@ def _compared(function: Any, names: tuple[str, ...]) -> str:
     found = results(function, [parse(name) for name in names], given, EmulatedDevice(1 << 24))
     try:
         expected = to_python(interpret(function, given, range(ROWS)))
-    except (ArithmeticError, ValueError, TypeError, LookupError, AssertionError) as error:  # the body's own
+    except (ArithmeticError, ValueError, TypeError, LookupError, AssertionError, NameError) as error:  # the body's own
         return EQUAL if found.error.startswith(type(error).__name__) else f"{error!r} is not {found.error!r}"
     if found.column is None:
         return f"unlike Python: {found.error}"

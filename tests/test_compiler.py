@@ -205,3 +205,12 @@ def test_a_damaged_program_is_built_again(fresh, monkeypatch, tmp_path: Path) ->
     monkeypatch.setattr(compiler, "_known", {})
     compile_program(request_for(), "cpu")
     assert fresh == ["cpu", "cpu"]
+
+
+@pytest.mark.parametrize("function", [np.hypot, np.arctan2, np.copysign, np.sqrt], ids=lambda f: f.__name__)
+def test_numpys_functions_of_booleans_are_refused(function) -> None:
+    """NumPy computes them in half precision."""
+    body = (lambda a, b: function(a)) if function is np.sqrt else (lambda a, b: function(a, b))
+    plan = gs.udf(body, "double").explain(["boolean", "boolean"])
+    assert plan.device == "python"
+    assert any(f"np_{function.__name__} of a boolean" in reason.text for reason in plan.reasons)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 TOLD = {
-    "batch": "| 10,000", "forecasting": "27,634", "inference": "infer", "near_duplicates": "jaccard",
+    "batch": "nearest_city", "forecasting": "27,634", "inference": "infer", "near_duplicates": "jaccard",
     "scalar": "months_to_repay", "series": "root_mean_square",
 }  # fmt: skip
 """What the ledger says at the end: a function, or the rows that it was given."""

@@ -77,7 +77,7 @@ def _answers(f, table: pa.Table) -> list[bool]:
             answer = None if f.nulls == "propagate" and None in values else f.__gpuspark_body__(*values)
             from_python([answer], f.result, arrow)
             found.append(True)
-        except (ArithmeticError, ValueError, TypeError, AssertionError, LookupError):
+        except (ArithmeticError, ValueError, TypeError, AssertionError, LookupError, NameError):
             found.append(False)
     return found
 

@@ -66,7 +66,8 @@ def _binary(name: str, function: Any, *, raises: bool) -> None:
                 row[0][0] = FLAGGED
             return z
 
-        return apply if is_number(a) and is_number(b) else None
+        halved = name.startswith("np_") and (is_boolean(a) or is_boolean(b))  # NumPy gives booleans half precision
+        return apply if is_number(a) and is_number(b) and not halved else None
 
     choose.__name__ = name
     operation(choose)
