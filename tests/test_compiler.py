@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import gpuspark as gs
 from gpuspark import compiler
 from gpuspark.compiler import CannotCompile, Request, compile_program, rewrite, toolchain
 from gpuspark.types import parse
