@@ -20,8 +20,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # conda's name of a package, where it is not PyPI's.
 CONDA_NAMES = {"build": "python-build", "nvidia-nvjitlink-cu12": "libnvjitlink", "xgboost-cpu": "py-xgboost-cpu"}
-# These check the source, or machine code that is never run: neither needs a GPU.
-NOT_ON_A_GPU_NODE = {"ruff", "mypy", "nvidia-cuda-nvdisasm", "coverage"}
+# These check the source, or machine code that is never run, or plain PySpark beside: none needs a GPU.
+NOT_ON_A_GPU_NODE = {"ruff", "mypy", "nvidia-cuda-nvdisasm", "coverage", "memory-profiler"}
 
 
 def conda_packages(text: str) -> dict[str, SpecifierSet]:

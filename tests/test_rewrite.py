@@ -221,7 +221,7 @@ def test_only_plain_functions_have_a_source(thing) -> None:
 
 def test_a_function_without_a_source_is_refused() -> None:
     scope: dict = {}
-    exec("def f(a): return a", scope)
+    exec(compile("def f(a): return a", "<typed into a console>", "exec"), scope)
     with pytest.raises(CannotCompile, match="source of f is not to be found"):
         read(scope["f"])
 
