@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
-from typing import Any
+from typing import Any, cast
 
 from gpuspark.compiler.private_names import write_out
 
@@ -32,7 +32,7 @@ def value_of(function: types.FunctionType, name: str) -> Any:
     """What ``name``, which is not local to ``function``, stands for now; :data:`UNBOUND` where for nothing."""
     code = function.__code__
     if name not in code.co_freevars:
-        built_ins: dict[str, Any] = function.__builtins__  # type: ignore[attr-defined]  # not in mypy's stubs
+        built_ins: dict[str, Any] = cast(Any, function).__builtins__  # which some stubs lack
         return function.__globals__.get(name, built_ins.get(name, UNBOUND))
     try:
         return (function.__closure__ or ())[code.co_freevars.index(name)].cell_contents
