@@ -304,7 +304,17 @@ def test_what_another_row_may_see_is_not_left_to_python() -> None:
             SINGLE = 1.0
         return a
 
-    for body, reason in ((counts, r"assignment to state\['rows'\]"), (sets_a_global, "Global")):
+    rows = [1.0]
+
+    def appends(a):
+        if a > 0:
+            rows.append(a)
+        return a + rows[0]
+
+    changed = "rows .* is read, and may be changed"
+    for body, reason in (
+        (counts, r"assignment to state\['rows'\]"), (sets_a_global, "Global"), (appends, changed),
+    ):
         with pytest.raises(CannotCompile, match=reason):
             rewrite(body)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import types
+from collections.abc import Iterable
 from typing import Any
 
 from gpuspark.compiler.calls import bind
@@ -13,7 +14,7 @@ from gpuspark.compiler.known import Known
 from gpuspark.compiler.nullness import maybe_null
 from gpuspark.compiler.origins import Analysis, only_numpy, unsettled
 from gpuspark.compiler.source import CannotCompile
-from gpuspark.compiler.trees import is_test, stored
+from gpuspark.compiler.trees import is_test, stored, walk
 from gpuspark.compiler.unit import OP, ROW, Branch, Called, Unit
 from gpuspark.compiler.vocabulary import (
     ATTRIBUTES,
@@ -106,6 +107,7 @@ class Expressions:
     def constant(self, value: Any, node: ast.AST) -> ast.expr:
         if value is None or isinstance(value, bool):
             return ast.Constant(value)
+        self.unit.containers[id(value)] = value
         array = numbers(value)
         if array is not None:
             value = array
@@ -139,11 +141,19 @@ class Expressions:
         with self.unit.branch([node.orelse]) as second:
             orelse = self.raw(node.orelse)
         self.leave(first, second)
+        self.use_in_python([*([node.body] if first.is_left else []), *([node.orelse] if second.is_left else [])])
         if first.is_left:
             body = self.operation("left", orelse)
         if second.is_left:
             orelse = self.operation("left", body)
         return ast.IfExp(test, body, orelse)
+
+    def use_in_python(self, nodes: Iterable[ast.AST]) -> None:
+        """Notes the captured containers that code left to Python uses, and may change."""
+        for node in (n for n in walk(nodes) if isinstance(n, ast.Name | ast.Attribute)):
+            known = self.known.object_of(node)
+            if known is not None and (isinstance(known[0], list | set | dict) or hasattr(known[0], "shape")):
+                self.unit.used_in_python[id(known[0])] = f"{ast.unparse(node)} ({self.source.where(node)})"
 
     def leave(self, *branches: Branch) -> None:
         """Notes what is left to Python; where all branches are, nothing is gained, and the refusals stand."""
@@ -236,6 +246,7 @@ class Expressions:
         """``x in (1, 2, 3)``: one comparison per element. Python asks for identity first, so NaN is marked."""
         known = self.known.static(sequence) or self.known.object_of(sequence)
         if known is not None and type(known[0]) in (tuple, list, set, frozenset):
+            self.unit.containers[id(known[0])] = known[0]
             elements = [self.constant(v, sequence) for v in known[0]]
         elif isinstance(sequence, ast.Tuple | ast.List | ast.Set):
             elements = [self.value(e) for e in sequence.elts]

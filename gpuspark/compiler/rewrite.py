@@ -50,6 +50,8 @@ def rewrite(function: Any, columns: Sequence[str] | None = None, *, nullable: bo
     unit = Unit(rewritten)
     try:
         unit.add(Called(source, names, nullable, defaults_of(function, names), (PYTHON,) * len(names)))
+        shared = [name for which, name in unit.used_in_python.items() if which in unit.containers]
+        unit.refusals += [f"{name} is read, and may be changed by what does not compile" for name in shared]
         if unit.refusals:
             raise CannotCompile("\n".join(dict.fromkeys(unit.refusals)))
         compile("\n\n".join(unit.texts), "<gpuspark body>", "exec")

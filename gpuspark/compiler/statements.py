@@ -171,6 +171,8 @@ class Statements(Expressions):
         """One side of a branch. What does not compile there marks the row, which is left to Python."""
         with self.unit.branch(statements) as branch:
             new = self.block(statements)
+        if branch.is_left:
+            self.use_in_python(statements)
         return branch, self.fail() if branch.is_left else new
 
     def repeat(self, node: ast.While) -> list[ast.stmt]:

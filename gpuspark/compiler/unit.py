@@ -60,6 +60,10 @@ class Unit:
     refusals: list[str] = field(default_factory=list)
     left_to_python: list[str] = field(default_factory=list)
     """What does not compile and stands where few rows may come: those rows are marked."""
+    containers: dict[int, Any] = field(default_factory=dict)
+    """What is captured in the program, by id: lists, sets and arrays among it."""
+    used_in_python: dict[int, str] = field(default_factory=dict)
+    """Captured lists, sets, dictionaries and arrays that code left to Python uses, by id: their name and line."""
     open: list[types.CodeType] = field(default_factory=list)
     """The functions that are being rewritten, outermost first."""
     returned: Returned = field(default_factory=dict)
@@ -89,11 +93,12 @@ class Unit:
     def branch(self, statements: Iterable[ast.AST]) -> Iterator[Branch]:
         """Within, refusals are those of a branch: ``statements`` are left to Python, unless they change something that
         outlives the row."""
-        branch, before = Branch(), len(self.refusals)
+        branch, before, containers = Branch(), len(self.refusals), dict(self.containers)
         yield branch
         branch.refusals = self.refusals[before:]
         if branch.refusals and not outlives(statements):
             del self.refusals[before:]
+            self.containers = containers
             branch.is_left = True
 
     def refuse(self, source: Source, node: ast.AST, what: str) -> ast.expr:
