@@ -276,3 +276,42 @@ def list_of_factors(x, n):
     for factor in FACTORS:
         total = total + factor
     return total.real + total.imag - [1.0, 2.5][n & 1] * max([x, 1.5])
+
+
+STEPS = [4, 2.5, 2, -0.0]
+
+
+@case("bigint", "bigint tinyint", "int tinyint")
+def list_of_whole_numbers_and_floats(n, i):
+    return n * STEPS[i % 4]
+
+
+@case("double", "double", "bigint")
+def cube_roots(x):
+    return math.cbrt(x) + round(np.cbrt(x), 1)
+
+
+@case("boolean", "double double", "bigint double")
+def close_enough(a, b):
+    return math.isclose(a, b) or math.isclose(a, b * 2, rel_tol=0.25, abs_tol=abs(b) / 4)
+
+
+@case("double", "double boolean", "bigint boolean")
+def by_its_type(x, flag):
+    if isinstance(x, (list, tuple)):
+        return sum(x)
+    return (2.0 if isinstance(x, float) else 3.0) + (isinstance(flag, bool) and isinstance(flag, int))
+
+
+@case("boolean", "double bigint", nulls="pass")
+def none_among(a, b):
+    return None in (a, b, 1.0) and None not in [b, 2]
+
+
+@case("bigint", "bigint double", "int float")
+def unpacked_literals(n, x):
+    if x > 0:
+        low, high = 0.3, 2
+    else:
+        low, high = 1, 0.5
+    return n * high - n * low

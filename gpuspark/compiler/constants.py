@@ -61,10 +61,10 @@ def numbers(value: Any) -> Any:
 
     if type(value) is not list or not value:
         return None
-    if all(type(item) is float for item in value):
-        return np.array(value, np.float64)
     if all(type(item) is int and -(2**63) <= item < 2**63 for item in value):
         return np.array(value, np.int64)
+    if all(type(item) is float or (type(item) is int and abs(item) <= 2**53) for item in value):
+        return np.array(value, np.float64)  # of which items that are whole numbers are unsettled (see origins)
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gpuspark.compiler.calls import bind
@@ -28,6 +28,12 @@ from gpuspark.compiler.vocabulary import (
 
 _DIFFERS_FOR_NUMPY = {"neg", "pos", "invert", "abs", "round", "round_to", "real", "imag", "math_trunc"}
 """Operations of one number that mean something else for a NumPy scalar."""
+
+
+_TYPES: dict[Any, str] = {float: "float", int: "int", bool: "bool"} | dict.fromkeys(
+    (str, complex, bytes, list, tuple, dict, set), "other"
+)
+"""Types that a body may ask for, and the operation that answers for a number."""
 
 
 class Expressions:
@@ -227,7 +233,7 @@ class Expressions:
             if isinstance(op, ast.In | ast.NotIn):
                 if len(node.ops) > 1:
                     return self.refuse(node, "'in' inside a chain of comparisons")
-                return self.contains(self._some(left, left_value), op, right)
+                return self.contains(left, left_value, op, right)
             right_value = self.raw(right)
             if isinstance(op, ast.Is | ast.IsNot):
                 if not (isinstance(right, ast.Constant) and right.value is None):
@@ -242,8 +248,12 @@ class Expressions:
     def _some(self, node: ast.expr, rewritten: ast.expr) -> ast.expr:
         return self.operation("some", rewritten) if self.nullable(node) else rewritten
 
-    def contains(self, item: ast.expr, op: ast.cmpop, sequence: ast.expr) -> ast.expr:
+    def contains(self, left: ast.expr, rewritten: ast.expr, op: ast.cmpop, sequence: ast.expr) -> ast.expr:
         """``x in (1, 2, 3)``: one comparison per element. Python asks for identity first, so NaN is marked."""
+        if isinstance(sequence, ast.Tuple | ast.List) and self.known.static(left) == (None,):
+            tests = [ast.Compare(self.raw(element), [ast.Is()], [ast.Constant(None)]) for element in sequence.elts]
+            return _one_of(tests, op)
+        item = self._some(left, rewritten)
         known = self.known.static(sequence) or self.known.object_of(sequence)
         if known is not None and type(known[0]) in (tuple, list, set, frozenset):
             self.unit.containers[id(known[0])] = known[0]
@@ -252,9 +262,7 @@ class Expressions:
             elements = [self.value(e) for e in sequence.elts]
         else:
             return self.refuse(sequence, f"'in' over {ast.unparse(sequence)}")
-        tests = [self.operation("element", item, element) for element in elements]
-        any_of_them = ast.BoolOp(ast.Or(), tests) if len(tests) > 1 else (tests or [ast.Constant(False)])[0]
-        return ast.UnaryOp(ast.Not(), any_of_them) if isinstance(op, ast.NotIn) else any_of_them
+        return _one_of([self.operation("element", item, element) for element in elements], op)
 
     # --- calls
 
@@ -267,10 +275,14 @@ class Expressions:
         plain = plain_function(callee)
         if plain is not None:
             return self.call_function(node, plain)
-        if node.keywords or any(isinstance(a, ast.Starred) for a in node.args):
-            return self.refuse(node, f"{ast.unparse(node.func)} with keywords or *")
+        if callee is math.isclose and len(node.args) == 2:
+            return self.is_close(node)
+        if callee is isinstance and len(node.args) == 2:
+            return self.instance(node)
         if callee in (min, max) and len(node.args) == 1 and isinstance(node.args[0], ast.Tuple | ast.List):
             return self.extreme(callee.__name__, node.args[0].elts)
+        if node.keywords or any(isinstance(a, ast.Starred) for a in node.args):
+            return self.refuse(node, f"{ast.unparse(node.func)} with keywords or *")
         name = operation_of(callee, len(node.args))
         match name:
             case None:
@@ -282,6 +294,27 @@ class Expressions:
             case "abs" | "round" | "round_to" | "math_trunc":
                 return self.unary(name, *node.args)
         return self.operation(name, *map(self.value, node.args))
+
+    def is_close(self, node: ast.Call) -> ast.expr:
+        tolerances: dict[str | None, ast.expr] = {"rel_tol": ast.Constant(1e-9), "abs_tol": ast.Constant(0.0)}
+        named = {keyword.arg: keyword.value for keyword in node.keywords}
+        if not named.keys() <= tolerances.keys() or any(isinstance(a, ast.Starred) for a in node.args):
+            return self.refuse(node, f"{ast.unparse(node.func)} with * or other keywords than tolerances")
+        return self.operation("math_isclose", *map(self.value, [*node.args, *(tolerances | named).values()]))
+
+    def instance(self, node: ast.Call) -> ast.expr:
+        """``isinstance`` of a number that is Python's, which the column's type decides."""
+        thing, asked = node.args
+        classes = [self.known.object_of(c) for c in (asked.elts if isinstance(asked, ast.Tuple) else [asked])]
+        origins = self.origins.of(thing)
+        if "numpy" in origins or unsettled(origins) or self.nullable(thing):
+            return self.refuse(node, "isinstance of what may be of several types")
+        tests: list[ast.expr] = []
+        for known in classes:
+            if known is None or known[0] not in _TYPES:
+                return self.refuse(node, f"isinstance with {ast.unparse(asked)}")
+            tests.append(self.operation(f"instance_of_{_TYPES[known[0]]}", self.value(thing)))
+        return ast.BoolOp(ast.Or(), tests) if len(tests) > 1 else tests[0]
 
     def call_function(self, node: ast.Call, function: types.FunctionType) -> ast.expr:
         if function.__code__ in self.unit.open:
@@ -301,6 +334,12 @@ class Expressions:
     def _call_may_be_null(self, node: ast.Call) -> bool:
         callee = self.known.callee(node)
         return callee is not None and plain_function(callee) is not None
+
+
+def _one_of(tests: Sequence[ast.expr], op: ast.cmpop) -> ast.expr:
+    """``in`` or ``not in``, of the tests of a container's elements."""
+    any_of_them = ast.BoolOp(ast.Or(), [*tests]) if len(tests) > 1 else (tests or [ast.Constant(False)])[0]
+    return ast.UnaryOp(ast.Not(), any_of_them) if isinstance(op, ast.NotIn) else any_of_them
 
 
 def set_flag(name: str) -> ast.Name:

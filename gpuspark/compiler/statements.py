@@ -136,6 +136,9 @@ class Statements(Expressions):
         return [ast.Expr(self.operation("fail")), ast.Return(ast.Constant(None))]
 
     def assign(self, node: ast.Assign) -> list[ast.stmt]:
+        apart = _one_by_one(node)
+        if apart:
+            return [new for assignment in apart for new in self.assign(assignment)]
         known = self.known.static(node.value)
         for target in node.targets:
             names = target.elts if isinstance(target, ast.Tuple) else [target]
@@ -197,3 +200,15 @@ class Statements(Expressions):
         body = [guard, *self.flags(node.target), *self.block(node.body)]
         self.forget([node])
         return [ast.For(node.target, over, body, self.block(node.orelse))]
+
+
+def _one_by_one(node: ast.Assign) -> list[ast.Assign]:
+    """``a, b = 0, x`` as two assignments, where ``x`` reads neither name; else nothing."""
+    match node:
+        case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)) if len(targets) == len(values):
+            read = {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
+            names = {n.id for n in targets if isinstance(n, ast.Name)}
+            if len(names) == len(targets) and not names & read:
+                pairs = zip(targets, values, strict=True)
+                return [ast.copy_location(ast.Assign(targets=[t], value=v), node) for t, v in pairs]
+    return []

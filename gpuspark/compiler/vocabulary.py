@@ -21,13 +21,13 @@ _BUILTINS = {abs: "abs", int: "int", float: "float", bool: "truth", pow: "pow", 
 _MATH = (
     "sqrt exp expm1 log log10 log2 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh "
     "erf erfc gamma lgamma fabs floor ceil trunc degrees radians isnan isinf isfinite "
-    "atan2 hypot copysign fmod pow"
+    "atan2 hypot copysign fmod pow cbrt"
 ).split()
 _MATH_NAMES = {getattr(math, name): name for name in _MATH}
 _NUMPY = (
     "sqrt exp expm1 log log10 log2 log1p sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh "
     "arctanh absolute fabs floor ceil trunc sign isnan isinf isfinite degrees radians deg2rad rad2deg "
-    "arctan2 hypot copysign maximum minimum fmax fmin"
+    "arctan2 hypot copysign maximum minimum fmax fmin cbrt"
 ).split()
 ATTRIBUTES = ("days", "seconds", "microseconds", "real", "imag")
 """Of time differences, and of numbers."""

@@ -31,6 +31,8 @@ class Outcome:
     refusals: tuple[str, ...]
     """Why it was not compiled."""
     comparison: Comparison
+    left_to_python: tuple[str, ...] = ()
+    """What stands in branches and does not compile."""
 
 
 def type_choices(member: Member) -> list[tuple[str, ...]]:
@@ -50,7 +52,8 @@ def compare(member: Member, types: tuple[str, ...], count: int, *, emulated: boo
         return Outcome(member.name, types, refusals, Comparison())
     known = list(_answers(function, kinds, rows(types, count, f"{member.name} {types}")))
     comparison = compare_rows(function, kinds, known, EmulatedDevice(1 << 24) if emulated else CpuDevice())
-    return Outcome(member.name, types, (), comparison)
+    left = function.body.left_to_python if function.body else ()
+    return Outcome(member.name, types, (), comparison, left)
 
 
 def _answers(

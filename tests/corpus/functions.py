@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 import signal
 import types
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ OUTSIDE_MODULES = ("fluids.numba", "fluids.numba_vectorized", "fluids.units", "f
 """The first three need other packages, and hold the same functions once more; the last one downloads data."""
 SECONDS = 0.2
 """How long Python may take over one row."""
+CONTAINER = re.compile("not iterable|has no len|not subscriptable|does not support item assignment")
+"""What Python says of a number where a list was expected."""
 MANY = 3
 """Functions that take longer over more rows than these stay outside."""
 
@@ -114,6 +117,8 @@ def _result(function: types.FunctionType, columns: tuple[str, ...]) -> str:
         except Exception as error:  # noqa: BLE001  (the error is the answer)
             errors.append(error)
     # Roots of negative numbers are complex; no column holds those, so they are errors.
+    if any(isinstance(e, TypeError) and CONTAINER.search(str(e)) for e in errors):
+        return "takes lists on some path"
     values = [value for value in returned if value is not None and not isinstance(value, complex)]
     other = next((v for v in values if not isinstance(v, bool | int | float)), None)
     if other is not None:

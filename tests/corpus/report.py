@@ -28,6 +28,7 @@ def page(version: str, examined: Sequence[Examined], step: int = 1) -> str:
     share = "each" if step == 1 else f"every {step}th"
     scalar = [one for one in examined if not one.outside]
     compiled = [one for one in scalar if not one.outcomes[0].refusals]
+    with_branches = [one for one in compiled if one.outcomes[0].left_to_python]
     outside = Counter(one.outside for one in examined if one.outside)
     outcomes = [outcome for one in scalar for outcome in one.outcomes]
     whole = total(outcome.comparison for outcome in outcomes)
@@ -46,8 +47,9 @@ units in the last place where functions of mathematics are called. This page is 
 | public functions | {len(examined):,} |
 | scalar: numbers in, a number out | {len(scalar):,} |
 | **compiled, for columns of doubles** | **{len(compiled):,}: {len(compiled) / len(scalar):.1%}** |
+| of these with a branch that is left to Python | {len(with_branches):,} |
 | rows compared, in {sum(not outcome.refusals for outcome in outcomes):,} programs | {whole.rows:,} |
-| of these computed again in Python, since the program marked them | {whole.recomputed:,} |
+| rows computed again in Python, since the program marked them | {whole.recomputed:,} |
 | whose answer hangs on the last bits of a function of mathematics | {whole.excused:,} |
 | **differences** | **{len(whole.differences):,}** |
 

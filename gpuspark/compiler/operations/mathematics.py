@@ -12,6 +12,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numba import types
 
 from gpuspark.compiler.operations.elementary import exp, log
 from gpuspark.compiler.operations.exact import gamma, library_log, log2, log10, power
@@ -31,10 +32,12 @@ _LIMIT = 2.0**63
 
 _FUNCTIONS = (
     "sqrt exp expm1 log log10 log2 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh "
-    "erf erfc gamma lgamma fabs degrees radians"
+    "erf erfc gamma lgamma fabs degrees radians cbrt"
 ).split()
+_ALIKE = "sqrt exp expm1 log log10 log2 log1p sin cos tan sinh cosh tanh fabs degrees radians cbrt".split()
+"""What has one name in both."""
 _NUMPY = {
-    **{n: n for n in "sqrt exp expm1 log log10 log2 log1p sin cos tan sinh cosh tanh fabs degrees radians".split()},
+    **{name: name for name in _ALIKE},
     "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh", "arccosh": "acosh",
     "arctanh": "atanh", "deg2rad": "radians", "rad2deg": "degrees",
 }  # fmt: skip
@@ -73,11 +76,13 @@ def _binary(name: str, function: Any, *, raises: bool) -> None:
     operation(choose)
 
 
-_OURS = {"exp": exp, "log": log, "log2": log2, "log10": log10, "gamma": gamma, "pow": power}
+_library_cbrt = types.ExternalFunction("cbrt", types.float64(types.float64))
+cbrt = primitive("cbrt", lambda x: lambda x: _library_cbrt(x))  # which Numba does not know on the CPU
+_OURS = {"cbrt": cbrt, "exp": exp, "log": log, "log2": log2, "log10": log10, "gamma": gamma, "pow": power}
 for _name in _FUNCTIONS:
-    _unary(f"math_{_name}", _OURS.get(_name, getattr(math, _name)), raises=True)
+    _unary(f"math_{_name}", _OURS.get(_name) or getattr(math, _name), raises=True)
 for _name, _function in _NUMPY.items():
-    _unary(f"np_{_name}", _OURS.get(_function, getattr(math, _function)), raises=False)
+    _unary(f"np_{_name}", _OURS.get(_function) or getattr(math, _function), raises=False)
 for _name in ("atan2", "hypot", "copysign", "pow"):
     _binary(f"math_{_name}", _OURS.get(_name, getattr(math, _name)), raises=_name in ("hypot", "pow"))
 for _name, _function in {"arctan2": "atan2", "hypot": "hypot", "copysign": "copysign"}.items():
@@ -278,3 +283,21 @@ _extreme("np_maximum", larger=True, skip_nan=False)
 _extreme("np_minimum", larger=False, skip_nan=False)
 _extreme("np_fmax", larger=True, skip_nan=True)
 _extreme("np_fmin", larger=False, skip_nan=True)
+
+
+@operation
+def math_isclose(checked: bool, a: Any, b: Any, relative: Any, absolute: Any, row: Any) -> Any:
+    """Python's own steps, in its order. A negative tolerance raises there."""
+
+    def close(a, b, relative, absolute, row):
+        x, y, share, least = np.float64(a), np.float64(b), np.float64(relative), np.float64(absolute)
+        if share < 0.0 or least < 0.0:
+            row[0][0] = FLAGGED
+        if x == y:
+            return True
+        if math.isinf(x) or math.isinf(y):
+            return False
+        difference = math.fabs(y - x)
+        return difference <= math.fabs(share * y) or difference <= math.fabs(share * x) or difference <= least
+
+    return close if all(map(is_number, (a, b, relative, absolute))) else None

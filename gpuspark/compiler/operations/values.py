@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -265,3 +266,25 @@ def _write_integer(to: Any, kind: Any) -> Any:
             a[row[1]] = np.int64(b)
 
     return truncated if is_float(kind) else whole
+
+
+# --- isinstance
+
+
+def _instance(name: str, holds: Callable[[Any], bool]) -> None:
+    """Whether a number is of the Python type ``name``: its own type says so, for all rows."""
+
+    def choose(checked: bool, a: Any, row: Any) -> Any:
+        if not is_number(a):
+            return None
+        answer = holds(a)
+        return lambda a, row: answer
+
+    choose.__name__ = f"instance_of_{name}"
+    operation(choose)
+
+
+_instance("float", is_float)
+_instance("int", is_integer)
+_instance("bool", is_boolean)
+_instance("other", lambda _: False)
