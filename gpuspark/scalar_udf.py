@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import decimal
 from collections.abc import Callable, Mapping, Sequence
+from types import CodeType
 from typing import TYPE_CHECKING, Any, overload
 
 from gpuspark import types, user_types
@@ -346,17 +347,18 @@ def _is_ours(spark: SparkSession | None, config: Config) -> bool:
 
 
 class _NullForNull:
-    """A user's function that never sees a null: any null gives null.
-
-    PySpark's profiler of memory counts the lines of ``__code__``: they are the user's.
-    """
+    """A user's function that never sees a null: any null gives null."""
 
     def __init__(self, body: Callable[..., Any]):
         name_after(self, body)
-        self._body = body
+        self._body: Any = body
         self._names_are_known = False
-        if hasattr(body, "__code__"):
-            self.__code__ = body.__code__
+
+    @property
+    def __code__(self) -> CodeType:
+        """The user's code, whose lines PySpark's profiler of memory counts. Callable objects have none."""
+        code: CodeType = self._body.__code__
+        return code
 
     def __call__(self, *values: Any, **named: Any) -> Any:
         if not self._names_are_known:  # in this task

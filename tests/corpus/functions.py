@@ -52,7 +52,7 @@ def limited(seconds: float = SECONDS) -> Iterator[None]:
         raise TooSlow
 
     before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, seconds)  # again, where a destructor swallowed it
     try:
         yield
     finally:
