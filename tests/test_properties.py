@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from gpuspark.plan import DeviceName
-from gpuspark.scalar_udf import _null_for_null
+from gpuspark.scalar_udf import _NullForNull
 from gpuspark.testing import assert_same_on_all_devices
 from gpuspark.values import from_python, same, to_python
 from gpuspark.verify import tolerance
@@ -61,7 +61,7 @@ def test_inside_spark_answers_are_those_of_pysparks_own_udf(spark, columns: tupl
     for f in [case.f for case in CASES if case.types == columns]:
         answered = table.filter(pa.array(_answers(f, table), pa.bool_()))
         body = f.__gpuspark_body__
-        theirs = F.udf(_null_for_null(body) if f.nulls == "propagate" else body, f.declared)
+        theirs = F.udf(_NullForNull(body) if f.nulls == "propagate" else body, f.declared)
         frame = spark.createDataFrame(answered).coalesce(1)
         ulp = tolerance(f.scalar_function(tuple(f.signature.parameters)[: len(columns)]))
         for row in frame.select("*", f(*names).alias("ours"), theirs(*names).alias("theirs")).collect():

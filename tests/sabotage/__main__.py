@@ -57,11 +57,21 @@ def seen(planned: Break, folder: Path) -> tuple[bool, str]:
     )[-1]
 
 
+def check_tests_load(chosen: list[Break]) -> None:
+    """Ends the program where a file of tests does not load as it stands: each break in it would seem to be seen."""
+    files = sorted({name for planned in chosen for name in planned.tests.split()})
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *files]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"the tests do not load:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
 def main(rooms: list[str]) -> int:
     unknown = set(rooms) - {planned.room for planned in BREAKS}
     if unknown:
         raise SystemExit(f"no rooms: {', '.join(unknown)}. There are: {', '.join(sorted({b.room for b in BREAKS}))}")
     chosen = [planned for planned in BREAKS if not rooms or planned.room in rooms]
+    check_tests_load(chosen)
     unseen = []
     with tempfile.TemporaryDirectory() as folder:
         copy(Path(folder))

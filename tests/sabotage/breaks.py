@@ -148,7 +148,7 @@ BREAKS = (
     Break("scalar", "each column that is built is a function of its own", "gpuspark/scalar_udf.py",
           "        return self._built[key]\n", "        return self._built.pop(key)\n", "tests/test_udf.py"),
     Break("scalar", "switched off, the body sees nulls", "gpuspark/scalar_udf.py",
-          'body if self.nulls == "pass" else _null_for_null(body)', "body", "tests/test_udf.py"),
+          'body if self.nulls == "pass" else _NullForNull(body)', "body", "tests/test_udf.py"),
     Break("scalar", "in a task a text names a column", "gpuspark/scalar_udf.py",
           " for v in given) and running_task() is None)", " for v in given))", "tests/test_udf.py"),
     Break("scalar", "a zone that is at UTC today is taken for UTC", "gpuspark/local_time.py",
