@@ -60,6 +60,8 @@ class ScalarFunction:
         refusals: tuple[str, ...] = ()
         references: tuple[Reference, ...] = ()
         try:
+            if not columns:
+                raise CannotCompile("it is called without columns, and compiled programs run over columns")
             with recorded_reads() as reads:
                 body = rewrite(function, columns, nullable=nulls == "pass")
             references = references_among(reads)

@@ -73,8 +73,11 @@ def udf(f: Any = None, returnType: Any = None, *, useArrow: bool | None = None, 
     :func:`gpuspark.pandas_udf` makes it, unless ``useArrow`` is given. That has no other effect: columns always come
     as Arrow. With ``spark.gpuspark.enabled=false`` it is handed on to PySpark.
 
-    Raises :class:`~gpuspark.errors.DeclarationError` for a type that Spark does not have, for hints of Arrow arrays,
-    and for a function without parameters, which has no columns to run over.
+    A function without parameters has no columns to run over: called in a session it gives a Spark column, which PySpark
+    computes row by row.
+
+    Raises :class:`~gpuspark.errors.DeclarationError` for a type that Spark does not have, and for hints of Arrow
+    arrays.
 
     >>> @udf("double")
     ... def area(width, height):
@@ -156,21 +159,21 @@ class ScalarUDF(HoldsBody):
         self._built: dict[tuple[Any, ...], Any] = {}
         self._prepared: dict[tuple[str, ...], ScalarFunction] = {}
         """What travelled with the function, by its columns."""
-        if not self.signature.parameters:
-            raise DeclarationError(
-                f"{self.__name__} has no parameters, and gs.udf runs functions over columns. "
-                "Give it one, or use pyspark.sql.functions.udf."
-            )
 
     def __call__(self, *columns: Any, **named: Any) -> Any:
         given = [*columns, *named.values()]
-        if any(map(_is_spark_column, given)) or (any(isinstance(v, str) for v in given) and running_task() is None):
+        if any(map(_is_spark_column, given)):
+            return self._column(columns, named)
+        if running_task() is None and (any(isinstance(v, str) for v in given) or self._stands_without_columns(given)):
             return self._column(columns, named)
         if any(hasattr(value, name) for value in given for name in _HOLD_ROWS):
             from gpuspark.columns import apply_now
 
             return apply_now(self, columns, named)
         return self.__gpuspark_body__(*columns, **named)
+
+    def _stands_without_columns(self, given: Sequence[Any]) -> bool:
+        return not given and not self.signature.parameters and active_session() is not None
 
     def __getstate__(self) -> dict[str, Any]:
         """Bodies are rewritten before they travel: a worker may not have their source."""
@@ -227,7 +230,7 @@ class ScalarUDF(HoldsBody):
         from pyspark.util import PythonEvalType
 
         spark = active_session()
-        if _is_ours(spark, driver_config(spark)):
+        if _is_ours(spark, driver_config(spark)) and not self._only_pysparks():
             return int(PythonEvalType.SQL_SCALAR_ARROW_UDF)
         return int(self.spark_udf().evalType)
 
@@ -317,8 +320,11 @@ class ScalarUDF(HoldsBody):
         return SqlWorker(self._variants(), call)
 
     def _only_pysparks(self) -> list[str]:
-        """Why the function is left to PySpark's own udf, which alone knows user-defined types: it returns one, or may
-        be given one and does not compile. Empty where the function is ours."""
+        """Why the function is left to PySpark's own udf, which alone takes functions without parameters, and knows
+        user-defined types: it returns one, or may be given one and does not compile. Empty where the function is
+        ours."""
+        if not self.signature.parameters:
+            return [*self._function_of((), _not_asked).refusals]
         if user_types.holds_user_type(self.declared):
             return [f"the result is {self.result}, which only PySpark's own udf can return"]
         if not user_types.any_loaded():

@@ -32,7 +32,7 @@ def numpy_logic(a, b):
 
 @case("double", "double double", "double bigint")
 def numpy_booleans_added(a, b):
-    return (np.isnan(a) + (b > LIMIT)) * np.isfinite(a) + 2
+    return (np.isfinite(a) + (b > LIMIT)) * np.isfinite(a) + 2
 
 
 @case("bigint", "double bigint", "double boolean")

@@ -242,8 +242,37 @@ def test_misuse_of_the_decorator_is_named() -> None:
         gs.udf("double", nulls="ignore")
     with pytest.raises(DeclarationError, match="decorates a function"):
         ScalarUDF(3, "double")  # type: ignore[arg-type]
-    with pytest.raises(DeclarationError, match=r"no parameters.*pyspark\.sql\.functions\.udf"):
-        gs.udf("double")(lambda: 1.5)
+
+
+def test_a_function_without_parameters_is_pysparks(spark) -> None:
+    spark.conf.set("spark.gpuspark.fallback", "silent")
+    for make in (F.udf, gs.udf):
+        nine = make(lambda: 9, "bigint")
+        spark.udf.register("gpuspark_nine", nine)
+        assert spark.range(3).select((F.col("id") + nine()).alias("v")).agg({"v": "sum"}).first()[0] == 30
+        assert spark.range(2).groupBy(nine().alias("g")).count().collect() == [(9, 2)]
+        assert spark.sql("select gpuspark_nine() + id v from range(2)").collect() == [(9,), (10,)]
+        with pytest.raises(PythonException, match="ZeroDivisionError"):
+            spark.range(1).select(make(lambda: 1 / 0, "double")()).collect()
+        assert not nine.asNondeterministic().deterministic
+    ours = gs.udf(lambda: 9, "bigint")
+    for wrong in (lambda: ours("id"), lambda: ours(F.col("id")), lambda: ours(n=F.col("id"))):
+        with pytest.raises(CallError, match=r"column|parameter|argument"):
+            wrong()
+
+
+def test_a_function_without_parameters_says_why_python_runs_it(spark) -> None:
+    nine = gs.udf(lambda: 9, "bigint")
+    assert nine.explain().device == "python"
+    assert "without columns" in str(nine.explain())
+    with pytest.raises(PythonException, match="without columns"):
+        spark.range(3).select(nine()).collect()
+    spark.conf.set("spark.gpuspark.fallback", "silent")
+    gs.ledger(spark).clear()
+    assert spark.range(3).coalesce(1).select(nine()).collect() == [(9,)] * 3
+    [record] = gs.ledger(spark).records
+    assert (record.device, record.rows) == ("python", 3)
+    assert any("without columns" in reason for reason in record.reasons)
 
 
 def test_explain_needs_no_spark_and_lists_every_reason() -> None:

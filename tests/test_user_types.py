@@ -58,8 +58,9 @@ def test_bodies_are_given_pysparks_objects(spark, objects) -> None:
     assert ours.schema == theirs.schema
     assert str(ours.collect()) == str(theirs.collect())
     name = "gpuspark_kind"
-    spark.udf.register(name, gs.udf(kind, "string").spark_udf())
-    assert objects.selectExpr(f"{name}(p)").collect()[0][0] == theirs.collect()[0]["c6"]
+    for registered in (gs.udf(kind, "string").spark_udf(), gs.udf(kind, "string")):
+        spark.udf.register(name, registered)
+        assert objects.selectExpr(f"{name}(p)").collect()[0][0] == theirs.collect()[0]["c6"]
 
 
 def test_the_ledger_and_the_flags_hold_for_functions_that_are_pysparks(spark, objects) -> None:
