@@ -78,17 +78,15 @@ lane-oldest lane-middle lane-mixed: lane-%:
 	@. ./.venv-$*/activate-spark && $(PYTEST) -k 'not emulated' $(TESTS)
 
 # Another Python than the main environment's, with the newest of everything: the compiler, and one file in Spark.
-lane-newest: PYTHON ?= 3.13
 lane-newest: c-compiler
-	@PYTHON=$(PYTHON) .ci/setup .venv-newest
-	@echo "lane newest: Python $(PYTHON)"
+	@PYTHON=$(or $(PYTHON),3.13) .ci/setup .venv-newest
+	@echo "lane newest: Python $(or $(PYTHON),3.13)"
 	@. ./.venv-newest/activate-spark && $(PYTEST) $(NEWEST)
 
 # Processors without the newest instructions, as each library lets one play them: functions of mathematics round
 # differently there. MASK chooses one of the three.
-masked: MASK ?= numpy
 masked: setup c-compiler ## every test on a lesser processor: MASK=numpy, glibc or numba
-	@$(IN) export $$(.ci/mask $(MASK)) && $(PYTEST)
+	@$(IN) export $$(.ci/mask $(or $(MASK),numpy)) && $(PYTEST)
 
 lane-connect: lane-oldest
 	@. ./.venv-oldest/activate-spark && pytest -m 'connect and not device' tests/test_connect.py

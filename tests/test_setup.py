@@ -185,6 +185,18 @@ def test_the_python_may_be_told(machine: Machine, checkout: Path) -> None:
     assert made[1:] == [f"uv venv --quiet --python {told} .venv"]
 
 
+@pytest.mark.parametrize("target", ["setup", "lane-newest"])
+def test_make_hands_on_the_python_that_was_told(machine: Machine, checkout: Path, target: str) -> None:
+    """In the environment, as the documents say, which a variable of one target would hide from all."""
+    told = python(machine, machine.bin / "python3.12", "3.12")
+    shutil.copy(ROOT / "Makefile", checkout)
+    machine.command("cc", "exit 0")
+    (machine.bin / "make").symlink_to(shutil.which("make") or "")
+    machine.run("make", "-C", str(checkout), target, PYTHON="3.12")
+    [made] = [line for line in machine.log if line.startswith("uv venv")]
+    assert f"--python {told} " in made
+
+
 def test_a_python_on_the_path_comes_before_pyenvs(machine: Machine) -> None:
     found = python(machine, machine.bin / "python3.12", "3.12")
     python(machine, machine.folder / ".pyenv/versions/3.12.1/bin/python", "3.12")
