@@ -73,10 +73,11 @@ def test_arrays_of_other_types_are_the_columns_that_spark_would_send(device: str
     doubled = gs.udf(lambda x: x * 2, "double")
     spelled = gs.udf(lambda s: s + "!", "string")
     later = gs.udf(lambda t: t > datetime.datetime(2020, 1, 1), "boolean")
-    with on_device(device, fallback="silent"):
-        assert day_of_month(days).tolist() == [29, 31]
+    with on_device(device):
         assert doubled(np.array([1.5, math.nan], np.float16)).tolist() == pytest.approx([3.0, math.nan], nan_ok=True)
         assert doubled(np.array([1, 2], ">i4")).tolist() == [2.0, 4.0]
+    with on_device(device, fallback="silent"):
+        assert day_of_month(days).tolist() == [29, 31]
         assert doubled(np.array([1, 2, 3], np.uint8)[::2]).tolist() == [2.0, 6.0]
         assert spelled(np.array(["a", "b"])).tolist() == ["a!", "b!"]
         assert later(np.array(["2020-02-29", "1969-12-31"], "datetime64[s]")).tolist() == [True, False]

@@ -65,12 +65,16 @@ if __name__ == "__main__":
 LOST_LIBRARY = """
 from cuda import pathfinder
 from cuda.pathfinder._dynamic_libs import load_dl_common
+found = pathfinder.load_nvidia_dynamic_lib
 def lost(name, *rest):
-    raise load_dl_common.DynamicLibNotFoundError(f"{name} is not to be found")
+    if name in LOST:
+        raise load_dl_common.DynamicLibNotFoundError(f"{name} is not to be found")
+    return found(name, *rest)
 pathfinder.load_nvidia_dynamic_lib = lost
 """
-"""No library of the tool kit is found beside an installed numba-cuda."""
+"""Libraries of the tool kit are not found beside an installed numba-cuda."""
 
+LIBRARIES = ("cudart", "nvrtc", "nvvm")
 CPU, PTX = "Numba, the compiler,", "NVIDIA's compiler"
 OTHER_NUMPY = "vars(np).pop('row_stack', None)"
 """NumPy 2.5 lacks a name that numba-cuda 0.30 and older Numbas ask for, some of them only when they first compile."""
@@ -78,7 +82,9 @@ OTHER_NUMPY = "vars(np).pop('row_stack', None)"
 BROKEN = {
     "NumPy is too new for Numba": (CPU, "AttributeError", "", "", OTHER_NUMPY),
     "NumPy is too new for numba-cuda": (PTX, "AttributeError", "", "", f"start('cpu'); {OTHER_NUMPY}"),
-    "the tool kit's libraries are lost": (PTX, "DynamicLibNotFoundError", "", "", LOST_LIBRARY),
+    "the tool kit's libraries are lost": (PTX, "DynamicLibNotFoundError", "", "", f"LOST = {LIBRARIES}{LOST_LIBRARY}"),
+    "libNVVM is lost": (PTX, "DynamicLibNotFoundError", "", "", f"LOST = 'nvvm'{LOST_LIBRARY}"),
+    "NVRTC is lost": (PTX, "DynamicLibNotFoundError", "", "", f"LOST = 'nvrtc'{LOST_LIBRARY}"),
     "numba-cuda lacks a part": (PTX, "ImportError", "numba_cuda/numba/cuda/__init__.py", "'no part'", ""),
     "the bindings do not load": (PTX, "OSError", "cuda.py", "'libcudart: cannot open'", ""),
     "Numba was made for another NumPy": (CPU, "ValueError", "numba.py", "'numpy.dtype size changed'", ""),
