@@ -297,7 +297,8 @@ class ScalarUDF(HoldsBody):
             plain: Any = functions.udf
             if obstacles:
                 rows = RowWorker(body, self.__name__, self.nulls, obstacles, call_id(told))
-                built = plain(rows, self.declared, useArrow=True)
+                by_arrow = True if self.signature.parameters else self.useArrow  # user-defined types: as Arrow
+                built = plain(rows, self.declared, useArrow=by_arrow)
             elif ours:
                 make: Any = functions.arrow_udf  # type: ignore[attr-defined]  # not in PySpark's stubs
                 built = make(worker(call_id(told)), self.declared)
