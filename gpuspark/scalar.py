@@ -60,11 +60,11 @@ class ScalarFunction:
         refusals: tuple[str, ...] = ()
         references: tuple[Reference, ...] = ()
         try:
+            with recorded_reads() as reads:
+                rewritten = rewrite(function, columns, nullable=nulls == "pass")
             if not columns:
                 raise CannotCompile("it is called without columns, and compiled programs run over columns")
-            with recorded_reads() as reads:
-                body = rewrite(function, columns, nullable=nulls == "pass")
-            references = references_among(reads)
+            body, references = rewritten, references_among(reads)
         except CannotCompile as refusal:
             refusals = tuple(str(refusal).splitlines())
         name = getattr(function, "__name__", type(function).__name__)

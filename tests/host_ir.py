@@ -63,6 +63,8 @@ def _intrinsics() -> dict[str, str]:
         " %r = call i32 @llvm.fptosi.sat.i32.f64(double %n)\n ret i32 %r",
         "d2ll.rn": "i64 (double %a) %n = call double @llvm.roundeven.f64(double %a)\n"
         " %r = call i64 @llvm.fptosi.sat.i64.f64(double %n)\n ret i64 %r",
+        "f2i.rn": "i32 (float %a) %n = call float @llvm.roundeven.f32(float %a)\n"
+        " %r = call i32 @llvm.fptosi.sat.i32.f32(float %n)\n ret i32 %r",
         "round.f": "float (float %a) %r = call float @llvm.roundeven.f32(float %a)\n ret float %r",
         "ex2.approx.ftz.f32": "float (float %a) %d = fpext float %a to double\n"
         " %e = call double @llvm.exp2.f64(double %d)\n %r = fptrunc double %e to float\n ret float %r",

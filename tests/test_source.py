@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpuspark as gs
-from gpuspark.compiler.source import own_signature
+from gpuspark.compiler.source import own_signature, read
 from gpuspark.compiler.vocabulary import plain_function
 
 
@@ -159,3 +160,15 @@ def test_columns_given_by_name_arrive_by_name() -> None:
     assert any_arguments(one, two).to_pylist() == [3.0]
     assert any_arguments(one, k=two).to_pylist() == [21.0]
     assert any_arguments(k=one, a=two).to_pylist() == [210.0]
+
+
+CONSTANTS = (lambda a: 1), (lambda a: 2), (lambda b: 1), (lambda: (1, -2)), (lambda a, b="x": None), (lambda a: True)
+
+
+@pytest.mark.parametrize("body", CONSTANTS)
+def test_a_lambda_that_gives_a_constant_is_found_among_others_of_its_line(body) -> None:
+    """Python 3.12 keeps no position of its code."""
+    node = read(body).node
+    assert isinstance(node, ast.Lambda)
+    assert [argument.arg for argument in node.args.args] == list(inspect.signature(body).parameters)
+    assert repr(ast.literal_eval(node.body)) == repr(body(*map(str, inspect.signature(body).parameters)))

@@ -256,14 +256,17 @@ def _node_of(
     if code.co_name != "<lambda>":
         return next((n for n in candidates if isinstance(n, ast.FunctionDef) and n.name == code.co_name), None)
     spans = [p for p in code.co_positions() if None not in p and p[2:] != (0, 0)]
-    start = min(((line, column) for line, _, column, _ in spans), default=None)
-    end = max(((line, column) for _, line, _, column in spans), default=None)
-    around = [
-        n
-        for n in candidates
-        if isinstance(n, ast.Lambda) and start and end and _start(n.body) <= start and end <= _end(n.body)
-    ]
+    lambdas = [n for n in candidates if isinstance(n, ast.Lambda)]
+    if not spans:  # it returns a constant, and Python 3.12 does not keep where that stands
+        return next((n for n in lambdas if _same_code(_compiled(n), code)), None)
+    start = min((line, column) for line, _, column, _ in spans)
+    end = max((line, column) for _, line, _, column in spans)
+    around = [n for n in lambdas if _start(n.body) <= start and end <= _end(n.body)]
     return min(around, key=lambda n: (_end(n)[0] - _start(n)[0], _end(n)[1] - _start(n)[1]), default=None)
+
+
+def _compiled(node: ast.Lambda) -> types.CodeType:
+    return next(_codes(compile(ast.Expression(node), "", "eval", dont_inherit=True)))
 
 
 def _start(node: ast.expr) -> tuple[int, int]:

@@ -150,7 +150,7 @@ BREAKS = (
     Break("scalar", "switched off, the body sees nulls", "gpuspark/scalar_udf.py",
           'body if self.nulls == "pass" else _NullForNull(body)', "body", "tests/test_udf.py"),
     Break("scalar", "in a task a text names a column", "gpuspark/scalar_udf.py",
-          " for v in given) and running_task() is None)", " for v in given))", "tests/test_udf.py"),
+          "if running_task() is None and (any(", "if (any(", "tests/test_udf.py"),
     Break("scalar", "a zone that is at UTC today is taken for UTC", "gpuspark/local_time.py",
           'zone.removeprefix("Etc/") in _UTC_NAMES', "True", "tests/test_local_time.py"),
     Break("scalar", "a system's zone with other times is taken for UTC", "gpuspark/local_time.py",
