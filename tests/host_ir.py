@@ -51,6 +51,11 @@ def _intrinsics() -> dict[str, str]:
         )
     for name in ("fabs.f32", "fabs.ftz.f32"):  # libdevice asks it of normal numbers only
         found[name] = "float (float %a) %r = call float @llvm.fabs.f32(float %a)\n ret float %r"
+    for name in ("f2i.rn", "f2i.rn.ftz"):  # of what is no normal number: 0, either way
+        found[name] = (
+            "i32 (float %a) %n = call float @llvm.roundeven.f32(float %a)\n"
+            " %r = call i32 @llvm.fptosi.sat.i32.f32(float %n)\n ret i32 %r"
+        )
     return found | {
         "fma.rn.d": "double (double %a, double %b, double %c) "
         "%r = call double @llvm.fma.f64(double %a, double %b, double %c)\n ret double %r",
@@ -63,9 +68,9 @@ def _intrinsics() -> dict[str, str]:
         " %r = call i32 @llvm.fptosi.sat.i32.f64(double %n)\n ret i32 %r",
         "d2ll.rn": "i64 (double %a) %n = call double @llvm.roundeven.f64(double %a)\n"
         " %r = call i64 @llvm.fptosi.sat.i64.f64(double %n)\n ret i64 %r",
-        "f2i.rn": "i32 (float %a) %n = call float @llvm.roundeven.f32(float %a)\n"
-        " %r = call i32 @llvm.fptosi.sat.i32.f32(float %n)\n ret i32 %r",
         "round.f": "float (float %a) %r = call float @llvm.roundeven.f32(float %a)\n ret float %r",
+        "lg2.approx.ftz.f": "float (float %a) %d = fpext float %a to double\n"
+        " %e = call double @llvm.log2.f64(double %d)\n %r = fptrunc double %e to float\n ret float %r",
         "ex2.approx.ftz.f32": "float (float %a) %d = fpext float %a to double\n"
         " %e = call double @llvm.exp2.f64(double %d)\n %r = fptrunc double %e to float\n ret float %r",
         # The PTX ISA: it reads and writes the upper half of a double; rounded to nearest, as in the emulator.
