@@ -298,20 +298,22 @@ class Expressions:
     def is_close(self, node: ast.Call) -> ast.expr:
         tolerances: dict[str | None, ast.expr] = {"rel_tol": ast.Constant(1e-9), "abs_tol": ast.Constant(0.0)}
         named = {keyword.arg: keyword.value for keyword in node.keywords}
-        if not named.keys() <= tolerances.keys() or any(isinstance(a, ast.Starred) for a in node.args):
+        in_order = list(named) in ([], ["rel_tol"], ["abs_tol"], ["rel_tol", "abs_tol"])  # as they are evaluated
+        if not in_order or any(isinstance(a, ast.Starred) for a in node.args):
             return self.refuse(node, f"{ast.unparse(node.func)} with * or other keywords than tolerances")
         return self.operation("math_isclose", *map(self.value, [*node.args, *(tolerances | named).values()]))
 
     def instance(self, node: ast.Call) -> ast.expr:
-        """``isinstance`` of a number that is Python's, which the column's type decides."""
+        """``isinstance`` of a column as it came, whose type decides: other names may be of one type on each path."""
         thing, asked = node.args
         classes = [self.known.object_of(c) for c in (asked.elts if isinstance(asked, ast.Tuple) else [asked])]
         origins = self.origins.of(thing)
-        if "numpy" in origins or unsettled(origins) or self.nullable(thing):
+        is_column = isinstance(thing, ast.Name) and thing.id not in stored([self.source.node])
+        if not is_column or len(self.unit.open) > 1 or "numpy" in origins or unsettled(origins) or self.nullable(thing):
             return self.refuse(node, "isinstance of what may be of several types")
         tests: list[ast.expr] = []
         for known in classes:
-            if known is None or known[0] not in _TYPES:
+            if known is None or not isinstance(known[0], type) or known[0] not in _TYPES:
                 return self.refuse(node, f"isinstance with {ast.unparse(asked)}")
             tests.append(self.operation(f"instance_of_{_TYPES[known[0]]}", self.value(thing)))
         return ast.BoolOp(ast.Or(), tests) if len(tests) > 1 else tests[0]
