@@ -354,3 +354,30 @@ def test_defaults_become_constants_and_arrays_stay_arrays() -> None:
     constants = rewrite(body, ["a"]).constants
     assert any(v is table for v in constants.values())
     assert -3 in [v for v in constants.values() if isinstance(v, int)]
+
+
+def integer_or_float(x, n):
+    y = n if n > 2 else x
+    return isinstance(y, int)
+
+
+def counted_twice(x, n):
+    return isinstance((x := x + n), (int, float))
+
+
+def any_class(v):
+    return isinstance(v, int)
+
+
+def passed_on(x, n):
+    return any_class(n if n > 2 else x)
+
+
+def no_class(x, n):
+    return isinstance(x, [int])
+
+
+@pytest.mark.parametrize("body", [integer_or_float, counted_twice, passed_on, no_class])
+def test_isinstance_is_asked_of_columns_only(body) -> None:
+    with pytest.raises(CannotCompile, match="isinstance"):
+        rewrite(body, ["x", "n"])
