@@ -71,7 +71,7 @@ def test_a_refusal_names_construct_and_line(found) -> None:
 def test_types_that_run_and_types_that_do_not(found) -> None:
     works = {name for name, runs in found["whole"].types.items() if runs}
     assert works == {"bigint", "int", "boolean"}
-    assert any(reason.startswith("double: rshift of a float") for reason in found["whole"].reasons)
+    assert any(reason.startswith("double: >> of a float") for reason in found["whole"].reasons)
     assert "for columns of bigint, int, boolean" in str(found["whole"])
 
 

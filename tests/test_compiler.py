@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -214,4 +215,27 @@ def test_numpys_functions_of_booleans_are_refused(function) -> None:
     body = (lambda a, b: function(a)) if function is np.sqrt else (lambda a, b: function(a, b))
     plan = gs.udf(body, "double").explain(["boolean", "boolean"])
     assert plan.device == "python"
-    assert any(f"np_{function.__name__} of a boolean" in reason.text for reason in plan.reasons)
+    assert any(f"np.{function.__name__} of a boolean" in reason.text for reason in plan.reasons)
+
+
+def added(a):
+    total = 0.0
+    for value in (1, 2.5):
+        total += value * a
+    return total
+
+
+@pytest.mark.parametrize(
+    ("body", "declared", "reason"),
+    [
+        (lambda a: a > 0, "bigint", "the result is a boolean, which a column of int64 does not take"),
+        (lambda a: round(a, a), "double", "round of a float and a float"),
+        (lambda a: a << 2, "double", "<< of a float and an integer"),
+        (lambda a: np.sqrt(a) & 3, "double", "& of a float and an integer"),
+        (lambda a: math.gamma((a, a)), "double", "math.gamma of "),
+        (added, "double", "a loop over a tuple whose items are of different types"),
+    ],
+)
+def test_a_refusal_of_types_reads_as_the_body_does(body, declared, reason) -> None:
+    texts = [each.text for each in gs.udf(body, declared).explain(["double"]).reasons]
+    assert any(reason in text for text in texts), texts

@@ -313,7 +313,7 @@ def test_what_another_row_may_see_is_not_left_to_python() -> None:
 
     changed = "rows .* is read, and may be changed"
     for body, reason in (
-        (counts, r"assignment to state\['rows'\]"), (sets_a_global, "Global"), (appends, changed),
+        (counts, r"assignment to state\['rows'\]"), (sets_a_global, "global"), (appends, changed),
     ):
         with pytest.raises(CannotCompile, match=reason):
             rewrite(body)

@@ -49,7 +49,7 @@ _COMPARE = ("<", "<=", ">", ">=", "==", "!=")
 _TRUTH = (
     "np.isnan({r})", "np.isfinite({r})", "~np.isnan({r})", "~np.isinf({r})", "np.isnan({r}) & ({r} > {r})",
     "np.isfinite({r}) | np.isnan({r})", "np.isnan({r}) ^ FLAG", "({r} > RATE)", "~({r} > LIMIT)", "(RATE <= {r})",
-    "not np.isnan({r})", "math.isnan({r})", "({w} < COUNT) & ({r} > 0.0)", "({r} > {r}) is True", "~({r} > {r})",
+    "(not np.isnan({r}))", "math.isnan({r})", "({w} < COUNT) & ({r} > 0.0)", "({r} > {r}) is True", "~({r} > {r})",
     "np.isnan({r}) == ({r} != {r})", "bool(np.isinf({r}))", "({w} in (1, 2, {w}))", "({r} in (0.5, {r}, MISSING))",
     "({r} not in TABLE)", "({w} in TABLE)", "({r} in ({r}, {w}))", "{r} < {r} <= {r}", "{w} <= {r} < {w} != 3",
     "(0 < {w} < 10)", "({r} == {r} == {w})", "({w} < (k := {w}) <= {w})", "np.signbit({r})", "np.logical_not({t})",
@@ -62,7 +62,8 @@ _REAL = (
     "np.maximum({r}, {r})", "np.minimum({r}, RATE)", "max({r}, {w})", "min({w}, {r}, 2)", "max({r}, RATE)",
     "float(np.isnan({r}))", "(np.isnan({r}) + np.isnan({r}))", "(np.isnan({r}) * {r})", "({t} * {r})", "({t} + {w})",
     "(-np.isnan({r}))", "(np.isnan({r}) - ({r} > RATE))", "({r} if {t} else {w})", "({w} if {t} else {r})",
-    "(1 if {t} else 0.5)", "(True if {t} else {r})", "({w} ** {small})", "({r} ** 2)", "({r} ** 0.5)", "(2 ** {w})",
+    "(1 if {t} else 0.5)", "(True if {t} else {r})", "({w} ** {small})", "({r} ** 2)", "({r} ** 0.5)",
+    "(2 ** min({w}, 1100))",
     "scaled({r})", "scaled({r}, {w})", "scaled(by={r}, value={w})", "scaled({w}, plus={r})", "scaled({r}, by=RATE)",
     "smallest({r}, {w})", "smallest({w}, other={w})", "signed({r})", "(x := {r})", "({r} + (x := {r}))",
     "((x := {r}) - x)", "(x := {w}) * {r}", "both({r}, {w})[0]", "both({r})[1]", "_exp({r})", "sqrt({r})",
@@ -74,8 +75,8 @@ _REAL = (
 )  # fmt: skip
 _WHOLE = (
     "int({r})", "round({r})", "math.floor({r})", "int(np.floor({r}))", "round(np.fabs({r}))", "(COUNT * {w})",
-    "({w} // COUNT)", "(COUNT ** {w})", "LEVELS[{n}]", "(LEVELS[{n}] * {w})", "(LEVELS[{n}] // {w})", "int({t})",
-    "({t} + {t})", "(~{w})", "(~{t})", "(-{t})", "({w} & COUNT)", "({w} << {small})", "({w} >> {small})",
+    "({w} // COUNT)", "(COUNT ** min({w}, 60))", "LEVELS[{n}]", "(LEVELS[{n}] * {w})", "(LEVELS[{n}] // {w})",
+    "int({t})", "({t} + {t})", "(~{w})", "(~{t})", "(-{t})", "({w} & COUNT)", "({w} << {small})", "({w} >> {small})",
     "({w} if {t} else {w})", "(3 if {t} else True)", "({t} and {w})", "len(TABLE)", "abs({w})", "(k := {w})",
     "({w} * (k := {w}))", "max({w}, {w}, 3)", "scaled({w}, plus=1)", "({w} % {w})", "signed({w})", "int(RATE * {r})",
     "np.int64({w})", "math.gcd({w}, {w})", "({w} ^ {w})", "sum((1, {w}, {w}))", "math.isqrt({w})",

@@ -270,6 +270,8 @@ def _refusal(error: BaseException) -> str:
     ours = re.search(f"{REFUSED}(.*?){REFUSED}", text)
     if ours:
         return ours.group(1)
+    if "use of getiter with parameters (Tuple(" in text:
+        return "a loop over a tuple whose items are of different types"
     lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("Failed in", "During:", "There are", "-", ">>>"))]
     return f"Numba: {(telling or lines)[0]}"

@@ -76,6 +76,7 @@ def describe(node: ast.AST) -> str:
         ast.ListComp: "a list comprehension", ast.GeneratorExp: "a generator expression", ast.List: "a list",
         ast.Dict: "a dictionary", ast.Set: "a set", ast.JoinedStr: "an f-string", ast.DictComp: "a comprehension",
         ast.Import: _IMPORT, ast.ImportFrom: _IMPORT, ast.Match: "match", ast.Delete: "del",
+        ast.Global: "global", ast.Nonlocal: "nonlocal",
     }  # fmt: skip
     if isinstance(node, ast.Attribute):
         return f"attribute .{node.attr}"

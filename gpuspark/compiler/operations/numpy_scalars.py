@@ -17,16 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from gpuspark.compiler.operations.registry import FLAGGED, choice, is_boolean, is_float, operation, primitive
+from gpuspark.compiler.operations.registry import FLAGGED, choice, is_boolean, is_float, operation, primitive, written
 
 _rint = primitive("rint", lambda x: lambda x: np.rint(x))
 _BINARY = "add sub mul truediv floordiv mod pow lshift rshift and or xor".split()
 _ALIKE_FOR_BOOLEANS = {"truediv", "and", "or", "xor"}
-_SPOKEN = {
-    "add": "+", "sub": "-", "mul": "*", "floordiv": "//", "mod": "%", "pow": "**", "lshift": "<<", "rshift": ">>",
-    "neg": "-", "pos": "+", "invert": "~", "abs": "abs", "round": "round", "real": ".real",
-    "imag": ".imag",
-}  # fmt: skip
 
 
 def _logical_or(a, b, row):
@@ -43,12 +38,12 @@ _OF_BOOLEANS = {"add": _logical_or, "mul": _logical_and}
 def _binary(name: str) -> None:
     def certain(checked: bool, a: Any, b: Any, row: Any) -> Any:
         if is_boolean(a) and is_boolean(b) and name not in _ALIKE_FOR_BOOLEANS:
-            return _OF_BOOLEANS.get(name, f"{_SPOKEN[name]} of two NumPy booleans")
+            return _OF_BOOLEANS.get(name, f"{written(name)} of two NumPy booleans")
         return choice(name)(checked, a, b, row)
 
     def uncertain(checked: bool, a: Any, b: Any, row: Any) -> Any:
         if is_boolean(a) and is_boolean(b) and name not in _ALIKE_FOR_BOOLEANS:
-            return f"{_SPOKEN[name]} of booleans that are NumPy's on one path and Python's on another"
+            return f"{written(name)} of booleans that are NumPy's on one path and Python's on another"
         return choice(name)(checked, a, b, row)
 
     _register(name, certain, uncertain)
@@ -57,12 +52,12 @@ def _binary(name: str) -> None:
 def _unary(name: str, of_boolean: Callable[..., Any] | None) -> None:
     def certain(checked: bool, a: Any, row: Any) -> Any:
         if is_boolean(a):
-            return of_boolean or f"{_SPOKEN[name]} of a NumPy boolean"
+            return of_boolean or f"{written(name)} of a NumPy boolean"
         return choice(name)(checked, a, row)
 
     def uncertain(checked: bool, a: Any, row: Any) -> Any:
         if is_boolean(a):
-            return f"{_SPOKEN[name]} of a boolean that is NumPy's on one path and Python's on another"
+            return f"{written(name)} of a boolean that is NumPy's on one path and Python's on another"
         return choice(name)(checked, a, row)
 
     _register(name, certain, uncertain)

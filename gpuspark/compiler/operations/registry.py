@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import types as python_types
 from collections.abc import Callable
 from typing import Any, cast
@@ -176,8 +177,8 @@ def _explained(stub: Callable[..., Any], choose: Callable[..., Any]) -> Callable
     def explained(*kinds: Any) -> Callable[..., Any]:
         found = choose(*kinds)
         if found is None:
-            operands = " and ".join(_spoken(kind) for kind in kinds[:-1])
-            found = f"{stub.__name__.rsplit('_', 1)[0]} of {operands}"
+            operands = " and ".join(spoken(kind) for kind in kinds[:-1])
+            found = f"{written(stub.__name__.rsplit('_', 1)[0])} of {operands}"
         if isinstance(found, str):
             raise errors.TypingError(f"{REFUSED}{found}{REFUSED}")
         return cast(Callable[..., Any], found)
@@ -187,7 +188,21 @@ def _explained(stub: Callable[..., Any], choose: Callable[..., Any]) -> Callable
     return explained
 
 
-def _spoken(kind: Any) -> str:
+_SYMBOLS = {
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "lshift": "<<",
+    "rshift": ">>", "and": "&", "or": "|", "xor": "^", "neg": "-", "pos": "+", "invert": "~", "real": ".real",
+    "imag": ".imag", "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "round_to": "round",
+}  # fmt: skip
+
+
+def written(name: str) -> str:
+    """The operation ``name`` as a body writes it: ``np.sign`` for ``np_sign``, ``+`` for ``unsettled_add_left``."""
+    bare = re.sub("^(either|numpy|unsettled)_|_(both|left|right)$", "", name)
+    return _SYMBOLS.get(bare) or re.sub("^(math|np)_", r"\1.", bare)
+
+
+def spoken(kind: Any) -> str:
+    """One of Numba's types in words."""
     words = ((is_boolean, "a boolean"), (is_integer, "an integer"), (is_float, "a float"), (is_none, "None"),
              (is_moment, "a date or timestamp"), (is_duration, "a time difference"))  # fmt: skip
     return next((word for test, word in words if test(kind)), str(kind))

@@ -22,6 +22,7 @@ from gpuspark.compiler.operations.registry import (
     is_optional,
     operation,
     present,
+    spoken,
     stubs,
 )
 
@@ -234,7 +235,7 @@ def write(checked: bool, a: Any, b: Any, row: Any) -> Any:
             a[row[1]] = b
 
         return same
-    return None
+    return f"the result is {spoken(b)}, which a column of {to} does not take"
 
 
 def _write_float(to: Any, kind: Any) -> Any:
