@@ -31,10 +31,11 @@ def ptx_of(source: str, architecture: str = "70") -> str:
     program = done(nvrtc.nvrtcCreateProgram(source.encode(), b"kernels.cu", 0, None, None))
     options = [f"--gpu-architecture=compute_{architecture}".encode(), b"-lineinfo", b"--fmad=false"]
     (code,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
-    log = b" " * done(nvrtc.nvrtcGetProgramLogSize(program))
+    # NVRTC writes into what it is given: never bytes, as those of one byte are shared by the whole process
+    log = bytearray(done(nvrtc.nvrtcGetProgramLogSize(program)))
     done(nvrtc.nvrtcGetProgramLog(program, log))
     assert int(code) == 0, log.decode()
-    text = b" " * done(nvrtc.nvrtcGetPTXSize(program))
+    text = bytearray(done(nvrtc.nvrtcGetPTXSize(program)))
     done(nvrtc.nvrtcGetPTX(program, text))
     return text.rstrip(b"\0").decode()
 

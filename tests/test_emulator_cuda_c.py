@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.cuda_c import Kernel
+from tests.cuda_c import Kernel, ptx_of
 
 REDUCE = r"""
 extern "C" __global__ void reduce(const double* x, double* out, int n) {
@@ -111,6 +111,12 @@ PHILOX_VECTORS = (
     ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff", "408f276d 41c83b0e a20bc7c6 6d5451fd"),
     ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0", "d16cfe09 94fdcceb 5001e420 24126ea1"),
 )
+
+
+def test_compiling_writes_into_no_bytes_of_pythons() -> None:
+    """The empty log is one byte, and Python has each one-byte string once: a blank written over is lost everywhere."""
+    ptx_of.__wrapped__(REDUCE, "75")
+    assert [bytes([value])[0] for value in range(256)] == list(range(256))
 
 
 @pytest.mark.parametrize("block", [32, 64, 256, 1024])

@@ -52,7 +52,6 @@ def test_every_device_gives_pythons_answer(first: int, tmp_path: Path) -> None:
         compare(maker, body, first)
 
 
-@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("first", range(0, max(PROGRAMS, WIDER), WIDER))
 def test_wider_programs_give_pythons_answers_or_are_refused(first: int, tmp_path: Path) -> None:
