@@ -226,6 +226,15 @@ def test_a_function_without_a_source_is_refused() -> None:
         read(scope["f"])
 
 
+def test_evaluated_text_is_not_taken_for_that_of_a_program_given_with_c(monkeypatch) -> None:
+    """Python 3.13 keeps the text of ``python -c`` under the name that evaluated text has too."""
+    import linecache
+
+    monkeypatch.setitem(linecache.cache, "<string>", (11, None, ["import sys\n"], "<string>"))
+    with pytest.raises(CannotCompile, match="source of <lambda> is not to be found"):
+        read(eval("lambda v: v"))
+
+
 def test_a_source_edited_since_its_import_is_noticed(tmp_path, monkeypatch) -> None:
     import importlib
     import linecache

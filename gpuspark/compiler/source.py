@@ -199,13 +199,14 @@ def read(function: Any) -> Source:
             raise CannotCompile(
                 f"a call of {function.__name__} gives {made} and no value: return the value itself ({line})"
             )
+    no_source = (
+        f"the source of {function.__name__} is not to be found (a console keeps none): "
+        "define it in a file or a notebook"
+    )
     try:
         lines, _ = inspect.findsource(code)
     except (OSError, TypeError):
-        raise CannotCompile(
-            f"the source of {function.__name__} is not to be found (a console keeps none): "
-            "define it in a file or a notebook"
-        ) from None
+        raise CannotCompile(no_source) from None
     for candidate, node in _functions("".join(lines), code.co_filename):
         if candidate.co_firstlineno == code.co_firstlineno and _same_code(candidate, code):
             return Source(function, node, code.co_filename)
@@ -214,6 +215,8 @@ def read(function: Any) -> Source:
             f"pytest has rewritten the asserts of {function.__name__}, which is compiled from its source: define it in "
             "a module that holds no tests, or run pytest with --assert=plain"
         )
+    if code.co_filename == "<string>":  # evaluated, where Python 3.13 keeps the text of its -c under this name
+        raise CannotCompile(no_source)
     raise CannotCompile(
         f"the source of {function.__name__} in {os.path.basename(code.co_filename)} "
         "is not what Python loaded: import it anew"
