@@ -41,7 +41,7 @@ EACH = 12
 ROWS = 150
 WIDER = 4 * EACH
 """So many of the wider programs are one test."""
-SHARE = 0.125
+SHARE = 0.2
 """The share of these that compiles, at least: the others are refused, and nothing is compared."""
 CONFIG = Config(device="cpu")
 
