@@ -91,13 +91,12 @@ masked: setup c-compiler ## every test on a lesser processor: MASK=numpy, glibc 
 lane-connect: lane-oldest
 	@. ./.venv-oldest/activate-spark && pytest -m 'connect and not device' tests/test_connect.py
 
-toolchains: c-compiler ## CUDA 13 and the successor of numba-cuda, in an environment of their own
+toolchains: c-compiler ## the compiler with CUDA 13, in an environment of its own
 	@EXTRA=toolchains .ci/setup .venv-cuda13
 	@. ./.venv-cuda13/activate-spark && GPUSPARK_EXAMPLES=300 pytest -m 'not device and not connect' $(TOOLCHAINS)
-	@. ./.venv-cuda13/activate-spark && python -m tests.mlir_compiler --check
 
 evidence: setup c-compiler ## what is proven without a GPU, layer by layer, in one table
-	@$(IN) python -m tests.evidence
+	@$(IN) python -m tests.proof.evidence
 
 contracts: c-compiler ## our calls against the real RAPIDS packages, without a GPU: writes the committed records (3 GB to download)
 	@.ci/contracts
@@ -109,13 +108,13 @@ programs: setup ## 2,000 random programs over random batches, on every device an
 	@$(IN) GPUSPARK_PROGRAMS=2000 pytest -n 2 -m 'not device' tests/test_programs.py
 
 corpus: setup ## every scalar function of the public package fluids against Python: writes docs/corpus.md
-	@$(IN) python -m tests.corpus
+	@$(IN) python -m tests.proof.corpus
 
 spark-tests: setup ## Spark's own tests of its functions, plainly and on gpuspark: writes docs/spark-tests.md (half an hour and more)
-	@$(IN) python -m tests.spark_own
+	@$(IN) python -m tests.proof.spark_own
 
 sabotage: setup ## does every test fail when the code that it guards is broken? (an hour and a half)
-	@$(IN) python -m tests.sabotage
+	@$(IN) python -m tests.proof.sabotage
 
 bench: setup ## the committed benchmark
 	@$(IN) python -m gpuspark.bench.vertical_slice

@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from gpuspark.arrays import Out, array_function
 from gpuspark.config import Config
 from gpuspark.devices import open_device
 from gpuspark.devices.discover import discover
-from gpuspark.plan import DeviceName
+from gpuspark.devices.protocol import DeviceName
+from gpuspark.execution.array_arguments import Out
+from gpuspark.execution.arrays import array_function
 from gpuspark.testing import on_device
 
 _ELEMENTS = 4_000_000  # of each of three arrays and each thread: 96 MB, beyond every cache

@@ -157,9 +157,7 @@ def _check(frame: Any) -> None:
             raise SystemExit("the results differ from plain Python's: nothing was timed")
 
 
-def _batch_sizes(
-    spark: Any, paths: dict[str, Callable[[], None]], rounds: int, warm_up: int
-) -> dict[str, Any]:
+def _batch_sizes(spark: Any, paths: dict[str, Callable[[], None]], rounds: int, warm_up: int) -> dict[str, Any]:
     """What larger batches buy the column hook. Spark hands it a parquet reader's batches as they are, so that
     the reader's setting decides, and not ``spark.sql.execution.arrow.maxRecordsPerBatch``."""
     key = "spark.sql.parquet.columnarReaderBatchSize"

@@ -27,36 +27,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gpuspark import functions, kernels, testing
-    from gpuspark.account import Ledger, ledger
-    from gpuspark.arrays import Constant, Out, Scratch, array_function
-    from gpuspark.batch import Batch, Column
-    from gpuspark.frames import map_in_arrow
-    from gpuspark.machine import info
-    from gpuspark.models import score
-    from gpuspark.plan import Plan
-    from gpuspark.scalar_udf import udf
-    from gpuspark.segments import Segments, apply_in_segments
-    from gpuspark.series import pandas_udf
+    from gpuspark.accounting.report import Ledger, ledger
+    from gpuspark.columns.batch import Batch, Column
+    from gpuspark.dialects.map_in_arrow import map_in_arrow
+    from gpuspark.dialects.scalar import udf
+    from gpuspark.dialects.segments import Segments, apply_in_segments
+    from gpuspark.dialects.series import pandas_udf
+    from gpuspark.execution.arrays import Constant, Out, Scratch, array_function
+    from gpuspark.execution.plan import Plan
+    from gpuspark.models.score import score
+    from gpuspark.tools.info import info
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "udf": "gpuspark.scalar_udf",
-    "pandas_udf": "gpuspark.series",
-    "map_in_arrow": "gpuspark.frames",
-    "apply_in_segments": "gpuspark.segments",
-    "Segments": "gpuspark.segments",
-    "score": "gpuspark.models",
-    "array_function": "gpuspark.arrays",
-    "Out": "gpuspark.arrays",
-    "Scratch": "gpuspark.arrays",
-    "Constant": "gpuspark.arrays",
-    "Batch": "gpuspark.batch",
-    "Column": "gpuspark.batch",
-    "Plan": "gpuspark.plan",
-    "ledger": "gpuspark.account",
-    "Ledger": "gpuspark.account",
-    "info": "gpuspark.machine",
+    "udf": "gpuspark.dialects.scalar",
+    "pandas_udf": "gpuspark.dialects.series",
+    "map_in_arrow": "gpuspark.dialects.map_in_arrow",
+    "apply_in_segments": "gpuspark.dialects.segments",
+    "Segments": "gpuspark.dialects.segments",
+    "score": "gpuspark.models.score",
+    "array_function": "gpuspark.execution.arrays",
+    "Out": "gpuspark.execution.arrays",
+    "Scratch": "gpuspark.execution.arrays",
+    "Constant": "gpuspark.execution.arrays",
+    "Batch": "gpuspark.columns.batch",
+    "Column": "gpuspark.columns.batch",
+    "Plan": "gpuspark.execution.plan",
+    "ledger": "gpuspark.accounting.report",
+    "Ledger": "gpuspark.accounting.report",
+    "info": "gpuspark.tools.info",
 }
 _MODULES = ("functions", "kernels", "testing")
 

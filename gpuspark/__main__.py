@@ -1,4 +1,5 @@
 """``python -m gpuspark``: the command ``gpuspark``, with this interpreter."""
+
 from __future__ import annotations
 
 from gpuspark.cli import main

@@ -32,7 +32,7 @@ def about() -> None:
 def info(as_json: Json = False) -> None:
     """What is on this machine, and why a GPU is or is not used."""
     from gpuspark.errors import ConfigError
-    from gpuspark.machine import info as look
+    from gpuspark.tools.info import info as look
 
     try:
         found = look()
@@ -45,7 +45,7 @@ def info(as_json: Json = False) -> None:
 @app.command()
 def demo(as_json: Json = False) -> None:
     """The flights of New York 2013, on every device that is here, equal to plain PySpark."""
-    from gpuspark.demo import NotSetUp, run
+    from gpuspark.tools.demo import NotSetUp, run
 
     try:
         result = run(quiet=as_json)
@@ -80,8 +80,8 @@ def check(
     Exit codes: 0 none is known not to run on a GPU; 1 one does not; 2 there is no such file, nothing is decorated in
     it, or it ends with an error or an exit code other than 0, so that there may be more functions than were checked.
     """
-    from gpuspark.check import look
     from gpuspark.errors import CallError, DeclarationError
+    from gpuspark.tools.check import look
 
     words = [word.strip() for word in types.split(",") if word.strip()]
     try:
@@ -110,10 +110,10 @@ def replay(
     Nothing in a capsule runs before you have agreed. Exit codes: 0 nothing is wrong any more; 1 it still is;
     2 the capsule cannot be used here, the device that it failed on neither, or you did not agree.
     """
-    from gpuspark.capsule import read, write
     from gpuspark.errors import CapsuleError
-    from gpuspark.replay import describe, devices_named, report
-    from gpuspark.replay import replay as run_again
+    from gpuspark.execution.capsule import read, write
+    from gpuspark.tools.replay import describe, devices_named, report
+    from gpuspark.tools.replay import replay as run_again
 
     try:
         capsule, devices = read(path), devices_named(device)

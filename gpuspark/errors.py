@@ -71,6 +71,11 @@ class DeviceError(GpusparkError, RuntimeError):
 class DeviceUnavailable(DeviceError):
     """The device is not present or may not be used by this process."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether the device is there and taken for now, so that waiting helps."""
+        return False
+
 
 class OutOfMemory(DeviceError):
     """The device has no room for an allocation. Recoverable: the batch is made smaller."""

@@ -10,16 +10,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gpuspark.accounting.work import Work
+from gpuspark.columns.types import of_arrow
+from gpuspark.columns.values import same, to_python
 from gpuspark.config import Config
+from gpuspark.devices.protocol import DeviceName
+from gpuspark.dialects.scalar import ScalarUDF
 from gpuspark.errors import DeviceError, GpusparkError
-from gpuspark.plan import DeviceName
-from gpuspark.rowwise import Work
-from gpuspark.scalar_udf import ScalarUDF
-from gpuspark.session import configured
-from gpuspark.types import of_arrow
-from gpuspark.values import same, to_python
-from gpuspark.verify import tolerance
-from gpuspark.worker import Runner
+from gpuspark.execution.runner import Runner
+from gpuspark.execution.verify import tolerance
+from gpuspark.spark.session import configured
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,6 +1,6 @@
 """Named columnar operations, one file each. Every one is called on gpuspark columns, Arrow arrays, pandas or
 cuDF Series, Spark columns, or plain numbers. Those over series of rows (:func:`rolling`, :func:`ewm_mean`,
-:func:`holt_winters`) are called on :class:`~gpuspark.segments.Segments`, and are not in ``CATALOGUE``.
+:func:`holt_winters`) are called on :class:`~gpuspark.dialects.segments.Segments`, and are not in ``CATALOGUE``.
 
 >>> round(haversine(52.52, 13.405, 48.8566, 2.3522))
 877

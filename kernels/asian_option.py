@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuspark.arrays import Out, Scratch, array_function
-from gpuspark.errors import CallError
 from gpuspark.kernels.philox import exp, philox4x32, two_normals
-from gpuspark.kernels.spec import Cost, column_kernel
-from gpuspark.layout import nulls_of, numbers
+from gpuspark.kernels.spec import CallError, Cost, Out, Scratch, array_function, column_kernel, nulls_of, numbers
 
 if TYPE_CHECKING:
     import pyarrow as pa

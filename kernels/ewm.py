@@ -5,15 +5,9 @@ R. G. Brown, Statistical Forecasting for Inventory Control, 1959; the weights ar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gpuspark.arrays import Out, array_function
-from gpuspark.errors import CallError
-from gpuspark.layout import doubles, observations
-
-if TYPE_CHECKING:
-    from gpuspark.batch import Column
-    from gpuspark.segments import Segments
+from gpuspark.kernels.spec import CallError, Column, Out, Segments, array_function, doubles, observations
 
 
 @array_function
@@ -49,7 +43,7 @@ def ewm_mean(
     ``groupby(...).ewm(alpha=...).mean()`` gives.
 
     ``segments`` and ``column``: the groups and the name of a column of numbers, in a body of
-    :func:`~gpuspark.segments.apply_in_segments`; or the groups' offsets and numbers. An observation ``k`` rows back
+    :func:`~gpuspark.apply_in_segments`; or the groups' offsets and numbers. An observation ``k`` rows back
     weighs ``(1 - alpha) ** k``. ``adjust=False``: the first weighs as if it stood for all before it, which is simple
     exponential smoothing, ``level += alpha * (x - level)``. Nulls and NaN are no observations: such a row has the mean
     of those before it. The rows that they take up count in ``k``, unless ``ignore_na``. Null where fewer than

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuspark.errors import CallError
+from gpuspark.kernels.spec import CallError
 
 Ring = NDArray[np.float64]
 """Points, one a row, each once: the last is joined to the first."""

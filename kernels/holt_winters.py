@@ -15,15 +15,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from gpuspark.arrays import Out, Scratch, array_function
-from gpuspark.errors import CallError
-from gpuspark.layout import doubles, list_array, observations
+from gpuspark.kernels.spec import (
+    Batch,
+    CallError,
+    Out,
+    Scratch,
+    Segments,
+    array_function,
+    doubles,
+    list_array,
+    observations,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gpuspark.batch import Batch
-    from gpuspark.segments import Segments
 
 Trend = Literal["additive", "damped"]
 Seasonal = Literal["additive", "multiplicative"]
@@ -266,12 +272,8 @@ def _holt_winters(
         best[k] = low[k]
     if _enough(values, present, begin, end, season, multiplicative, seasonal, trend):
         _initial_states(values, present, begin, end, season, multiplicative, seasonal, trend, start)
-        _search(
-            values, present, begin, end, season, multiplicative, low, high, share, start, states, best, point, last
-        )
-        least = _error_of(
-            values, present, begin, end, season, multiplicative, best, share, start, states, math.inf
-        )
+        _search(values, present, begin, end, season, multiplicative, low, high, share, start, states, best, point, last)
+        least = _error_of(values, present, begin, end, season, multiplicative, best, share, start, states, math.inf)
     sse[series] = least
     for k in range(season + 2):
         initial[series * (season + 2) + k] = start[k]

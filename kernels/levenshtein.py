@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpuspark.arrays import Out, Scratch, array_function
-from gpuspark.errors import CallError
-from gpuspark.kernels.spec import Cost, column_kernel
+from gpuspark.kernels.spec import CallError, Cost, Out, Scratch, array_function, column_kernel, nulls_of, texts
 from gpuspark.kernels.utf8 import count, is_ascii, packed, width
-from gpuspark.layout import nulls_of, texts
 
 if TYPE_CHECKING:
     import pyarrow as pa

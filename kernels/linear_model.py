@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuspark.arrays import Constant, Out, array_function, planned_device
+from gpuspark.kernels.spec import Constant, Out, array_function, planned_device
 
 
 @array_function

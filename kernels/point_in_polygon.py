@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuspark.arrays import Out, array_function
-from gpuspark.errors import CallError
 from gpuspark.kernels.polygon_grid import Polygons
-from gpuspark.kernels.spec import Cost, column_kernel
-from gpuspark.layout import nulls_of, numbers
+from gpuspark.kernels.spec import CallError, Cost, Out, array_function, column_kernel, nulls_of, numbers
 
 if TYPE_CHECKING:
     import pyarrow as pa

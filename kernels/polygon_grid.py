@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuspark.arrays import Constant
-from gpuspark.errors import CallError
 from gpuspark.kernels.geometry import Ring, each_geometry, rings_of
+from gpuspark.kernels.spec import CallError, Constant
 
 MARGIN = 1e-3
 """Of a cell's side: how near an edge is for being taken as touching the cell."""

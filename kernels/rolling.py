@@ -11,17 +11,11 @@ Pattern Recognition Letters 13, 1992; J. Gil, M. Werman, Computing 2-D min, medi
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from gpuspark.arrays import Out, array_function
-from gpuspark.errors import CallError
-from gpuspark.layout import doubles, observations
-
-if TYPE_CHECKING:
-    from gpuspark.batch import Column
-    from gpuspark.segments import Segments
+from gpuspark.kernels.spec import CallError, Column, Out, Segments, array_function, doubles, observations
 
 Statistic = Literal["sum", "mean", "std", "min", "max"]
 _STATISTICS = ("sum", "mean", "std", "min", "max")
@@ -127,7 +121,7 @@ def rolling(
     pandas' ``groupby(...).rolling(window, min_periods)`` gives.
 
     ``segments`` and ``column``: the groups and the name of a column of numbers, in a body of
-    :func:`~gpuspark.segments.apply_in_segments`; or the groups' offsets and numbers. ``statistic``: ``sum``, ``mean``,
+    :func:`~gpuspark.apply_in_segments`; or the groups' offsets and numbers. ``statistic``: ``sum``, ``mean``,
     ``std``, ``min`` or ``max``. Nulls and NaN are no observations; where a window has fewer than ``min_periods`` of
     them (``window``, unless given), or none for ``mean``, ``min`` and ``max``, or no more than ``ddof`` for ``std``,
     the result is null. Infinities are numbers here, where pandas leaves them out.

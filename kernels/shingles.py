@@ -14,11 +14,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuspark.arrays import Constant, Out, Scratch, array_function
-from gpuspark.errors import CallError
-from gpuspark.kernels.spec import Cost, column_kernel
+from gpuspark.kernels.spec import (
+    CallError,
+    Constant,
+    Cost,
+    Out,
+    Scratch,
+    array_function,
+    column_kernel,
+    list_array,
+    lists,
+    nulls_of,
+    texts,
+)
 from gpuspark.kernels.utf8 import width
-from gpuspark.layout import list_array, lists, nulls_of, texts
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpuspark.arrays import ArrayFunction, Out, array_function
-from gpuspark.errors import CallError
-from gpuspark.kernels.spec import Cost, column_kernel
-from gpuspark.layout import lists, nulls_of
+from gpuspark.kernels.spec import ArrayFunction, CallError, Cost, Out, array_function, column_kernel, lists, nulls_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

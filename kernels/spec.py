@@ -9,41 +9,46 @@ imports this module, and one line in the catalogue (``kernels/__init__.py``).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from gpuspark.column_kernel import ColumnKernel, by_name
-from gpuspark.scalar_udf import ScalarUDF
+from gpuspark.columns.batch import Batch, Column
+from gpuspark.columns.layout import doubles, list_array, lists, nulls_of, numbers, observations, texts
+from gpuspark.dialects.column_kernel import ColumnKernel, by_name
+from gpuspark.dialects.kernel_spec import Cost, Nulls, Spec
+from gpuspark.dialects.scalar import ScalarUDF
+from gpuspark.dialects.segments import Segments
+from gpuspark.errors import CallError
+from gpuspark.execution.array_arguments import Constant, Out, Scratch
+from gpuspark.execution.arrays import ArrayFunction, array_function
+from gpuspark.execution.placement import planned_device
 
-__all__ = ["AnyKernel", "ColumnKernel", "Cost", "Kernel", "Nulls", "Spec", "column_kernel", "kernel"]
-
-Nulls = Literal["propagate", "pass"]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Per element: bytes read and written, and floating-point operations (a function of ``math`` is one)."""
-
-    bytes_in: int
-    bytes_out: int
-    operations: int
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What is known of a kernel besides its core."""
-
-    result: str
-    """Spark's name of the result's type."""
-    parameters: Mapping[str, str]
-    """What each parameter means, with its unit; in the core's order."""
-    unit: str
-    """The result's unit."""
-    reference: str
-    """The paper, book or standard that the formula is from."""
-    cost: Cost
-    nulls: Nulls = "propagate"
-    """``propagate``: any null gives null. ``pass``: the core is given ``None``."""
+__all__ = [
+    "AnyKernel",
+    "ArrayFunction",
+    "Batch",
+    "CallError",
+    "Column",
+    "ColumnKernel",
+    "Constant",
+    "Cost",
+    "Kernel",
+    "Nulls",
+    "Out",
+    "Scratch",
+    "Segments",
+    "Spec",
+    "array_function",
+    "column_kernel",
+    "doubles",
+    "kernel",
+    "list_array",
+    "lists",
+    "nulls_of",
+    "numbers",
+    "observations",
+    "planned_device",
+    "texts",
+]
 
 
 class Kernel(ScalarUDF):

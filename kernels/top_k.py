@@ -16,10 +16,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuspark.arrays import Constant, Out, array_function, planned_device
-from gpuspark.errors import CallError
-from gpuspark.kernels.spec import Cost, column_kernel
-from gpuspark.layout import list_array, lists, nulls_of
+from gpuspark.kernels.spec import (
+    CallError,
+    Constant,
+    Cost,
+    Out,
+    array_function,
+    column_kernel,
+    list_array,
+    lists,
+    nulls_of,
+    planned_device,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -185,9 +193,7 @@ class _Rows:
         )  # fmt: skip
         return ranks.reshape(n, k), rows.reshape(n, k), found
 
-    def _measure_products(
-        self, vectors: NDArray[Any], norms: NDArray[Any], lengths: NDArray[Any], k: int
-    ) -> _Found:
+    def _measure_products(self, vectors: NDArray[Any], norms: NDArray[Any], lengths: NDArray[Any], k: int) -> _Found:
         n = len(vectors)
         with np.errstate(all="ignore"):
             scaled = vectors / norms[:, None].astype(vectors.dtype)
@@ -219,9 +225,7 @@ def _rows_of(matrix: Constant, metric: Metric) -> _Rows:
         by_products = (wide / sizes[:, None]).astype(given.dtype)
     lowered = squares / 2 if metric == "euclidean" else np.zeros(len(wide))
     longest = 1.0 if metric == "cosine" else float(np.sqrt(squares.max()))
-    return _Rows(
-        matrix, _METRICS.index(metric), Constant(sizes), by_products, lowered.astype(given.dtype), longest
-    )
+    return _Rows(matrix, _METRICS.index(metric), Constant(sizes), by_products, lowered.astype(given.dtype), longest)
 
 
 def _dense(vectors: pa.Array, rows: _Rows, nulls: NDArray[np.bool_] | None) -> NDArray[Any]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuspark.arrays import ArrayFunction, Constant, Out, array_function, planned_device
+from gpuspark.kernels.spec import ArrayFunction, Constant, Out, array_function, planned_device
 
 AT_ONCE = 8
 """Rows that walk down a tree together."""

@@ -37,7 +37,7 @@ SETTINGS = {
     "spark.default.parallelism": "2",
     "spark.sql.shuffle.partitions": "2",
     "spark.sql.session.timeZone": "UTC",
-    "spark.python.daemon.module": "warm_daemon",
+    "spark.python.daemon.module": "tests.support.warm_daemon",
 }
 
 # `make properties` sets GPUSPARK_EXAMPLES and looks at new inputs each time; otherwise the inputs are
@@ -135,7 +135,7 @@ def flags_are_put_back(request: pytest.FixtureRequest) -> Iterator[None]:
 def user_types_stay_in_their_file(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one file loads changes no other's plans: functions that do not compile are PySpark's own once it has."""
     if not request.path.name.startswith("test_user_types"):
-        monkeypatch.setattr("gpuspark.user_types.any_loaded", lambda: False)
+        monkeypatch.setattr("gpuspark.execution.user_types.any_loaded", lambda: False)
 
 
 # First, so that `-m` sees the marks.

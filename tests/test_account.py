@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 import gpuspark as gs
-from gpuspark import account
-from gpuspark.account import Ledger
+from gpuspark.accounting import report as account
+from gpuspark.accounting.report import Ledger
 from gpuspark.errors import ConfigError
-from gpuspark.session import WORKER_LOGGING
-from tests.devices import DEVICES
+from gpuspark.spark.session import WORKER_LOGGING
+from tests.support.devices import DEVICES
 
 
 def triple(n):

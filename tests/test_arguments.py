@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuspark.arguments import bind
+from gpuspark.columns.types import parse
 from gpuspark.compiler.source import own_signature
 from gpuspark.config import Config
+from gpuspark.dialects.arguments import bind
+from gpuspark.dialects.scalar_worker import SqlWorker
 from gpuspark.errors import CallError
-from gpuspark.scalar import ScalarFunction
-from gpuspark.session import configured
-from gpuspark.types import parse
-from gpuspark.worker import SqlWorker
+from gpuspark.execution.scalar import ScalarFunction
+from gpuspark.spark.session import configured
 
 NAMES = ("a", "b", "c", "d")
 

@@ -21,19 +21,26 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 import gpuspark as gs
-from gpuspark import Constant, Out, Scratch, array_function, arrays, columns
-from gpuspark.arrays import ArrayRunner, constant_bytes, forget_constants
+from gpuspark import Constant, Out, Scratch, array_function
+from gpuspark.accounting.work import Work
 from gpuspark.compiler import Parameter
-from gpuspark.compiler.arrays import fingerprint
+from gpuspark.compiler.fingerprint import fingerprint
 from gpuspark.config import Config
 from gpuspark.devices import open_device
 from gpuspark.errors import CallError, DeviceFault, FallbackError
-from gpuspark.rowwise import Work
+from gpuspark.execution import arrays
+from gpuspark.execution.array_runner import ArrayRunner
+from gpuspark.execution.inside import TaskMemory
 from gpuspark.testing import on_device
-from tests.devices import DEVICES
+from tests.support.devices import DEVICES
 
 LIMIT = 4.0
 HALVES = np.array([0.5, 1.5])
+
+
+def runner_of(function: Any, parameters: tuple[Parameter, ...], config: Config) -> ArrayRunner:
+    """A runner of a decorated array function."""
+    return ArrayRunner(function.name, function.__gpuspark_body__, parameters, config)
 
 
 def clipped(x, limit):
@@ -128,9 +135,9 @@ def test_arguments_that_do_not_fit_are_named() -> None:
 def test_what_does_not_compile_runs_in_python_and_says_why() -> None:
     found = impossible(2, np.array([1, 10]), Out("int64", 2))
     assert found.tolist() == [1, 2]
-    runner = ArrayRunner(impossible, (Parameter("int64", True), Parameter("int64", True)), Config(device="cpu"))
+    runner = runner_of(impossible, (Parameter("int64", True), Parameter("int64", True)), Config(device="cpu"))
     assert runner.plan.device == "python"
-    assert runner.reasons[0].startswith("cpu: it makes arrays, lists or texts of its own")
+    assert runner.placement.reasons[0].startswith("cpu: it makes arrays, lists or texts of its own")
     with on_device("cpu"), pytest.raises(FallbackError, match="impossible"):
         impossible(2, np.array([1, 10]), Out("int64", 2))
 
@@ -167,9 +174,9 @@ def raises_in_a_module(row, values, out):
 @pytest.mark.parametrize("device", ["cpu", "emulated"])
 def test_errors_are_not_compiled_away(function: Any, place: str, device: Any) -> None:
     """Machine code has no errors: where there may be one the function runs in Python, and the error is Python's."""
-    runner = ArrayRunner(function, (Parameter("int64", True), Parameter("int64", True)), Config(device=device))
+    runner = runner_of(function, (Parameter("int64", True), Parameter("int64", True)), Config(device=device))
     assert runner.plan.device == "python"
-    assert re.match(rf"{device}: raise or assert in {place} \(test_arrays.py, line \d+\)", runner.reasons[0])
+    assert re.match(rf"{device}: raise or assert in {place} \(test_arrays.py, line \d+\)", runner.placement.reasons[0])
     assert function(2, np.array([1, 2]), Out("int64", 2)).tolist() == [1, 2]
     with pytest.raises((ValueError, AssertionError)):
         function(2, np.array([1, -2]), Out("int64", 2))
@@ -197,27 +204,27 @@ def test_reading_outside_an_array_is_a_fault_that_names_it() -> None:
 def test_constants_lie_on_a_device_once() -> None:
     table = Constant(np.arange(1000.0))
     device = open_device("emulated", Config(device="emulated"))
-    forget_constants(device)
+    device.forget()
     before = device.memory().free
     with on_device("emulated"):
         for _ in range(3):
             same = pickle.loads(pickle.dumps(table))
             outside(3, same, Out("float64", 3))
-        assert constant_bytes(device) == before - device.memory().free == 8000
+        assert before - device.memory().free == 8000
     assert (same, hash(same)) == (table, hash(table))
     assert same != Constant(np.arange(1000))
-    forget_constants(device)
-    assert (constant_bytes(device), device.memory().free) == (0, before)
+    device.forget()
+    assert device.memory().free == before
 
 
 def test_a_full_device_leaves_the_work_to_the_cpu() -> None:
     values = np.arange(30_000.0)
     config = Config(device="emulated", emulated_memory=1 << 17, fallback="silent")
-    runner, work = ArrayRunner(outside, (Parameter("float64", True),) * 2, config), Work()
+    runner, work = runner_of(outside, (Parameter("float64", True),) * 2, config), Work()
     (found,) = runner.run(10_000, [values, Out("float64", 10_000)], work)
     assert_array_equal(found, values[5:10_005])
     assert runner.plan.device == "cpu"
-    assert runner.reasons[0].startswith("emulated: ")
+    assert runner.placement.reasons[0].startswith("emulated: ")
     assert work.retries == 1
 
 
@@ -266,7 +273,7 @@ def test_what_a_function_reads_of_a_module_is_read_at_each_call(device: str) -> 
 
 def test_a_new_value_in_the_same_task_is_another_program(monkeypatch) -> None:
     """What a task has settled is settled for what the function captured then."""
-    task = columns._Task()
+    task = TaskMemory()
     monkeypatch.setattr(arrays, "this_task", lambda: task)
     with on_device("cpu"):
         for limit in (4.0, 1.0):
@@ -307,16 +314,16 @@ class Money(float):
 )
 def test_objects_with_operators_of_their_own_are_not_compiled(value: Any, reason: str) -> None:
     f = array_function(made("def f(i, x, out):\n    out[i] = x[i] * K", K=value))
-    runner = ArrayRunner(f, (Parameter("float64", True),) * 2, Config(device="cpu"))
+    runner = runner_of(f, (Parameter("float64", True),) * 2, Config(device="cpu"))
     assert runner.plan.device == "python"
-    assert re.match(f"cpu: {reason}", runner.reasons[0])
+    assert re.match(f"cpu: {reason}", runner.placement.reasons[0])
 
 
 def test_functions_that_call_each_other_are_refused() -> None:
     names: dict[str, Any] = {}
     exec("def f(i, x, out): g(i, x, out)\ndef g(i, x, out): f(i - 1, x, out) if i else 0", names)
-    runner = ArrayRunner(array_function(names["f"]), (Parameter("float64", True),) * 2, Config(device="cpu"))
-    assert runner.reasons == ["cpu: f calls itself"]
+    runner = runner_of(array_function(names["f"]), (Parameter("float64", True),) * 2, Config(device="cpu"))
+    assert runner.placement.reasons == ["cpu: f calls itself"]
 
 
 def test_captured_values_and_functions_travel() -> None:

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpuspark as gs
-from gpuspark import batch as batch_module
-from gpuspark import types
+from gpuspark.columns import batch as batch_module
+from gpuspark.columns import types
 from gpuspark.errors import CallError
-from tests.strategies import arrays
+from tests.support.strategies import arrays
 
 FIXED = ("boolean", "tinyint", "smallint", "int", "bigint", "float", "double", "date", "timestamp_ntz")
 

@@ -25,7 +25,7 @@ from gpuspark.bench.run import FLOOR_AGAIN, Suite, WrongResults, read, run_case,
 from gpuspark.bench.spark_metrics import measured
 from gpuspark.bench.verify import differences
 from gpuspark.cli import app
-from tests.kernel_samples import SAMPLES
+from tests.support.kernel_samples import SAMPLES
 from tests.test_bench_statistics import times
 
 MACHINE = {

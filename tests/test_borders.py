@@ -1,7 +1,7 @@
-"""The house's import laws, read from the source: who may import what, and when.
+"""The package's import laws, read from the source: who may import what, and when.
 
-An *eager* import runs when its module is imported; a *lazy* one stands in a function. Imports under
-``if TYPE_CHECKING`` run never and are not looked at.
+An import runs at once, when its module is imported, or later, in a function; under ``if TYPE_CHECKING`` it never
+runs.
 """
 
 from __future__ import annotations
@@ -9,32 +9,34 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "gpuspark"
 
+ORDER = (
+    "errors", "config", "versions", "disk_cache", "spark", "accounting", "devices", "columns", "compiler", "execution",
+    "dialects", "kernels", "functions", "models", "testing", "tools", "bench", "cli", "__main__",
+)  # fmt: skip
+"""The folders of the package, and the modules beside them, from the ground up. Each imports those before it only,
+whether at once, in a function, or for types. ``gpuspark/__init__.py`` alone is outside: it names what users import."""
+MOST_FILES_AT_THE_TOP = 10
+
 CUDA = {"cuda", "cudf", "cupy", "cuml", "nvjitlink", "nvmath", "pylibcudf", "pynvml", "rmm"}
-CUDA_ROOMS = {"gpuspark.devices.cuda", "gpuspark.devices.rapids", "gpuspark.devices.nvjitlink"}
-COMPILERS = {"llvmlite", "numba", "numba_cuda", "numba_cuda_mlir"}
-COMPILER_ROOM = "gpuspark.compiler"
+CUDA_MODULES = {"gpuspark.devices.cuda", "gpuspark.devices.rapids", "gpuspark.devices.nvjitlink"}
+COMPILERS = {"llvmlite", "numba", "numba_cuda"}
+COMPILER_FOLDER = "gpuspark.compiler"
 LOADER = ("gpuspark.devices.cpu", "llvmlite")  # loads machine code from the cache, without Numba
-# What users call; what a worker runs; and what that stands on. Imports go down or stay.
-SURFACE = {
-    "account", "check", "cli", "columns", "demo", "frames", "functions", "machine", "scalar_udf", "series", "testing",
-    "column_kernel", "replay", "segments", "models", "estimators", "tree_models",
-}  # fmt: skip
-WORK = {
-    "capsule", "findings", "records", "row_worker", "rowwise", "scalar", "scoring", "series_worker", "verify", "worker",
-    "worker_log",
-}  # fmt: skip
-FLOOR = {"batch", "compiler", "devices", "disk_cache", "plan", "versions"}
 MODELS = {"lightgbm", "sklearn", "treelite", "xgboost"}
-MODEL_ROOM = "gpuspark.tree_models"  # reads fitted models on the driver; workers have their arrays
+MODELS_MODULE = "gpuspark.models.trees"  # reads fitted models on the driver; workers have their arrays
 HEAVY = CUDA | COMPILERS | MODELS | {"pandas", "pyarrow", "pyspark", "scipy", "torch"}
+
+
+When = Literal["at once", "in a function", "for types"]
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,19 @@ class Import:
 
     module: str
     target: str
-    eager: bool
+    when: When
     line: int
 
     @property
     def top(self) -> str:
         return self.target.partition(".")[0]
 
+    @property
+    def eager(self) -> bool:
+        return self.when == "at once"
+
     def __str__(self) -> str:
-        when = "eagerly" if self.eager else "lazily"
-        return f"{self.module}, line {self.line}: imports {self.target} {when}"
+        return f"{self.module}, line {self.line}: imports {self.target} {self.when}"
 
 
 def within(name: str, package: str) -> bool:
@@ -73,13 +78,13 @@ def sources(package: Path) -> dict[str, Path]:
 def imports_of(module: str, file: Path, known: set[str]) -> Iterator[Import]:
     """The imports of ``module``. ``from package import name`` is an import of the submodule ``name``
     where there is one, and ``importlib.import_module("x")`` counts like ``import x``."""
-    todo: list[tuple[ast.AST, bool]] = [(ast.parse(file.read_text(), str(file)), True)]
+    todo: list[tuple[ast.AST, When]] = [(ast.parse(file.read_text(), str(file)), "at once")]
     while todo:
-        node, eager = todo.pop()
+        node, when = todo.pop()
         targets: list[str] = []
         match node:
             case ast.If(test=ast.Name("TYPE_CHECKING")):
-                todo += [(child, eager) for child in node.orelse]
+                todo += [(child, "for types") for child in node.body] + [(child, when) for child in node.orelse]
                 continue
             case ast.Import():
                 targets = [alias.name for alias in node.names]
@@ -91,14 +96,20 @@ def imports_of(module: str, file: Path, known: set[str]) -> Iterator[Import]:
             ):
                 targets = [name]
         for target in targets:
-            yield Import(module, target, eager, node.lineno)  # type: ignore[attr-defined]
-        inside = eager and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        todo += [(child, inside) for child in ast.iter_child_nodes(node)]
+            yield Import(module, target, when, node.lineno)  # type: ignore[attr-defined]
+        if when == "at once" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            when = "in a function"
+        todo += [(child, when) for child in ast.iter_child_nodes(node)]
 
 
 def all_imports(package: Path) -> list[Import]:
     modules = sources(package)
-    return [found for name, file in modules.items() for found in imports_of(name, file, set(modules))]
+    return [entry for name, file in modules.items() for entry in imports_of(name, file, set(modules))]
+
+
+def running(imports: list[Import]) -> list[Import]:
+    """The imports that run: all but those for types."""
+    return [entry for entry in imports if entry.when != "for types"]
 
 
 def loaded_by(module: str, imports: list[Import]) -> set[str]:
@@ -126,17 +137,19 @@ def strangers(imports: list[Import]) -> list[Import]:
     first and the last at once. The benchmark compares with the libraries of models."""
     return [
         found
-        for found in imports
-        if (found.top in CUDA and (found.eager or found.module not in CUDA_ROOMS))
-        or (found.top in COMPILERS and not within(found.module, COMPILER_ROOM) and (found.module, found.top) != LOADER)
-        or (found.top in MODELS and (found.eager or found.module != MODEL_ROOM) and not _in_bench(found))
+        for found in running(imports)
+        if (found.top in CUDA and (found.eager or found.module not in CUDA_MODULES))
+        or (
+            found.top in COMPILERS and not within(found.module, COMPILER_FOLDER) and (found.module, found.top) != LOADER
+        )
+        or (found.top in MODELS and (found.eager or found.module != MODELS_MODULE) and not _in_bench(found))
     ]
 
 
 def heavy_loads(imports: list[Import]) -> list[str]:
     """Modules outside those rooms that load a CUDA library as soon as they are imported, through
     whatever chain; and what ``import gpuspark`` loads that is heavy."""
-    modules = {found.module for found in imports} - CUDA_ROOMS
+    modules = {found.module for found in imports} - CUDA_MODULES
     at_once = [
         f"import {module} loads {name}"
         for module in sorted(modules)
@@ -147,20 +160,49 @@ def heavy_loads(imports: list[Import]) -> list[str]:
     return at_once + [f"import gpuspark loads {name}" for name in first]
 
 
+def folder_of(module: str) -> str:
+    """The part of a module's name that stands in ``ORDER``; empty for the package itself."""
+    return module.removeprefix("gpuspark").removeprefix(".").partition(".")[0]
+
+
+def unplaced(modules: Iterable[str]) -> list[str]:
+    """Modules that stand in no folder of ``ORDER``."""
+    return [module for module in modules if folder_of(module) not in ("", *ORDER)]
+
+
 def upward(imports: list[Import]) -> list[Import]:
-    """Imports, lazy ones too, of a layer from one below it."""
-
-    def part(name: str) -> str:
-        return name.removeprefix("gpuspark.").partition(".")[0]
-
+    """Imports of a folder from one below it in ``ORDER``, lazy and type-only ones too."""
+    places = {folder: place for place, folder in enumerate(ORDER)}
     return [
-        found
-        for found in imports
-        if found.top == "gpuspark"
-        and (
-            (part(found.module) in WORK | FLOOR and part(found.target) in SURFACE)
-            or (part(found.module) in FLOOR and part(found.target) in WORK)
-        )
+        entry
+        for entry in imports
+        if (own := folder_of(entry.module)) in places
+        and within(entry.target, "gpuspark")
+        and places.get(folder_of(entry.target), -1) > places[own]
+    ]
+
+
+def circles(imports: list[Import]) -> list[list[str]]:
+    """The modules of each import circle, lazy and type-only imports counted ."""
+    targets: dict[str, set[str]] = {}
+    for entry in imports:
+        if folder_of(entry.module) and within(entry.target, "gpuspark") and entry.target != entry.module:
+            targets.setdefault(entry.module, set()).add(entry.target)
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        todo = [start]
+        while todo:
+            for name in targets.get(todo.pop(), set()) - seen:
+                seen.add(name)
+                todo.append(name)
+        return seen
+
+    reach = {module: reached(module) for module in targets}
+    on_circles = sorted(module for module in targets if module in reach[module])
+    return [
+        [other for other in on_circles if other == module or (other in reach[module] and module in reach[other])]
+        for module in on_circles
     ]
 
 
@@ -168,7 +210,7 @@ def bench_users(imports: list[Import]) -> list[Import]:
     """Imports of the benchmark from outside it; the command line may, lazily."""
     return [
         found
-        for found in imports
+        for found in running(imports)
         if within(found.target, "gpuspark.bench")
         and not within(found.module, "gpuspark.bench")
         and not (found.module == "gpuspark.cli" and not found.eager)
@@ -176,25 +218,19 @@ def bench_users(imports: list[Import]) -> list[Import]:
 
 
 def kernel_imports(imports: list[Import]) -> list[Import]:
-    """What kernels import beyond the standard library, NumPy, pyarrow when they run, errors, configuration, their own
-    ``spec``, array functions and Arrow's layouts, and what several kernels or long ones share beside them: how
-    polygons are read, and their index; random numbers; the characters of texts. The catalogue in
-    ``kernels/__init__.py`` imports the kernels too, and ``spec`` what a kernel is made with."""
+    """What kernels import beyond the standard library, NumPy, pyarrow when they run, ``kernels.spec``, and what several
+    of them share: how polygons are read, and their index; random numbers; the characters of texts. ``kernels`` itself
+    imports them all, and ``spec`` everything that they are made with."""
     allowed = sys.stdlib_module_names | {"numpy"}
-    own = {
-        "gpuspark.kernels.spec", "gpuspark.errors", "gpuspark.config", "gpuspark.arrays", "gpuspark.layout",
-    }  # fmt: skip
-    shared = {f"gpuspark.kernels.{name}" for name in ("geometry", "polygon_grid", "philox", "utf8")}
-    makers = {"gpuspark.scalar_udf", "gpuspark.column_kernel"}
+    shared = {f"gpuspark.kernels.{name}" for name in ("spec", "geometry", "polygon_grid", "philox", "utf8")}
     return [
-        found
-        for found in imports
-        if within(found.module, "gpuspark.kernels")
-        and found.top not in allowed
-        and found.target not in own | shared
-        and not (found.module == "gpuspark.kernels" and within(found.target, "gpuspark.kernels"))
-        and not (found.top == "pyarrow" and not found.eager)
-        and not (found.module == "gpuspark.kernels.spec" and found.target in makers)
+        entry
+        for entry in running(imports)
+        if within(entry.module, "gpuspark.kernels")
+        and entry.module not in ("gpuspark.kernels", "gpuspark.kernels.spec")
+        and entry.top not in allowed
+        and entry.target not in shared
+        and not (entry.top == "pyarrow" and not entry.eager)
     ]
 
 
@@ -218,8 +254,18 @@ def test_nothing_loads_cuda_or_rapids_by_being_imported(imports: list[Import]) -
     assert listed(heavy_loads(imports)) == ""
 
 
-def test_no_layer_imports_one_above_it(imports: list[Import]) -> None:
+def test_every_module_stands_in_a_folder_of_the_order_and_imports_upward_only(imports: list[Import]) -> None:
+    assert unplaced(sources(PACKAGE)) == []
     assert listed(upward(imports)) == ""
+
+
+def test_no_modules_import_each_other_in_a_circle(imports: list[Import]) -> None:
+    assert circles(imports) == []
+
+
+def test_few_files_stand_at_the_top() -> None:
+    files = [file.name for file in PACKAGE.iterdir() if file.is_file()]
+    assert len(files) <= MOST_FILES_AT_THE_TOP, files
 
 
 def test_nothing_imports_the_benchmark(imports: list[Import]) -> None:
@@ -253,12 +299,15 @@ print(*sorted({HEAVY!r} & (set(sys.modules) - before)))
 
 
 SEEDED = {
-    "__init__.py": "from gpuspark import udf",
-    "udf.py": "from gpuspark.worker import run\nif TYPE_CHECKING:\n    import cupy",
-    "worker.py": "import gpuspark.late\ndef run():\n    import numba\n    from gpuspark.devices import cuda",
-    "models.py": "def score():\n    import treelite",
-    "tree_models.py": "import treelite\ndef read():\n    import treelite",
-    "plan.py": "def plan():\n    from gpuspark import worker\n    from gpuspark import config",
+    "__init__.py": "from gpuspark.dialects import udf",
+    "dialects/udf.py": "from gpuspark.execution.worker import run\nif TYPE_CHECKING:\n    import cupy",
+    "execution/worker.py": "import gpuspark.late\ndef run():\n    import numba\n    from gpuspark.devices import cuda",
+    "models/score.py": "def score():\n    import treelite",
+    "models/trees.py": "import treelite\ndef read():\n    import treelite",
+    "execution/plan.py": "import gpuspark.config\nif TYPE_CHECKING:\n    from gpuspark.dialects import udf",
+    "spark/one.py": "from gpuspark.spark.two import a",
+    "spark/two.py": "if TYPE_CHECKING:\n    from gpuspark.spark.three import b",
+    "spark/three.py": "def b():\n    from gpuspark.spark.one import c",
     "late.py": "from gpuspark.devices.cuda import Cuda\nimport importlib\nimportlib.import_module('rmm')",
     "cli.py": "from gpuspark.bench import cases\ndef main():\n    from gpuspark import bench",
     "config.py": "",
@@ -269,7 +318,7 @@ SEEDED = {
     "bench/cases.py": "import gpuspark.bench",
     "kernels/__init__.py": "from gpuspark.kernels import good, bad",
     "kernels/good.py": "import math\nimport numpy as np\nfrom gpuspark.kernels.spec import kernel",
-    "kernels/bad.py": "from gpuspark.kernels import good\nimport pandas\nfrom gpuspark.batch import Batch",
+    "kernels/bad.py": "from gpuspark.kernels import good\nimport pandas\nfrom gpuspark.columns.batch import Batch",
     "kernels/spec.py": "",
 }
 
@@ -282,20 +331,24 @@ def test_each_law_finds_what_breaks_it(tmp_path: Path) -> None:
         file.write_text(text)
     found = all_imports(tmp_path / "gpuspark")
     assert {(entry.module, entry.target) for entry in strangers(found)} == {
-        ("gpuspark.worker", "numba"),
+        ("gpuspark.execution.worker", "numba"),
         ("gpuspark.late", "rmm"),
         ("gpuspark.devices.cuda", "cuda.core"),
-        ("gpuspark.models", "treelite"),
-        ("gpuspark.tree_models", "treelite"),
+        ("gpuspark.models.score", "treelite"),
+        ("gpuspark.models.trees", "treelite"),
     }
-    assert [(entry.module, entry.target) for entry in upward(found)] == [("gpuspark.plan", "gpuspark.worker")]
+    assert unplaced(sources(tmp_path / "gpuspark")) == ["gpuspark.late"]
+    assert [(entry.module, entry.target) for entry in upward(found)] == [
+        ("gpuspark.execution.plan", "gpuspark.dialects.udf")
+    ]
+    assert circles(found)[0] == ["gpuspark.spark.one", "gpuspark.spark.three", "gpuspark.spark.two"]
     assert [(entry.module, entry.target) for entry in bench_users(found)] == [("gpuspark.cli", "gpuspark.bench.cases")]
     assert {(entry.module, entry.target) for entry in kernel_imports(found)} == {
         ("gpuspark.kernels.bad", "gpuspark.kernels.good"),
         ("gpuspark.kernels.bad", "pandas"),
-        ("gpuspark.kernels.bad", "gpuspark.batch"),
+        ("gpuspark.kernels.bad", "gpuspark.columns.batch"),
     }
     heavy = heavy_loads(found)
-    assert "import gpuspark.worker loads cuda.core" in heavy
+    assert "import gpuspark.execution.worker loads cuda.core" in heavy
     assert "import gpuspark loads rmm" in heavy
     assert not any("cudf" in line or "cupy" in line or "numba" in line for line in heavy)

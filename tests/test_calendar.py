@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import gpuspark as gs
 from gpuspark.config import Config
-from gpuspark.session import configured
-from tests.devices import DEVICES
+from gpuspark.spark.session import configured
+from tests.support.devices import DEVICES
 
 EPOCH = datetime.datetime(1970, 1, 1)
 DAY = 86_400_000_000

@@ -25,17 +25,19 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import gpuspark as gs
-from gpuspark import capsule as capsules
-from gpuspark import cli, findings, types
-from gpuspark.capsule import Capsule, function_of, placed, read, save, seal, write
+from gpuspark import cli
+from gpuspark.columns import types
+from gpuspark.columns.values import same
 from gpuspark.config import Config
 from gpuspark.errors import CapsuleError, DeviceFault, VerificationError
-from gpuspark.replay import describe, warnings
-from gpuspark.rowwise import interpret
-from gpuspark.scalar import ScalarFunction
-from gpuspark.values import same
-from gpuspark.worker import Runner
-from tests.strategies import tables
+from gpuspark.execution import capsule as capsules
+from gpuspark.execution import findings
+from gpuspark.execution.capsule import Capsule, function_of, placed, read, save, seal, write
+from gpuspark.execution.rowwise import interpret
+from gpuspark.execution.runner import Runner
+from gpuspark.execution.scalar import ScalarFunction
+from gpuspark.tools.replay import describe, warnings
+from tests.support.strategies import tables
 from tests.test_cli import gpuspark
 
 ROOT = Path(__file__).parents[1]
@@ -160,7 +162,7 @@ def kept(folder: Path, monkeypatch, count: int = 1, function: ScalarFunction = F
     notes = []
     for _ in range(count):
         error = VerificationError("x")
-        findings.report(error, runner, [column, column], 0)
+        findings.report(error, function, [column, column], runner.plan.device, config, 0)
         notes += error.__notes__
     return notes
 
@@ -307,7 +309,7 @@ def test_bytecode_of_another_python_is_not_loaded(hostile) -> None:
     [
         (b"", "cannot be loaded: EOFError"),
         (b"cnowhere\nbody\n.", "needs a module that is not here: No module named 'nowhere'.*PYTHONPATH"),
-        (b"cgpuspark.scalar\nNothing\n.", "cannot be loaded: AttributeError"),
+        (b"cgpuspark.execution.scalar\nNothing\n.", "cannot be loaded: AttributeError"),
         (pickle.dumps(FUNCTION.columns), "not the one of its manifest"),
     ],
 )
@@ -332,5 +334,3 @@ def test_what_differs_from_the_task_is_warned_of() -> None:
     assert "cudf was 3 and is not installed here" in told
     assert [line for line in told if line.startswith("the time zone was Mars")]
     assert describe(strange).count("\nwarning ") == len(told)
-
-

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gpuspark import cli
-from gpuspark.capsule import read, write
 from gpuspark.errors import CapsuleError
+from gpuspark.execution.capsule import read, write
 from tests.test_capsule import sealed
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gpuspark.check import Checked, check
 from gpuspark.errors import CallError, DeclarationError
+from gpuspark.tools.check import Checked, check
 
 JOB = """\
 import math
@@ -225,7 +225,7 @@ def test_given_types_of_a_series_body(tmp_path: Path) -> None:
 
 
 def test_a_body_that_does_not_end_is_left_alone(tmp_path: Path, monkeypatch) -> None:
-    from gpuspark import check_series
+    from gpuspark.tools import check_series
 
     monkeypatch.setattr(check_series, "SECONDS", 0.05)
     path = tmp_path / "an_endless_job.py"

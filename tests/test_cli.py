@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gpuspark import cli, demo
+from gpuspark import cli
 from gpuspark.config import Config
+from gpuspark.tools import demo
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from gpuspark.columns.layout import numbers
 from gpuspark.errors import CallError, ResultError
 from gpuspark.kernels.spec import Cost, column_kernel
-from gpuspark.layout import numbers
 
 
 def kernel(compute: Any, result: str = "int") -> Any:

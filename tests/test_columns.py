@@ -18,10 +18,10 @@ from pyspark.sql import types as T
 
 import gpuspark as gs
 from gpuspark import kernels
+from gpuspark.columns.values import same
 from gpuspark.errors import CallError, ResultError
 from gpuspark.testing import on_device
-from gpuspark.values import same
-from tests.devices import DEVICES
+from tests.support.devices import DEVICES
 
 
 @gs.udf("double")

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 import gpuspark as gs
-from gpuspark import compiler
+from gpuspark.columns.types import parse
 from gpuspark.compiler import CannotCompile, Request, compile_program, rewrite, toolchain
-from gpuspark.types import parse
+from gpuspark.compiler import programs as compiler
 
 SOURCE = """
 import sys
 from gpuspark.compiler import Request, compile_program, rewrite
-from gpuspark.types import parse
+from gpuspark.columns.types import parse
 from tests.test_compiler import twice
 
 body = rewrite(twice, ["a"])
@@ -87,27 +87,27 @@ def test_everything_that_decides_the_code_decides_the_key(monkeypatch) -> None:
     def captures(a):
         return a * factor + table[0]
 
-    bound = request_for(captures).key("cpu")
+    bound = compiler.program_key(request_for(captures), "cpu")
     keys = [
-        request_for().key("cpu"),
-        request_for().key("ptx"),
-        request_for(lambda a: a * 3).key("cpu"),
-        request_for(column="int").key("cpu"),
-        request_for(result="float").key("cpu"),
-        request_for(checked=False).key("cpu"),
-        request_for(nullable=True).key("cpu"),
+        compiler.program_key(request_for(), "cpu"),
+        compiler.program_key(request_for(), "ptx"),
+        compiler.program_key(request_for(lambda a: a * 3), "cpu"),
+        compiler.program_key(request_for(column="int"), "cpu"),
+        compiler.program_key(request_for(result="float"), "cpu"),
+        compiler.program_key(request_for(checked=False), "cpu"),
+        compiler.program_key(request_for(nullable=True), "cpu"),
         bound,
     ]
     table = np.array([1.0, 3.0])
-    keys.append(request_for(captures).key("cpu"))
+    keys.append(compiler.program_key(request_for(captures), "cpu"))
     table, factor = np.array([1.0, 2.0]), 2.0
-    keys.append(request_for(captures).key("cpu"))
+    keys.append(compiler.program_key(request_for(captures), "cpu"))
     factor = 2
-    assert request_for(captures).key("cpu") == bound
+    assert compiler.program_key(request_for(captures), "cpu") == bound
     monkeypatch.setattr(compiler, "_tools", lambda target: "numba 99")
-    keys.append(request_for().key("cpu"))
+    keys.append(compiler.program_key(request_for(), "cpu"))
     monkeypatch.setattr(compiler, "_own_code", lambda: "of tomorrow")
-    keys.append(request_for().key("cpu"))
+    keys.append(compiler.program_key(request_for(), "cpu"))
     assert len(set(keys)) == len(keys)
 
 
@@ -118,15 +118,15 @@ def test_programs_of_different_arrays_in_a_tuple_are_different() -> None:
     def looks_up(a):
         return tables[0][a] + tables[1][a]
 
-    keys = [request_for(looks_up).key("cpu")]
+    keys = [compiler.program_key(request_for(looks_up), "cpu")]
     for place, change in ((0, -1.0), (1, 1e-9)):
         changed = [table.copy() for table in tables]
         changed[place][0] += change
         tables, kept = (changed[0], changed[1]), tables
-        keys.append(request_for(looks_up).key("cpu"))
+        keys.append(compiler.program_key(request_for(looks_up), "cpu"))
         tables = kept
     assert len(set(keys)) == 3
-    assert request_for(looks_up).key("cpu") == keys[0]
+    assert compiler.program_key(request_for(looks_up), "cpu") == keys[0]
 
 
 def test_the_tools_are_named_with_their_versions() -> None:
@@ -139,11 +139,11 @@ def test_the_tools_are_named_with_their_versions() -> None:
 
 @pytest.mark.parametrize("tool", ["cuda-bindings", "nvidia-cuda-nvcc-cu12", "nvidia-nvvm", "nvidia-cuda-nvrtc"])
 def test_whichever_tool_kit_is_installed_decides_the_key_of_ptx(monkeypatch, tool: str) -> None:
-    before = {target: request_for().key(target) for target in ("cpu", "ptx")}
+    before = {target: compiler.program_key(request_for(), target) for target in ("cpu", "ptx")}
     real = compiler._version
     monkeypatch.setattr(compiler, "_version", lambda name: "99.0" if name == tool else real(name))
     compiler._tools.cache_clear()
-    after = {target: request_for().key(target) for target in ("cpu", "ptx")}
+    after = {target: compiler.program_key(request_for(), target) for target in ("cpu", "ptx")}
     compiler._tools.cache_clear()
     assert {target: after[target] == before[target] for target in before} == {"cpu": True, "ptx": False}
 

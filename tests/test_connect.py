@@ -10,9 +10,9 @@ from pyspark.sql.functions import lit
 
 import gpuspark as gs
 from gpuspark import functions, kernels
-from gpuspark.capsule import read
 from gpuspark.errors import ConfigError
-from tests import faulty
+from gpuspark.execution.capsule import read
+from tests.support import faulty
 
 
 def triple(n, plus=0):

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from gpuspark.cudf_standin import RECORD
 from gpuspark.devices import rapids
 from gpuspark.errors import DeviceError, DeviceLost, DeviceUnavailable, OutOfMemory
-from tests.contracts import calls, record
-from tests.contracts.cudf_names import CLASSES, only_raises, only_values
-from tests.contracts.jobs import DIALECTS, ROWS, WITH_RAPIDS
+from gpuspark.tools.cudf_standin import RECORD
+from tests.proof.contracts import calls, record
+from tests.proof.contracts.cudf_names import CLASSES, only_raises, only_values
+from tests.proof.contracts.jobs import DIALECTS, ROWS, WITH_RAPIDS
 
 ROOT = Path(__file__).parents[1]
 FOUND = record.read()
@@ -44,7 +44,7 @@ def test_what_the_objects_in_rapids_are_is_said() -> None:
     assert calls.strangers(calls.RAPIDS, (ROOT / calls.RAPIDS).read_text()) == []
     text = "def f(result: Any) -> None:\n    result.to_host()\n"
     assert calls.strangers(calls.RAPIDS, text) == [
-        f"{calls.RAPIDS}, line 2: result.to_host: tests/contracts/calls.py does not say what result is"
+        f"{calls.RAPIDS}, line 2: result.to_host: tests/proof/contracts/calls.py does not say what result is"
     ]
 
 

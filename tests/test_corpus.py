@@ -6,11 +6,11 @@ import types
 
 import pytest
 
-from tests.corpus.comparison import Outcome, compare, type_choices
-from tests.corpus.functions import Member, member, public_functions
-from tests.corpus.report import Examined, kind_of, page
-from tests.corpus.values import rows
-from tests.row_by_row import Comparison
+from tests.proof.corpus.comparison import Outcome, compare, type_choices
+from tests.proof.corpus.functions import Member, member, public_functions
+from tests.proof.corpus.report import Examined, kind_of, page
+from tests.proof.corpus.values import rows
+from tests.support.row_by_row import Comparison
 
 SHARE = 0.6
 """At least so many of the tenth must compile, lest the comparison be of nothing."""

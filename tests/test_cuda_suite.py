@@ -6,7 +6,7 @@ import pytest
 from stub_driver import Stage, open_stage, suite
 
 from gpuspark.kernels import CATALOGUE, ColumnKernel
-from tests.kernel_samples import SAMPLES
+from tests.support.kernel_samples import SAMPLES
 
 
 @pytest.fixture

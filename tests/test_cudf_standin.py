@@ -1,6 +1,6 @@
 """The strict stand-in for cuDF: what the record of the real one lacks is refused, what it has is computed by pandas.
 
-That a name is refused rests on ``gpuspark/cudf_record.json``, written by the real cuDF; so that the record is not
+That a name is refused rests on ``gpuspark/tools/cudf_record.json``, written by the real cuDF; so that the record is not
 its own judge, some names are held against what cuDF's documentation says of 26.10.
 """
 
@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from gpuspark.cudf_standin import CLASSES, Refusal, Unknown, noting, original, signature, standin
+from gpuspark.tools.cudf_standin import CLASSES, Refusal, Unknown, noting, original, signature, standin
 
 NUMBERS = pd.Series([3.0, 1.0, None, 4.0, 1.0], name="n")
 WORDS = pd.Series(["b c", None, "A", ""])

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpuspark as gs
-from gpuspark import ddl, types
+from gpuspark.columns import ddl, types
 from gpuspark.errors import DeclarationError
 
 READ = (
@@ -46,6 +46,7 @@ NOT_READ = (
     "list<int>", "array[int]", "'a' int", "\"a\" int", "calendarinterval", "a bigint generated always as identity",
     "interval day(3) to second(6)", "date not null", "int not null", "int comment 'x'", "not null int",
 )  # fmt: skip
+
 
 def _ours(text: str) -> str | None:
     try:
@@ -91,7 +92,7 @@ def _texts(draw: st.DrawFn, depth: int = 0) -> str:
         return f"array{gap}<{gap}{inner[0]}{gap}>"
     if form == "map":
         return f"MAP<{inner[0]}{gap},{gap}{inner[-1]}>"
-    endings = st.sampled_from(("", " not null", " comment 'a, b>'", " NOT NULL COMMENT \"c\""))
+    endings = st.sampled_from(("", " not null", " comment 'a, b>'", ' NOT NULL COMMENT "c"'))
     colon = st.sampled_from((":", " ", " : "))
     return f"struct{gap}<{','.join(draw(_NAMES) + draw(colon) + one + draw(endings) for one in inner)}>"
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from gpuspark import demo
+from gpuspark.tools import demo
 from tests.test_cli import gpuspark
 
 FUNCTIONS = ["distance (scalar)", "delay score (series)", "distance (batch)"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from stub_driver import build, version
 
-from tests import device_suite
-from tests.device_suite import MOST_SECONDS, NO_GPU, SECTIONS, Section, chosen
+from tests.proof import device_suite
+from tests.proof.device_suite import MOST_SECONDS, NO_GPU, SECTIONS, Section, chosen
 from tests.test_environment import NOT_ON_A_GPU_NODE
 
 ROOT = Path(__file__).parents[1]

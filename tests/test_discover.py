@@ -10,11 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pyspark.resource import ResourceInformation
 from stub_driver import Stage, open_stage, scenes
 
 from gpuspark.devices import discover
-from gpuspark.devices.discover import Capability, Presence, task_address
+from gpuspark.devices.discover import Capability, Presence
 
 
 @pytest.fixture
@@ -86,17 +85,3 @@ def test_it_prints_readably() -> None:
         "python    {}",
     ]
     assert capability.absent() == {"cuda": "there is no NVIDIA driver on this machine"}
-
-
-@pytest.mark.parametrize(
-    ("resources", "address"),
-    [
-        ({}, None),
-        ({"fpga": ResourceInformation("fpga", ["7"])}, None),
-        ({"gpu": ResourceInformation("gpu", [])}, None),
-        ({"gpu": ResourceInformation("gpu", ["3"])}, "3"),
-        ({"gpu": ResourceInformation("gpu", ["GPU-aabb", "GPU-ccdd"])}, "GPU-aabb"),
-    ],
-)
-def test_the_address_that_spark_gave(resources: dict[str, ResourceInformation], address: str | None) -> None:
-    assert task_address(resources) == address

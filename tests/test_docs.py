@@ -22,13 +22,13 @@ import pyarrow as pa
 import pytest
 
 import gpuspark as gs
-from gpuspark import types
+from gpuspark.accounting.entries import Record
+from gpuspark.columns import types
+from gpuspark.columns.values import from_python
 from gpuspark.config import PREFIX, Config
 from gpuspark.errors import ConfigError, ResultError
-from gpuspark.plan import devices_of
-from gpuspark.records import Record
-from gpuspark.session import active_session
-from gpuspark.values import from_python
+from gpuspark.execution.plan import devices_of
+from gpuspark.spark.session import active_session
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpuspark as gs
+from gpuspark.accounting.work import Work
+from gpuspark.columns.types import parse
 from gpuspark.config import Config
-from gpuspark.rowwise import Work
-from gpuspark.types import parse
-from gpuspark.worker import Runner
+from gpuspark.execution.runner import Runner
 
 
 def _exp(x):

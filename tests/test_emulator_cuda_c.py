@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.cuda_c import Kernel, ptx_of
+from tests.support.cuda_c import Kernel, ptx_of
 
 REDUCE = r"""
 extern "C" __global__ void reduce(const double* x, double* out, int n) {

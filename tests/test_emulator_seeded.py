@@ -15,8 +15,8 @@ from gpuspark.devices.emulator.memory import AddressSpace
 from gpuspark.devices.emulator.parser import parse
 from gpuspark.devices.emulator.program import Program
 from gpuspark.errors import DeviceFault
-from tests.cuda_c import ptx_of
-from tests.seeded.bugs import BUGS, HEAD, VALUES, Bug
+from tests.proof.seeded.bugs import BUGS, HEAD, VALUES, Bug
+from tests.support.cuda_c import ptx_of
 
 ROWS, THREADS = 100, 64
 X: NDArray[Any] = np.random.default_rng(0).uniform(1, 2, ROWS).astype(np.float32)

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from gpuspark.devices.discover import Presence
-from tests import evidence
-from tests.evidence import LAYERS, Found, Layer, table
+from tests.proof import evidence
+from tests.proof.evidence import LAYERS, Found, Layer, table
 
 ROOT = Path(__file__).parents[1]
 

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpuspark as gs
+from gpuspark.accounting.work import Work
+from gpuspark.columns.types import parse
+from gpuspark.columns.values import same
 from gpuspark.config import Config
-from gpuspark.rowwise import Work
-from gpuspark.types import parse
-from gpuspark.values import same
-from gpuspark.worker import Runner
-from tests.devices import CUDA
+from gpuspark.execution.runner import Runner
+from tests.support.devices import CUDA
 
 COMPILED = pytest.mark.parametrize("device", ["cpu", "emulated", CUDA])
 OURS = pytest.mark.parametrize("device", ["emulated", CUDA])

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 
 import gpuspark as gs
-from gpuspark.account import Ledger
+from gpuspark.accounting.report import Ledger
 from gpuspark.devices.emulator.faults import PtxError
 from gpuspark.errors import DeviceFault, DeviceLost, VerificationError
-from gpuspark.findings import finding
-from tests import faulty
+from gpuspark.execution.findings import finding
+from tests.support import faulty
 
 
 @pytest.mark.parametrize(

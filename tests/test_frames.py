@@ -11,7 +11,7 @@ from pyspark.errors import PythonException
 
 import gpuspark as gs
 from gpuspark import kernels
-from tests.devices import DEVICES
+from tests.support.devices import DEVICES
 
 SCHEMA = (
     "n bigint, x double, s string, b boolean, d date, t timestamp, c decimal(10,2), a array<int>, "

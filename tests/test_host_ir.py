@@ -16,12 +16,12 @@ import pytest
 
 import gpuspark as gs
 from gpuspark import kernels
+from gpuspark.columns.types import parse
 from gpuspark.devices.cpu import CpuDevice
 from gpuspark.devices.emulated import EmulatedDevice
-from gpuspark.types import parse
-from tests.bodies import CASES
-from tests.body_cases import Case
-from tests.host_ir import on_host, results
+from tests.support.bodies import CASES
+from tests.support.body_cases import Case
+from tests.support.host_ir import on_host, results
 
 ROWS = 4_000_000
 EDGES = {

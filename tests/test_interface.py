@@ -10,7 +10,7 @@ import pytest
 
 import gpuspark as gs
 from gpuspark import cli, functions, kernels, testing
-from gpuspark.records import PHASES, Record
+from gpuspark.accounting.entries import PHASES, Record
 
 
 def parameters(function: object) -> list[str]:

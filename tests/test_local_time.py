@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 
 import gpuspark as gs
+from gpuspark.columns.local_time import local_time_is_utc
 from gpuspark.config import Config
-from gpuspark.local_time import local_time_is_utc
-from gpuspark.session import configured
+from gpuspark.spark.session import configured
 
 UTC = datetime.UTC
 ZONES = sorted(zoneinfo.available_timezones())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.machine_code import (
+from tests.proof.machine_code import (
     ARCHITECTURES,
     TOOLS,
     Row,

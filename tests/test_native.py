@@ -19,7 +19,7 @@ import pytest
 
 import gpuspark as gs
 from gpuspark.testing import run_on
-from tests.devices import CUDA
+from tests.support.devices import CUDA
 
 PAGE = Path(__file__).parent.parent / "docs" / "native-arithmetic.md"
 BIG, MIN = 2**62, -(2**63)

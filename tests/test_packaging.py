@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MODULES = ["gpuspark", "gpuspark.kernels", "gpuspark.bench", "gpuspark.cudf_standin"]  # which reads a data file
+MODULES = ["gpuspark", "gpuspark.kernels", "gpuspark.bench", "gpuspark.tools.cudf_standin"]  # which reads a data file
 
 # Prints the files that the modules come from, in a fresh interpreter.
 WHERE = """

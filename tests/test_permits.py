@@ -9,6 +9,8 @@ import threading
 
 import pytest
 
+from gpuspark.config import Config
+from gpuspark.devices import open_device
 from gpuspark.devices.permits import permit
 
 HOLDS = """
@@ -67,7 +69,8 @@ def test_who_has_no_permit_waits_for_it(holder) -> None:
 
 
 def test_the_cpu_needs_none() -> None:
-    with permit("cpu", 1) as one, permit("cpu", 1) as other:
+    device = open_device("cpu", Config())
+    with device.turn(1) as one, device.turn(1) as other:
         assert (one, other) == (0.0, 0.0)
 
 

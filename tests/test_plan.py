@@ -8,7 +8,7 @@ import pytest
 
 from gpuspark.config import Config
 from gpuspark.errors import FallbackError
-from gpuspark.plan import devices_of, enforce, plan
+from gpuspark.execution.plan import devices_of, enforce, plan
 
 DEVICES = ("cuda", "emulated", "cpu")
 

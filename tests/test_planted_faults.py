@@ -19,13 +19,13 @@ import pyarrow as pa
 import pytest
 
 import gpuspark as gs
-from gpuspark import compiler
+from gpuspark.compiler import programs as compiler
 from gpuspark.compiler import rewrite
 from gpuspark.config import Config
+from gpuspark.dialects.scalar import ScalarUDF
 from gpuspark.disk_cache import DiskCache
 from gpuspark.errors import VerificationError
-from gpuspark.scalar_udf import ScalarUDF
-from gpuspark.session import configured
+from gpuspark.spark.session import configured
 
 NAN = math.nan
 RATE, _Job__rate = 2.0, 30.0

@@ -3,9 +3,9 @@
 ``GPUSPARK_PROGRAMS`` is how many (`make programs` for the long run). The emulator and the host's compiler are
 given the same code and must agree bit for bit; they and the CPU differ from Python by a few units in the last
 place where functions of mathematics are called, and by what a body makes of such differences
-(:mod:`tests.last_bits`).
+(:mod:`tests.support.last_bits`).
 
-The wider programs (:mod:`tests.wider_programs`) use more of Python; many are refused, and are only counted.
+The wider programs (:mod:`tests.support.wider_programs`) use more of Python; many are refused, and are only counted.
 """
 
 from __future__ import annotations
@@ -19,21 +19,20 @@ import pyarrow as pa
 import pytest
 
 import gpuspark as gs
+from gpuspark.columns.types import ColumnType, parse
+from gpuspark.columns.values import same, to_python
 from gpuspark.config import Config
 from gpuspark.devices.cpu import CpuDevice
 from gpuspark.devices.emulated import EmulatedDevice
-from gpuspark.devices.protocol import Device
-from gpuspark.plan import DeviceName
-from gpuspark.rowwise import interpret
-from gpuspark.scalar import ScalarFunction
-from gpuspark.types import ColumnType, parse
-from gpuspark.values import same, to_python
-from gpuspark.verify import tolerance
-from tests import wider_programs
-from tests.host_ir import on_host, results
-from tests.last_bits import Answer, answer, excused
-from tests.programs import Maker, written
-from tests.row_by_row import columns_of, compare_rows
+from gpuspark.devices.protocol import Device, DeviceName
+from gpuspark.execution.rowwise import interpret
+from gpuspark.execution.scalar import ScalarFunction
+from gpuspark.execution.verify import tolerance
+from tests.support import wider_programs
+from tests.support.host_ir import on_host, results
+from tests.support.last_bits import Answer, answer, excused
+from tests.support.programs import Maker, written
+from tests.support.row_by_row import columns_of, compare_rows
 from tests.test_host_ir import bits, columns
 
 PROGRAMS = int(os.environ.get("GPUSPARK_PROGRAMS", "12"))
@@ -122,5 +121,3 @@ def plain(function: Any, given: list[pa.Array]) -> tuple[list[Any], str]:
         return to_python(interpret(function, given)), ""
     except (ArithmeticError, ValueError) as error:
         return [], f"{type(error).__name__}: {error}"
-
-

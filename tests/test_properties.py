@@ -13,15 +13,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from gpuspark.plan import DeviceName
-from gpuspark.scalar_udf import _NullForNull
+from gpuspark.columns.values import from_python, same, to_python
+from gpuspark.devices.protocol import DeviceName
+from gpuspark.dialects.scalar import _NullForNull
+from gpuspark.execution.verify import tolerance
 from gpuspark.testing import assert_same_on_all_devices
-from gpuspark.values import from_python, same, to_python
-from gpuspark.verify import tolerance
-from tests.bodies import CASES
-from tests.body_cases import Case
-from tests.devices import ANY_COMPILED
-from tests.strategies import tables
+from tests.support.bodies import CASES
+from tests.support.body_cases import Case
+from tests.support.devices import ANY_COMPILED
+from tests.support.strategies import tables
 
 EXAMPLES = int(os.environ.get("GPUSPARK_EXAMPLES", "1000"))
 

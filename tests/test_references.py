@@ -12,10 +12,10 @@ from pyspark.cloudpickle import cloudpickle
 from pyspark.sql import functions as F
 
 import gpuspark as gs
+from gpuspark.columns.types import parse
 from gpuspark.config import Config
-from gpuspark.scalar import ScalarFunction
-from gpuspark.types import parse
-from tests import reference_rates as rates
+from gpuspark.execution.scalar import ScalarFunction
+from tests.support import reference_rates as rates
 
 BIG = 2**61
 
@@ -46,7 +46,7 @@ def test_a_value_that_the_worker_does_not_have_is_a_reason(monkeypatch, body) ->
     assert function.body is not None
     monkeypatch.setattr(rates, "FACTOR", 1)
     (difference,) = function.differences()
-    assert difference == "tests.reference_rates.FACTOR is 5 on the driver and 1 in this worker"
+    assert difference == "tests.support.reference_rates.FACTOR is 5 on the driver and 1 in this worker"
     assert function.obstacles([parse("bigint")], Config(), ["cpu"]) == {"cpu": [difference]}
     monkeypatch.setattr(rates, "FACTOR", 5.0)
     assert len(function.differences()) == 1
@@ -55,19 +55,19 @@ def test_a_value_that_the_worker_does_not_have_is_a_reason(monkeypatch, body) ->
 def test_code_that_the_worker_does_not_have_is_a_reason(monkeypatch) -> None:
     function = prepared(rates.one_more)
     monkeypatch.setattr(rates, "constant", lambda: 2)
-    assert "tests.reference_rates.constant is another function on the driver" in function.differences()[0]
+    assert "tests.support.reference_rates.constant is another function on the driver" in function.differences()[0]
     monkeypatch.delattr(rates, "constant")
     assert function.differences()
     monkeypatch.setitem(vars(rates), "one_more", lambda x: x)
-    assert "tests.reference_rates.one_more is another function" in function.differences()[0]
+    assert "tests.support.reference_rates.one_more is another function" in function.differences()[0]
 
 
 def test_a_module_that_the_worker_does_not_have_is_a_reason(monkeypatch) -> None:
     import sys
 
     function = prepared(in_a_lambda)
-    monkeypatch.setitem(sys.modules, "tests.reference_rates", None)
-    assert "tests.reference_rates.FACTOR cannot be read in this worker" in function.differences()[0]
+    monkeypatch.setitem(sys.modules, "tests.support.reference_rates", None)
+    assert "tests.support.reference_rates.FACTOR cannot be read in this worker" in function.differences()[0]
 
 
 @pytest.fixture

@@ -18,13 +18,13 @@ from typer.testing import CliRunner
 
 import gpuspark as gs
 from gpuspark import cli
-from gpuspark import replay as replays
-from gpuspark.capsule import Capsule, read, save, seal
 from gpuspark.config import Config
 from gpuspark.errors import CapsuleError, DeviceFault, VerificationError
-from gpuspark.replay import DEVICES, FEW, Outcome, devices_named, replay, shrink
-from gpuspark.scalar import ScalarFunction
-from tests import faulty
+from gpuspark.execution.capsule import Capsule, read, save, seal
+from gpuspark.execution.scalar import ScalarFunction
+from gpuspark.tools import replay as replays
+from gpuspark.tools.replay import DEVICES, FEW, Outcome, devices_named, replay, shrink
+from tests.support import faulty
 
 ROOT = Path(__file__).parents[1]
 

@@ -322,7 +322,9 @@ def test_what_another_row_may_see_is_not_left_to_python() -> None:
 
     changed = "rows .* is read, and may be changed"
     for body, reason in (
-        (counts, r"assignment to state\['rows'\]"), (sets_a_global, "global"), (appends, changed),
+        (counts, r"assignment to state\['rows'\]"),
+        (sets_a_global, "global"),
+        (appends, changed),
     ):
         with pytest.raises(CannotCompile, match=reason):
             rewrite(body)
@@ -333,6 +335,7 @@ def test_a_local_name_is_not_looked_up_outside() -> None:
 
     def f(a):
         if a > 0:
+
             def sqrt(x):
                 return x
 

@@ -7,10 +7,10 @@ import math
 import pytest
 
 import gpuspark as gs
+from gpuspark.columns.types import parse
 from gpuspark.devices.cpu import CpuDevice
-from gpuspark.types import parse
-from tests.last_bits import Answer, answer, excused, moved
-from tests.row_by_row import columns_of, compare_rows
+from tests.support.last_bits import Answer, answer, excused, moved
+from tests.support.row_by_row import columns_of, compare_rows
 
 KINDS = [parse("double")]
 

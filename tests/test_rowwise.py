@@ -9,14 +9,14 @@ import pyarrow as pa
 import pytest
 
 import gpuspark as gs
-from gpuspark import worker
+from gpuspark.accounting.work import Work
+from gpuspark.columns.types import of_arrow
 from gpuspark.config import Config
 from gpuspark.errors import DeviceError, DeviceLost, DeviceUnavailable, FallbackError, GpusparkError
-from gpuspark.rowwise import FLOOR_ROWS, Work
+from gpuspark.execution import placement
+from gpuspark.execution.runner import FLOOR_ROWS, Runner
 from gpuspark.testing import assert_same_on_all_devices, run_on
-from gpuspark.types import of_arrow
-from gpuspark.worker import Runner
-from tests.devices import ANY_COMPILED, CUDA, DEVICES
+from tests.support.devices import ANY_COMPILED, CUDA, DEVICES
 
 
 def _runner(f, columns, **flags) -> Runner:
@@ -129,14 +129,14 @@ def test_a_device_that_is_lost_is_an_error_where_fallback_is_forbidden(monkeypat
 
 @pytest.mark.parametrize("refusal", [DeviceUnavailable("it is busy"), DeviceLost("it is busy")])
 def test_a_device_that_cannot_be_opened_is_passed_over(refusal, monkeypatch) -> None:
-    opened = worker.open_device
+    opened = placement.open_device
 
     def refuse(name, *more):
         if name == "emulated":
             raise refusal
         return opened(name, *more)
 
-    monkeypatch.setattr(worker, "open_device", refuse)
+    monkeypatch.setattr(placement, "open_device", refuse)
     column = pa.array([1.0, None])
     runner = _runner(halve, [column], fallback="silent")
     assert (runner.plan.device, runner.reasons) == ("cpu", ["emulated: it is busy"])

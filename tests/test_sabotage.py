@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sabotage.breaks import BREAKS, Break
+from tests.proof.sabotage.breaks import BREAKS, Break
 
 ROOT = Path(__file__).parent.parent
 

@@ -19,10 +19,10 @@ from sklearn import decomposition, ensemble, linear_model, neighbors, pipeline, 
 
 import gpuspark as gs
 from gpuspark.errors import CallError
-from gpuspark.estimators import read_model
+from gpuspark.models.estimators import read_model
 from gpuspark.testing import on_device
-from tests.devices import DEVICES
-from tests.tolerances import assert_linked
+from tests.support.devices import DEVICES
+from tests.support.tolerances import assert_linked
 
 METHODS = {"prediction": "predict", "probabilities": "predict_proba", "transformed": "transform"}
 QUIET = {"verbose": -1, "min_child_samples": 2}

@@ -18,9 +18,9 @@ from sklearn.linear_model import LinearRegression
 
 import gpuspark as gs
 from gpuspark.errors import CallError
-from gpuspark.estimators import read_model
+from gpuspark.models.estimators import read_model
 from gpuspark.testing import on_device
-from tests.devices import DEVICES
+from tests.support.devices import DEVICES
 
 SUM = LinearRegression().fit(np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 5.0], [4.0, 4.0]]), [10.0, 100.0, 520.0, 440.0])
 """Of two features, to all intents ``10 * a + 100 * b``."""

@@ -176,8 +176,8 @@ def test_misuse_is_named(spark) -> None:
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(1, 12), st.integers(1, 400))
 def test_groups_are_never_cut(lengths, records, target) -> None:
     """Whatever the batches, each piece begins with a group and holds whole ones, and no row is lost or doubled."""
-    from gpuspark import segments as module
     from gpuspark.config import Config
+    from gpuspark.dialects import segments as module
 
     first = np.concatenate([[True, *[False] * (n - 1)] for n in lengths])
     keys = np.repeat(np.arange(len(lengths)), lengths)

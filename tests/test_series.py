@@ -14,8 +14,9 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 import gpuspark as gs
-from gpuspark import series, series_worker
 from gpuspark.config import Config
+from gpuspark.dialects import series, series_worker
+from gpuspark.execution import placement
 
 
 @pytest.fixture(scope="module")
@@ -204,5 +205,7 @@ def test_explain_takes_what_gs_udf_takes_and_names_every_type_without_a_cudf_for
     f = gs.pandas_udf("double")(lambda a, b: a)
     text = str(f.explain("a decimal(10,2), b array<int>"))
     assert "<lambda> runs on cpu" in text
-    plan = series_worker.decide("f", Config(device="cuda"), {"cuda": ["a column of date has no equal cuDF form"]})
+    plan = placement.decide(
+        series_worker.placed("f", ""), Config(device="cuda"), {"cuda": ["a column of date has no equal cuDF form"]}
+    )
     assert "a column of date" in str(plan)

@@ -8,8 +8,8 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 import gpuspark as gs
-from gpuspark import pandas_form
-from tests.told import told
+from gpuspark.columns import pandas_form
+from tests.support.told import told
 
 
 def halves(v: pd.Series) -> pd.Series:

@@ -17,7 +17,7 @@ from pyspark.sql.types import ArrayType, LongType, YearMonthIntervalType
 
 import gpuspark as gs
 from gpuspark.errors import DeclarationError
-from tests.told import told
+from tests.support.told import told
 
 
 @pytest.fixture(params=["cpu", "cuda"])

@@ -13,12 +13,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from gpuspark import cudf_form, pandas_form, series_worker
+from gpuspark.columns import cudf_form, pandas_form
 from gpuspark.config import Config
-from gpuspark.devices import permits
+from gpuspark.devices.protocol import Memory
+from gpuspark.dialects import series_worker
 from gpuspark.errors import FallbackError, OutOfMemory
-from gpuspark.plan import Plan
-from gpuspark.session import TaskFacts
+from gpuspark.execution import placement
+from gpuspark.execution.plan import Plan
+from gpuspark.spark.session import TaskFacts
 
 
 def of_package(name: str, source: str) -> dict:
@@ -39,22 +41,23 @@ def on_gpu(monkeypatch):
     )
     made = of_package("cudf", source)["Series"]
     steps: list[str] = []
-    device = type("Gpu", (), {"identity": "GPU-1", "trim": lambda self: steps.append("trim")})()
 
-    @contextmanager
-    def permit(identity, most):
-        steps.append("permit")
-        yield 0.0
-        steps.append("returned")
+    class Gpu:
+        def memory(self) -> Memory:
+            return Memory(1 << 30, 1 << 30)
+
+        @contextmanager
+        def turn(self, most):
+            steps.append("permit")
+            yield 0.0
+            steps.extend(["trim", "returned"])
 
     def make(body, fallback="warn", least_rows=0):
-        monkeypatch.setattr(series_worker, "_retired", {})
         monkeypatch.setattr(cudf_form, "to_device", lambda column, *_: made(column))
         monkeypatch.setattr(cudf_form, "to_host", lambda r: pd.Series(r) if isinstance(r, made) else r)
         monkeypatch.setattr(series_worker, "task_config", lambda: Config(fallback=fallback))
-        monkeypatch.setattr(series_worker, "open_for_rapids", lambda *_: device)
-        monkeypatch.setattr(permits, "permit", permit)
-        monkeypatch.setattr(series_worker, "decide", lambda *_: Plan(body.__name__, "cuda", (), False))
+        monkeypatch.setattr(placement, "open_for_rapids", lambda *_: Gpu())
+        monkeypatch.setattr(placement, "decide", lambda *_: Plan(body.__name__, "cuda", (), False))
         worker = series_worker.SeriesWorker(body, f"call of {body.__name__} {fallback}", "pandas", least_rows)
         worker.steps = steps
         return worker
@@ -136,8 +139,8 @@ def test_what_cudf_refuses_runs_on_pandas_and_stays_there(on_gpu) -> None:
 
     worker, column = on_gpu(body), pd.Series([1.0, 2.0])
     assert worker.once([column], {}) is column
-    assert "cuDF has not describe" in series_worker._retired[worker.call]
-    assert "test_series_gpu.py, line" in series_worker._retired[worker.call]
+    assert "cuDF has not describe" in str(worker._placement.retired("cuda"))
+    assert "test_series_gpu.py, line" in str(worker._placement.retired("cuda"))
     assert worker.once([column], {}) is column
     assert worker.steps == ["permit", "trim", "returned"]
     assert devices_of(worker) == {"cpu": 4}

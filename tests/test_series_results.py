@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
 import gpuspark as gs
-from gpuspark import pandas_form, series_worker
+from gpuspark.columns import pandas_form
+from gpuspark.dialects import series_worker
 from tests.conftest import EXAMPLES
-from tests.told import told
+from tests.support.told import told
 
 TRANSPORTS = {"pandas": "cpu", "arrow": "cuda"}
 """The devices that make columns travel so. Without a GPU, the body runs on pandas on either."""

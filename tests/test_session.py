@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gpuspark import session
 from gpuspark.config import Config
 from gpuspark.errors import ConfigError
+from gpuspark.spark import session
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -25,7 +25,7 @@ def told_by_a_task(spark: SparkSession) -> list[dict[str, Any]]:
         import pyarrow as pa
         from pyspark import TaskContext
 
-        from gpuspark.session import task_config, task_facts
+        from gpuspark.spark.session import task_config, task_facts
 
         task, facts = TaskContext.get(), task_facts()
         assert task is not None
@@ -117,7 +117,7 @@ def test_connect(connect: SparkSession, check: Any) -> None:
 def test_without_spark_there_are_defaults_and_spark_is_not_loaded() -> None:
     script = """
 import sys
-from gpuspark import session
+from gpuspark.spark import session
 from gpuspark.config import Config
 assert session.active_session() is None
 assert session.driver_config() == session.task_config() == Config()

@@ -6,11 +6,11 @@ import ast
 
 import pytest
 
-from tests.spark_own import differences, outcomes, page
-from tests.spark_own.cases import PANDAS, PLAIN, WAYS
-from tests.spark_own.differences import Difference
-from tests.spark_own.loading import rewritten
-from tests.spark_own.outcomes import Differing, Outcome
+from tests.proof.spark_own import differences, outcomes, page
+from tests.proof.spark_own.cases import PANDAS, PLAIN, WAYS
+from tests.proof.spark_own.differences import Difference
+from tests.proof.spark_own.loading import rewritten
+from tests.proof.spark_own.outcomes import Differing, Outcome
 
 SAMPLE = f"{PANDAS[0]}:PandasUDFTests.test_*_[ew][mr]*"
 """Three tests: an empty frame, errors of types, and wrong arguments, which differ."""
@@ -24,10 +24,10 @@ def of(text: str) -> str:
 
 def test_only_names_of_functions_that_we_have_are_replaced() -> None:
     assert of("from pyspark.sql.functions import udf, col") == (
-        "from pyspark.sql.functions import col\nfrom tests.spark_own.stand_ins import udf"
+        "from pyspark.sql.functions import col\nfrom tests.proof.spark_own.stand_ins import udf"
     )
     assert of("def f():\n    from pyspark.sql.functions import pandas_udf as made") == (
-        "def f():\n    from tests.spark_own.stand_ins import pandas_udf as made"
+        "def f():\n    from tests.proof.spark_own.stand_ins import pandas_udf as made"
     )
     assert of("from pyspark.sql.functions import arrow_udf") == "from pyspark.sql.functions import arrow_udf"
     assert of("from elsewhere import udf") == "from elsewhere import udf"

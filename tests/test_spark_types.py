@@ -19,10 +19,10 @@ import pytest
 from pyspark.sql import Row
 from pyspark.sql import types as t
 
-from gpuspark import types
+from gpuspark.columns import types
+from gpuspark.columns.values import from_python, to_python
 from gpuspark.errors import ResultError
-from gpuspark.spark_types import arrow_type
-from gpuspark.values import from_python, to_python
+from gpuspark.spark.arrow_types import arrow_type
 
 
 class Colour(enum.IntEnum):

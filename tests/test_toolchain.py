@@ -28,10 +28,10 @@ import numpy as np
 import pyarrow as pa
 
 import gpuspark as gs
-from gpuspark.check import check
+from gpuspark.tools.check import check
 from gpuspark.compiler.toolchain import start
 from gpuspark.config import Config
-from gpuspark.session import configured
+from gpuspark.spark.session import configured
 
 
 @gs.udf("double")
@@ -52,10 +52,12 @@ if __name__ == "__main__":
             rows = scaled(pa.array([1.0, None, 3.0])).to_pylist()
             items = doubled(3, np.array([1.0, 2.0, 3.0]), gs.Out("float64", 3)).tolist()
             function = scaled.scalar_function(("x",))
-            from gpuspark.types import parse
-            from gpuspark.worker import decide
+            from gpuspark.columns.types import parse
+            from gpuspark.execution.placement import decide
+            from gpuspark.execution.runner import PlacedScalar
 
-            told[device] = [rows, items, str(decide(function, [parse("double")], Config(device=device)))]
+            config = Config(device=device)
+            told[device] = [rows, items, str(decide(PlacedScalar(function, [parse("double")], config), config))]
     told["explained"] = str(scaled.explain())
     told["checked"] = "; ".join(map(str, check(__file__)))
     told["info"] = gs.info().devices

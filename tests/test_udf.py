@@ -12,9 +12,9 @@ from pyspark.errors import PythonException
 from pyspark.sql import functions as F
 
 import gpuspark as gs
+from gpuspark.dialects.scalar import ScalarUDF
 from gpuspark.errors import CallError, ConfigError, DeclarationError
-from gpuspark.scalar_udf import ScalarUDF
-from tests.devices import DEVICES
+from tests.support.devices import DEVICES
 
 
 def score(a, b, c=1.0):

@@ -15,9 +15,9 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, LongType
 
 import gpuspark as gs
+from gpuspark.dialects.scalar import ScalarUDF
+from gpuspark.dialects.series import SeriesUDF
 from gpuspark.errors import CallError, DeclarationError
-from gpuspark.scalar_udf import ScalarUDF
-from gpuspark.series import SeriesUDF
 
 
 @pytest.fixture

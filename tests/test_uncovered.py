@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.uncovered import FILES, ROOT, TESTS, Measurement
+from tests.proof.uncovered import FILES, ROOT, TESTS, Measurement
 
-SUBJECT = '''
+SUBJECT = """
 def once(where):
     if where == "here":
         return "run by the test"
@@ -18,8 +18,8 @@ def once(where):
     if where == "process":
         return "run by another interpreter"
     return "run by nobody"
-'''
-TEST = '''
+"""
+TEST = """
 import os, subprocess, sys
 from subject import once
 
@@ -35,7 +35,7 @@ def test_fork():
 
 def test_process():
     subprocess.run([sys.executable, "-c", "import subject; subject.once('process')"], check=True)
-'''
+"""
 
 
 @pytest.mark.parametrize(

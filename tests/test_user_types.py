@@ -7,8 +7,8 @@ import pytest
 
 import gpuspark as gs
 from gpuspark.errors import CallError
-from gpuspark.spark_types import arrow_type
-from gpuspark.user_types import holds_user_type, takes_apart
+from gpuspark.execution.user_types import holds_user_type, takes_apart
+from gpuspark.spark.arrow_types import arrow_type
 
 
 def first(v):

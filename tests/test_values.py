@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from pyspark.sql import Row
 
 import gpuspark as gs
-from gpuspark import spark_types
-from gpuspark import types as column_types
+from gpuspark.columns import types as column_types
+from gpuspark.columns.values import from_python, same, to_python
 from gpuspark.errors import ResultError
-from gpuspark.values import from_python, same, to_python
+from gpuspark.spark import arrow_types as spark_types
 
 VALUES = (
     True, False, 0, 1, -1, 127, 128, 300, 2**24, 2**24 + 1, 2**31, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**70,

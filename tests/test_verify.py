@@ -8,12 +8,12 @@ import pyarrow as pa
 import pytest
 
 import gpuspark as gs
+from gpuspark.accounting.work import Work
+from gpuspark.columns.types import of_arrow
 from gpuspark.config import Config
 from gpuspark.errors import VerificationError
-from gpuspark.rowwise import Work
-from gpuspark.types import of_arrow
-from gpuspark.verify import verify
-from gpuspark.worker import Runner
+from gpuspark.execution.runner import Runner
+from gpuspark.execution.verify import verify
 
 
 @gs.udf("double")
@@ -28,7 +28,7 @@ def checked(column: pa.Array, wrong: dict[int, float | None], first_row: int = 0
     values = runner.run([column], Work()).to_pylist()
     for row, value in wrong.items():
         values[row] = value
-    verify(runner.function, [column], pa.array(values, pa.float64()), runner, first_row)
+    verify(runner.function, [column], pa.array(values, pa.float64()), runner.plan.device, config, first_row)
 
 
 COLUMN = pa.array([None if n % 10 == 0 else n / 100 for n in range(1000)])

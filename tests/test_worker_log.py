@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from gpuspark import worker_log
+from gpuspark.spark import worker_log
 
 PRINTED = 20_000
 """Lines of one task; Spark's reader gives up after some ten thousand in a row."""

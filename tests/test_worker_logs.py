@@ -9,10 +9,10 @@ import pytest
 from pyspark.sql import functions as F
 
 import gpuspark as gs
-from gpuspark.session import WORKER_LOGGING
-from gpuspark.worker import ScalarWorker
-from gpuspark.worker_log import users_function
-from tests import log_bodies
+from gpuspark.dialects.scalar_worker import ScalarWorker
+from gpuspark.spark.session import WORKER_LOGGING
+from gpuspark.spark.worker_log import users_function
+from tests.support import log_bodies
 
 OURS = ("gpuspark", "gpuspark.ledger")
 """The loggers of our own lines, as docs/ledger.md says."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 import gpuspark as gs
 from gpuspark import functions as kernels_of_columns
 from gpuspark.bench.cases import Case
-from gpuspark.demo import load
+from gpuspark.tools.demo import load
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

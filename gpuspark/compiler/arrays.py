@@ -8,50 +8,15 @@ IEEE floats): who writes an array function writes for a machine.
 
 from __future__ import annotations
 
-import dis
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
-from types import CellType, CodeType, FunctionType
-from typing import TYPE_CHECKING, Any
+from types import CellType, FunctionType
+from typing import Any
 
-from gpuspark.compiler.digest import captured, digest_with_functions
+from gpuspark.compiler.digest import captured
+from gpuspark.compiler.requests import Parameter
 from gpuspark.compiler.source import UNBOUND, CannotCompile
 from gpuspark.compiler.vocabulary import plain_function
-
-if TYPE_CHECKING:
-    from gpuspark.devices.protocol import Target
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """What a word of a program is: an array of ``dtype`` (NumPy's name), or a number, ``int64`` or ``float64``."""
-
-    dtype: str
-    is_array: bool
-    scratch: int = 0
-    """For an array that each thread has a part of: the part's length."""
-
-    def __str__(self) -> str:
-        return f"{self.dtype}{'*' if self.is_array else ''}{self.scratch or ''}"
-
-
-@dataclass(frozen=True)
-class ArrayRequest:
-    """An array function with the types that decide its code."""
-
-    function: FunctionType
-    parameters: tuple[Parameter, ...]
-
-    def parts(self) -> tuple[Any, ...]:
-        """What the code depends on, but for the tools."""
-        return ("array", fingerprint(self.function), *map(str, self.parameters))
-
-    def build(self, target: Target) -> tuple[str, bytes]:
-        """The entry's name and the code. Raises :class:`CannotCompile` with what the compiler refused."""
-        from gpuspark.compiler.build import build_arrays
-
-        return build_arrays(self, target)
+from gpuspark.devices.protocol import Target
 
 
 def program_text(parameters: tuple[Parameter, ...], target: Target) -> str:
@@ -98,45 +63,3 @@ def with_compiled_callees(function: FunctionType, jit: Callable[..., Any], known
     copy.__qualname__ = function.__qualname__
     known[id(function)] = jit(copy)
     return known[id(function)]
-
-
-def refuse_raise(function: FunctionType) -> None:
-    """Raises :class:`CannotCompile` where ``function`` may raise an error of its own."""
-    line = _line_of_raise(function.__code__)
-    if line is not None:
-        file = function.__code__.co_filename.rsplit("/", 1)[-1]
-        raise CannotCompile(
-            f"raise or assert in {function.__name__} ({file}, line {line}): machine code has no errors. Write a mark, "
-            "and raise in the function around it"
-        )
-
-
-@lru_cache(maxsize=4096)
-def _line_of_raise(code: CodeType) -> int | None:
-    """The line of the first ``raise`` or ``assert`` in ``code``, or in a function inside it."""
-    for instruction in dis.get_instructions(code):
-        if instruction.opname == "RAISE_VARARGS":
-            return (instruction.positions and instruction.positions.lineno) or code.co_firstlineno
-    inner = (_line_of_raise(constant) for constant in code.co_consts if isinstance(constant, CodeType))
-    return next((line for line in inner if line is not None), None)
-
-
-def fingerprint(function: FunctionType) -> str:
-    """A digest of everything that decides what ``function`` computes: its code, its defaults, the values that it
-    captures and the functions that it calls, whatever way it reaches them.
-
-    Raises :class:`CannotCompile` for a captured object whose content cannot be told, and a function that may raise.
-    """
-    refuse_raise(function)
-    digest, functions = digest_with_functions(function)
-    for called in functions:
-        refuse_raise(called)
-    return digest
-
-
-def fingerprint_or_reason(function: FunctionType) -> str:
-    """Returns the :func:`fingerprint`, or the reason why there is none: equal while the same program serves."""
-    try:
-        return fingerprint(function)
-    except CannotCompile as refusal:
-        return str(refusal)

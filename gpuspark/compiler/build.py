@@ -21,6 +21,7 @@ from numba import types
 from numba.core import errors as numba_errors
 from numba.core import ir
 
+from gpuspark.columns.types import ColumnType
 from gpuspark.compiler.arrays import program_text as array_text
 from gpuspark.compiler.arrays import with_compiled_callees
 from gpuspark.compiler.operations import (  # noqa: F401  (they register)
@@ -48,11 +49,9 @@ from gpuspark.compiler.source import CannotCompile
 from gpuspark.compiler.toolchain import processor, start
 from gpuspark.compiler.unit import ENTRY, OP
 from gpuspark.devices.protocol import Target
-from gpuspark.types import ColumnType
 
 if TYPE_CHECKING:
-    from gpuspark.compiler import Request
-    from gpuspark.compiler.arrays import ArrayRequest
+    from gpuspark.compiler.requests import ArrayRequest, Request
 
 _STATUS = types.CPointer(types.uint8)
 _RESULTS = {
@@ -196,9 +195,7 @@ def _linked(program: Callable[..., Any], signature: Any) -> tuple[str, Any]:
 
 def build_arrays(request: ArrayRequest, target: Target) -> tuple[str, bytes]:
     """As :func:`build`, for an array function."""
-    words = [
-        types.CPointer(getattr(types, p.dtype)) if p.is_array else types.int64 for p in request.parameters
-    ]
+    words = [types.CPointer(getattr(types, p.dtype)) if p.is_array else types.int64 for p in request.parameters]
     signature = types.void(*words, types.int64, types.int64)
     jit = numba.njit(error_model="numpy", forceinline=True) if target == "cpu" else _cuda().jit(device=True)
     scope: dict[str, Any] = {

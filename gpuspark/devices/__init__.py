@@ -6,8 +6,7 @@ import os
 from functools import cache
 
 from gpuspark.config import Config
-from gpuspark.devices.protocol import Device
-from gpuspark.plan import DeviceName
+from gpuspark.devices.protocol import Device, DeviceName
 
 
 def open_device(name: DeviceName, config: Config, address: str | None = None) -> Device:
@@ -25,14 +24,15 @@ def open_device(name: DeviceName, config: Config, address: str | None = None) ->
     return _cpu(os.getpid())
 
 
-def open_for_rapids(config: Config, address: str | None = None) -> Device:
+def open_for_rapids(address: str | None = None) -> Device:
     """The GPU of the running task, for bodies that use cuDF and CuPy: their memory comes from the same pool.
 
     Raises :class:`~gpuspark.errors.DeviceUnavailable` also where RAPIDS cannot be imported.
     """
+    from gpuspark.devices.cuda import select
     from gpuspark.devices.rapids import share_allocator
 
-    device = open_device("cuda", config, address)
+    device = select(address)
     share_allocator(device)
     return device
 

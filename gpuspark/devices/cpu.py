@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, cast
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, cast
 
 import numpy as np
 
@@ -24,12 +25,9 @@ class CpuDevice:
     def __init__(self) -> None:
         self._loaded: dict[str, Callable[..., int]] = {}
 
-    @property
-    def identity(self) -> str:
-        return self.name
-
-    def trim(self) -> None:
-        """Memory goes with the last reference to its handle."""
+    def turn(self, most: int) -> AbstractContextManager[float]:  # noqa: ARG002
+        """Nobody waits for the CPU: Spark gives its cores to tasks."""
+        return nullcontext(0.0)
 
     def copy_in(self, host: Bytes) -> Handle:
         return Handle(host)
@@ -59,22 +57,24 @@ class CpuDevice:
     def free(self, handle: Handle) -> None:
         """Memory goes with the last reference to its handle."""
 
+    def keep(self, digest: str, host: Bytes) -> Handle:  # noqa: ARG002
+        """The array itself."""
+        return Handle(host)
+
+    def forget(self) -> None:
+        """Nothing is held."""
+
     def memory(self) -> Memory:
         import os
 
         page = os.sysconf("SC_PAGE_SIZE")
         return Memory(os.sysconf("SC_AVPHYS_PAGES") * page, os.sysconf("SC_PHYS_PAGES") * page)
 
-    def facts(self) -> dict[str, Any]:
-        import platform
-
-        return {"name": platform.processor() or platform.machine()}
-
 
 def _address(pointer: Pointer) -> int:
     # Several times as quick as .ctypes.data, which counts for small batches.
-    start: int = cast(Bytes, pointer.handle).__array_interface__["data"][0]
-    return start + pointer.offset
+    address: int = cast(Bytes, pointer.handle).__array_interface__["data"][0]
+    return address
 
 
 def load(program: Program, words: int) -> Callable[..., int]:

@@ -35,6 +35,8 @@ from gpuspark.devices.cuda_errors import (
     translated,
     unavailable,
 )
+from gpuspark.devices.kept import Kept
+from gpuspark.devices.permits import permit
 from gpuspark.devices.protocol import Bytes, Handle, Memory, Pointer, Program, Target
 from gpuspark.disk_cache import default_cache
 from gpuspark.errors import DeviceError, DeviceFault, DeviceLost, DeviceUnavailable, loading
@@ -86,7 +88,7 @@ def select(address: str | None = None) -> CudaDevice:
     ordinal = ordinal_of(address, [gpu.uuid for gpu in detected.gpus], os.environ.get("CUDA_VISIBLE_DEVICES"))
     key = os.getpid(), ordinal
     if key not in _selected:
-        _selected[key] = CudaDevice(detected.gpus[ordinal], detected.driver)
+        _selected[key] = CudaDevice(detected.gpus[ordinal])
     device = _selected[key]
     device.make_current()
     return device
@@ -129,21 +131,27 @@ class CudaDevice:
     name: Literal["cpu", "cuda", "emulated"] = "cuda"
     target: Target = "ptx"
 
-    def __init__(self, gpu: Gpu, driver: tuple[int, int]) -> None:
+    def __init__(self, gpu: Gpu) -> None:
         from cuda.core import Device
 
         self.gpu = gpu
-        self._driver = driver
         self._device = Device(gpu.ordinal)
         self._kernels: dict[str, Any] = {}
-        self._loader: str | None = None
+        self.loader: str | None = None
+        """What turned the PTX of the last program that was loaded into machine code."""
         self._lost: str | None = None
         self._abandoned: list[Any] = []
+        self._kept = Kept(self.copy_in, self.free)
 
-    @property
-    def identity(self) -> str:
-        """The GPU's UUID: each has permits of its own."""
-        return self.gpu.uuid
+    @contextmanager
+    def turn(self, most: int) -> Iterator[float]:
+        """Holds one of this GPU's ``most`` permits, and trims the memory before it is returned."""
+        with permit(self.gpu.uuid, most) as waited:
+            try:
+                yield waited
+            finally:
+                if not self._lost:
+                    self.trim()
 
     def make_current(self) -> None:
         """Makes the device's context the calling thread's."""
@@ -213,6 +221,14 @@ class CudaDevice:
         with self._doing("freeing memory"):
             buffer.close(LEGACY_DEFAULT_STREAM)
 
+    def keep(self, digest: str, host: Bytes) -> Handle:
+        """Device memory that holds ``host`` until this process ends, or :meth:`forget` is called."""
+        return self._kept.keep(digest, host)
+
+    def forget(self) -> None:
+        """Frees what :meth:`keep` has kept."""
+        self._kept.forget()
+
     def memory(self) -> Memory:
         """What is free, with what the allocator holds unused; and the capacity."""
         from cuda.bindings import driver
@@ -233,17 +249,6 @@ class CudaDevice:
             with self._doing("trimming memory"):
                 _call(driver.cuMemPoolTrimTo, self._device.memory_resource.handle, 0)
 
-    def facts(self) -> dict[str, Any]:
-        """Name, capability, driver, and what turned the PTX of its programs into machine code."""
-        return {
-            "name": self.gpu.name,
-            "uuid": self.gpu.uuid,
-            "arch": f"sm_{self.gpu.arch}",
-            "memory": self.gpu.memory,
-            "driver": "{}.{}".format(*self._driver),
-            "loader": self._loader,
-        }
-
     @property
     def _has_pool(self) -> bool:
         """Whether memory is stream-ordered; some virtual GPUs have no memory pools."""
@@ -262,9 +267,9 @@ class CudaDevice:
 
         try:
             cubin = nvjitlink.assemble(program.code, self.gpu.arch, default_cache())
-            self._loader = nvjitlink.version()
+            self.loader = nvjitlink.version()
         except DeviceUnavailable as reason:
-            self._loader = f"the driver's PTX compiler, because: {reason}"
+            self.loader = f"the driver's PTX compiler, because: {reason}"
             return ObjectCode.from_ptx(nvjitlink.lowered(program.code)).get_kernel(program.entry)
         return ObjectCode.from_cubin(cubin).get_kernel(program.entry)
 
@@ -272,7 +277,7 @@ class CudaDevice:
         allocation = cast(_Allocation, pointer.handle)
         if allocation.device is not self or allocation.buffer is None:
             raise DeviceFault("This handle was freed, or belongs to another device. Each is used where it was made.")
-        return int(allocation.buffer.handle) + pointer.offset
+        return int(allocation.buffer.handle)
 
     @contextmanager
     def _doing(self, what: str) -> Iterator[None]:

@@ -11,13 +11,13 @@ import importlib.util
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from gpuspark.devices.cuda_errors import CudaUnavailable
-from gpuspark.plan import DeviceName
+from gpuspark.devices.protocol import DeviceName
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,6 @@ class Capability:
         )
 
 
-class Resource(Protocol):
-    """What Spark tells a task of a resource: pyspark's ``ResourceInformation``."""
-
-    @property
-    def addresses(self) -> Sequence[str]: ...
-
-
 _discovered: dict[int, Capability] = {}
 
 
@@ -83,15 +76,6 @@ def missing_rapids() -> str | None:
     """Which packages of RAPIDS are not installed here, and where they come from; ``None`` where all are."""
     missing = [name for name in ("cudf", "cupy", "rmm") if importlib.util.find_spec(name) is None]
     return f"{', '.join(missing)}, which are not installed here (environment.yml)" if missing else None
-
-
-def task_address(resources: Mapping[str, Resource]) -> str | None:
-    """The address of the GPU that Spark gave to the running task, from ``TaskContext.resources()``.
-
-    ``None`` where Spark gave none: then the first GPU that the process sees is taken.
-    """
-    gpu = resources.get("gpu")
-    return gpu.addresses[0] if gpu is not None and gpu.addresses else None
 
 
 def _cuda() -> Presence:

@@ -6,12 +6,15 @@ For proof without a GPU, and for finding faults that a GPU would not name. See :
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from contextlib import AbstractContextManager
+from typing import Literal, cast
 
 from gpuspark.devices.emulator.interpreter import launch
 from gpuspark.devices.emulator.memory import AddressSpace, Buffer
 from gpuspark.devices.emulator.parser import parse
 from gpuspark.devices.emulator.program import Program as LoadedProgram
+from gpuspark.devices.kept import Kept
+from gpuspark.devices.permits import permit
 from gpuspark.devices.protocol import Bytes, Handle, Memory, Pointer, Program, Target
 
 THREADS_PER_BLOCK = 256
@@ -31,13 +34,11 @@ class EmulatedDevice:
     def __init__(self, capacity: int, *, check_uninitialised: bool = True) -> None:
         self._memory = AddressSpace(capacity, check_uninitialised=check_uninitialised)
         self._programs: dict[str, LoadedProgram] = {}
+        self._kept = Kept(self.copy_in, self.free)
 
-    @property
-    def identity(self) -> str:
-        return self.name
-
-    def trim(self) -> None:
-        """Nothing is held that was freed."""
+    def turn(self, most: int) -> AbstractContextManager[float]:
+        """Holds one of ``most`` permits, as on a GPU. Nothing is held that was freed."""
+        return permit(self.name, most)
 
     def copy_in(self, host: Bytes) -> Handle:
         """Read-only device memory that holds a copy of ``host``."""
@@ -66,11 +67,14 @@ class EmulatedDevice:
     def free(self, handle: Handle) -> None:
         self._memory.free(_buffer(handle))
 
+    def keep(self, digest: str, host: Bytes) -> Handle:
+        return self._kept.keep(digest, host)
+
+    def forget(self) -> None:
+        self._kept.forget()
+
     def memory(self) -> Memory:
         return Memory(free=self._memory.capacity - self._memory.used, total=self._memory.capacity)
-
-    def facts(self) -> dict[str, Any]:
-        return {"name": "emulated", "memory_bytes": self._memory.capacity, "programs": len(self._programs)}
 
     def _loaded(self, program: Program) -> LoadedProgram:
         if program.key not in self._programs:
@@ -85,4 +89,4 @@ def _buffer(handle: Handle) -> Buffer:
 def _word(argument: Pointer | int) -> int:
     if isinstance(argument, int):
         return argument
-    return _buffer(argument.handle).address + argument.offset
+    return _buffer(argument.handle).address

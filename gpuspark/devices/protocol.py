@@ -10,12 +10,15 @@ device may one day live in another process.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, NewType, Protocol
+from typing import Literal, NewType, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+DeviceName = Literal["cuda", "emulated", "cpu", "python"]
+"""The devices of a plan. ``python`` is plain Python, and has no :class:`Device`."""
 Target = Literal["cpu", "ptx"]
 Handle = NewType("Handle", object)
 """Device memory, as its device knows it."""
@@ -44,10 +47,9 @@ class Memory:
 
 @dataclass(frozen=True)
 class Pointer:
-    """An argument: ``handle``, read from ``offset`` bytes after its start."""
+    """An argument of a program: the address of the memory that ``handle`` names."""
 
     handle: Handle
-    offset: int = 0
 
 
 class Device(Protocol):
@@ -57,12 +59,9 @@ class Device(Protocol):
     name: Literal["cpu", "cuda", "emulated"]
     target: Target
 
-    @property
-    def identity(self) -> str:
-        """Which one it is on this node: permits are counted by it."""
-
-    def trim(self) -> None:
-        """Gives back to the hardware what is held and unused; called when a permit is returned."""
+    def turn(self, most: int) -> AbstractContextManager[float]:
+        """A context in which this process may use the device, as one of at most ``most`` on this node; gives the
+        seconds that it waited. At its end the hardware gets back what is held and unused."""
 
     def copy_in(self, host: Bytes) -> Handle:
         """Device memory that holds ``host``. Read-only; the CPU views ``host`` itself."""
@@ -84,8 +83,12 @@ class Device(Protocol):
     def free(self, handle: Handle) -> None:
         """Gives device memory back. A handle is freed once."""
 
+    def keep(self, digest: str, host: Bytes) -> Handle:
+        """Device memory that holds ``host`` for as long as this process lives: copied in at the first call with
+        ``digest``, and the same handle at every later one. It must not be freed."""
+
+    def forget(self) -> None:
+        """Frees everything that :meth:`keep` has kept."""
+
     def memory(self) -> Memory:
         """What is free now, and the capacity."""
-
-    def facts(self) -> dict[str, Any]:
-        """What reports say of the device: name, capability, versions."""

@@ -17,12 +17,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpuspark.devices.cuda_errors import translated
-from gpuspark.devices.protocol import Device
 from gpuspark.disk_cache import private_folder
 from gpuspark.errors import DeviceError, DeviceUnavailable
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from gpuspark.devices.cuda import CudaDevice
 
 _OUT_OF_MEMORY = 2  # CUDA's result code
 _CACHE_FOLDERS = {
@@ -128,13 +129,14 @@ def device_error(error: Exception, what: str) -> DeviceError | None:
 
 
 @device_errors("sharing memory")
-def share_allocator(device: Device) -> None:
+def share_allocator(device: CudaDevice) -> None:
     """Makes cuDF and CuPy allocate from the pool that gpuspark's own memory on this GPU comes from.
 
-    So memory that one of them gave back serves the others, and :meth:`CudaDevice.trim` empties it. Done once for
-    each GPU of a process. Raises :class:`~gpuspark.errors.DeviceUnavailable` where the GPU has no memory pool.
+    So memory that one of them gave back serves the others, and
+    :meth:`~gpuspark.devices.cuda.CudaDevice.trim` empties it. Done once for each GPU of a process. Raises
+    :class:`~gpuspark.errors.DeviceUnavailable` where the GPU has no memory pool.
     """
-    if (os.getpid(), device.identity) in _shared:
+    if (os.getpid(), device.gpu.uuid) in _shared:
         return
     rapids = import_rapids()
     from cuda.bindings import driver
@@ -144,10 +146,10 @@ def share_allocator(device: Device) -> None:
     if not code:
         code, pool = driver.cuDeviceGetMemPool(ordinal)
     if code:
-        raise DeviceUnavailable(f"GPU {device.identity} has no memory pool to share with RAPIDS ({code.name})")
+        raise DeviceUnavailable(f"GPU {device.gpu.uuid} has no memory pool to share with RAPIDS ({code.name})")
     rapids.rmm.mr.set_current_device_resource(rapids.rmm.mr.CudaAsyncViewMemoryResource(pool))
     rapids.cupy.cuda.set_allocator(rmm_cupy_allocator)
-    _shared.add((os.getpid(), device.identity))
+    _shared.add((os.getpid(), device.gpu.uuid))
 
 
 def cupy_module() -> ModuleType:

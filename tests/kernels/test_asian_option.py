@@ -17,7 +17,7 @@ import gpuspark as gs
 from gpuspark import functions, kernels
 from gpuspark.errors import CallError
 from gpuspark.testing import on_device
-from tests.devices import DEVICES
+from tests.support.devices import DEVICES
 
 ROWS = [
     (100.0, 100.0, 1.0, 0.05, 0.2),

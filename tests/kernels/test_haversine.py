@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuspark import functions, kernels
+from gpuspark.accounting.work import Work
+from gpuspark.columns.types import parse
 from gpuspark.config import Config
+from gpuspark.execution.runner import Runner
 from gpuspark.kernels.haversine import EARTH_RADIUS_KM
-from gpuspark.rowwise import Work
-from gpuspark.types import parse
-from gpuspark.worker import Runner
-from tests.devices import CUDA, DEVICES
+from tests.support.devices import CUDA, DEVICES
 
 NAMES = ["lat1", "lon1", "lat2", "lon2"]
 LATITUDE = st.floats(-90, 90)

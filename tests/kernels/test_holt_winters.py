@@ -20,7 +20,7 @@ import gpuspark as gs
 from gpuspark import kernels
 from gpuspark.errors import CallError
 from gpuspark.testing import on_device
-from tests.devices import DEVICES
+from tests.support.devices import DEVICES
 
 TRENDS = (None, "additive", "damped")
 SEASONALS = (None, "additive", "multiplicative")

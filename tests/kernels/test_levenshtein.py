@@ -15,7 +15,7 @@ import gpuspark as gs
 from gpuspark import functions, kernels
 from gpuspark.errors import CallError
 from gpuspark.testing import on_device
-from tests.devices import CUDA, DEVICES
+from tests.support.devices import CUDA, DEVICES
 
 # One to four bytes; NUL; a letter and its accent as two code points; and characters that share a place in the table.
 LETTERS = st.sampled_from(["ab", "abc\0", "aäö€𝄞", "e\u0301éĀ", "xü¼ļ老耀"])

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gpuspark.arrays import Constant
+from gpuspark.execution.array_arguments import Constant
 from gpuspark.kernels.linear_model import Product, Standardise, Stretch
 from gpuspark.testing import on_device
-from tests.devices import DEVICES
+from tests.support.devices import DEVICES
 
 ANY = st.floats(width=64)
 FINITE = st.floats(-1e9, 1e9)

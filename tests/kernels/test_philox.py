@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from gpuspark.arrays import Out, array_function
+from gpuspark.execution.array_arguments import Out
+from gpuspark.execution.arrays import array_function
 from gpuspark.kernels.philox import exp, log, philox4x32, two_normals
 from gpuspark.testing import on_device
-from tests.devices import DEVICES
+from tests.support.devices import DEVICES
 
 # Counter, key and result, from the file kat_vectors of the authors' library Random123.
 VECTORS = (

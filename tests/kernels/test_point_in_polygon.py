@@ -20,7 +20,7 @@ from gpuspark import functions, kernels
 from gpuspark.errors import CallError
 from gpuspark.kernels import Polygons
 from gpuspark.testing import on_device
-from tests.devices import DEVICES
+from tests.support.devices import DEVICES
 
 LATTICE = st.tuples(st.integers(-5, 5), st.integers(-5, 5))
 CELLS = st.sampled_from([1, 4, 49, 400, None])

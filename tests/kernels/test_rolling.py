@@ -17,7 +17,7 @@ import gpuspark as gs
 from gpuspark import kernels
 from gpuspark.errors import CallError
 from gpuspark.testing import on_device
-from tests.devices import DEVICES
+from tests.support.devices import DEVICES
 
 NUMBER = st.none() | st.just(math.nan) | st.floats(-1e4, 1e4, width=32)
 SERIES = st.lists(st.lists(NUMBER, max_size=9), min_size=1, max_size=4)

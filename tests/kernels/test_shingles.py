@@ -17,7 +17,7 @@ import gpuspark as gs
 from gpuspark import functions, kernels
 from gpuspark.errors import CallError
 from gpuspark.testing import on_device
-from tests.devices import CUDA, DEVICES
+from tests.support.devices import CUDA, DEVICES
 
 TEXTS = st.sampled_from(["ab", "ab\0", "aäö€𝄞", "e\u0301é"]).flatmap(lambda letters: st.text(letters, max_size=9))
 SIZES = 128

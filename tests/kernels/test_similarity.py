@@ -16,7 +16,7 @@ import gpuspark as gs
 from gpuspark import functions, kernels
 from gpuspark.errors import CallError
 from gpuspark.testing import on_device
-from tests.devices import DEVICES
+from tests.support.devices import DEVICES
 
 NUMBER = st.floats(-1e6, 1e6, width=32)
 ORACLES = {

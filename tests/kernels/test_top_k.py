@@ -17,7 +17,7 @@ import gpuspark as gs
 from gpuspark import functions, kernels
 from gpuspark.errors import CallError
 from gpuspark.testing import on_device
-from tests.devices import DEVICES
+from tests.support.devices import DEVICES
 
 METRICS = ("cosine", "dot", "euclidean")
 SMALL = st.integers(-3, 3).map(float)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 
-from gpuspark import compiler
+from gpuspark.compiler import programs
 from gpuspark.devices import cuda, nvjitlink
 from gpuspark.devices.protocol import Program
 from gpuspark.disk_cache import default_cache
@@ -19,7 +19,7 @@ from stub_driver.scenes import SAMPLE
 
 
 def _candidates(entry: str) -> list[Program]:
-    known = [SAMPLE, *compiler._known.values()]
+    known = [SAMPLE, *programs._known.values()]
     return [one for one in known if isinstance(one, Program) and one.target == "ptx" and one.entry == entry]
 
 

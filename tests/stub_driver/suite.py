@@ -11,23 +11,22 @@ import pytest
 
 import gpuspark as gs
 from gpuspark import kernels
-from gpuspark.arrays import forget_constants
+from gpuspark.accounting.work import Work
 from gpuspark.bench.verify import same as close
+from gpuspark.columns.types import of_arrow
+from gpuspark.columns.values import same, to_python
 from gpuspark.config import Config
 from gpuspark.devices import open_device
+from gpuspark.dialects.scalar import ScalarUDF
 from gpuspark.errors import DeviceError, FallbackError
-from gpuspark.rowwise import FLOOR_ROWS, Work
-from gpuspark.scalar_udf import ScalarUDF
+from gpuspark.execution.runner import FLOOR_ROWS, Runner
+from gpuspark.execution.verify import tolerance
 from gpuspark.testing import on_device, run_on
-from gpuspark.types import of_arrow
-from gpuspark.values import same, to_python
-from gpuspark.verify import tolerance
-from gpuspark.worker import Runner
 from stub_driver import any_program
 from stub_driver.control import Stub
-from tests.bodies import CASES
-from tests.kernel_samples import SAMPLES, recorded
-from tests.kernel_samples import columns as columns_of
+from tests.support.bodies import CASES
+from tests.support.kernel_samples import SAMPLES, recorded
+from tests.support.kernel_samples import columns as columns_of
 from tests.test_host_ir import columns
 
 FIRST_OF_EACH = list({case.f.__name__: case for case in reversed(CASES)}.values())[::-1]
@@ -43,8 +42,8 @@ def opened(stub: Stub, f: ScalarUDF, given: list[pa.Array], **flags: object) -> 
     names = tuple(f.signature.parameters)[: len(given)]
     config = Config(**{"device": "cuda", "fallback": "raise", **flags})  # type: ignore[arg-type]
     runner = Runner(f.scalar_function(names), [of_arrow(column.type) for column in given], config)
-    if runner.program is not None and runner.program.target == "ptx":
-        stub.run_launches_of(runner.program)
+    if runner.plan.device == "cuda":
+        stub.run_launches_of(runner.function.program(runner.types, config, "cuda"))
     return runner
 
 
@@ -99,7 +98,7 @@ def array_kernels_give_pythons_answers(name: str) -> None:
     assert used
     assert len(stub.geometries) >= len(used)
     assert all(close(one, other, 1e-9) for one, other in zip(found.values(), expected.values(), strict=True))
-    forget_constants(open_device("cuda", Config(device="cuda")))
+    open_device("cuda", Config(device="cuda")).forget()
     assert (stub.live(), stub.misuses(), stub.failures) == (0, 0, [])
 
 

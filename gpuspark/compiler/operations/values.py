@@ -216,7 +216,7 @@ def store(checked: bool, a: Any, b: Any, row: Any) -> Any:
 
 @operation
 def write(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    """The table of what a body may return for each declared type (``gpuspark.values`` has Python's side).
+    """The table of what a body may return for each declared type (``gpuspark.columns.values`` has Python's side).
     A value that the column cannot hold is marked, in both modes: Python converts it, or raises."""
     to = a.dtype
     if to == types.uint8:  # a boolean column: no other has unsigned bytes

@@ -1,0 +1,52 @@
+"""What decides the program of an array function, in one digest; and what no program of one may hold."""
+
+from __future__ import annotations
+
+import dis
+from functools import lru_cache
+from types import CodeType, FunctionType
+
+from gpuspark.compiler.digest import digest_with_functions
+from gpuspark.compiler.source import CannotCompile
+
+
+def refuse_raise(function: FunctionType) -> None:
+    """Raises :class:`CannotCompile` where ``function`` may raise an error of its own."""
+    line = _line_of_raise(function.__code__)
+    if line is not None:
+        file = function.__code__.co_filename.rsplit("/", 1)[-1]
+        raise CannotCompile(
+            f"raise or assert in {function.__name__} ({file}, line {line}): machine code has no errors. Write a mark, "
+            "and raise in the function around it"
+        )
+
+
+@lru_cache(maxsize=4096)
+def _line_of_raise(code: CodeType) -> int | None:
+    """The line of the first ``raise`` or ``assert`` in ``code``, or in a function inside it."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "RAISE_VARARGS":
+            return (instruction.positions and instruction.positions.lineno) or code.co_firstlineno
+    inner = (_line_of_raise(constant) for constant in code.co_consts if isinstance(constant, CodeType))
+    return next((line for line in inner if line is not None), None)
+
+
+def fingerprint(function: FunctionType) -> str:
+    """A digest of everything that decides what ``function`` computes: its code, its defaults, the values that it
+    captures and the functions that it calls, whatever way it reaches them.
+
+    Raises :class:`CannotCompile` for a captured object whose content cannot be told, and a function that may raise.
+    """
+    refuse_raise(function)
+    digest, functions = digest_with_functions(function)
+    for called in functions:
+        refuse_raise(called)
+    return digest
+
+
+def fingerprint_or_reason(function: FunctionType) -> str:
+    """Returns the :func:`fingerprint`, or the reason why there is none: equal while the same program serves."""
+    try:
+        return fingerprint(function)
+    except CannotCompile as refusal:
+        return str(refusal)

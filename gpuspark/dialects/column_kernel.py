@@ -1,0 +1,116 @@
+"""Kernels over whole columns: what an element-wise core cannot say, since it reads texts, lists, groups or a prepared
+constant. Their author writes array functions, and a function that calls them over Arrow columns.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gpuspark.accounting.entries import call_id
+from gpuspark.columns.conversion import as_columns
+from gpuspark.compiler.digest import digest_of
+from gpuspark.compiler.source import CannotCompile
+from gpuspark.dialects.kernel_worker import KernelWorker, computed
+from gpuspark.errors import CallError
+from gpuspark.spark.builder import Prepared, UdfCache, arrow_udf, prepare
+from gpuspark.spark.decorated import name_after
+from gpuspark.spark.session import running_task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import Column
+
+    from gpuspark.dialects.kernel_spec import Spec
+
+    Compute = Callable[..., pa.Array]
+
+
+class ColumnKernel:
+    """A named operation over columns. Positional arguments are columns (gpuspark's, Arrow's, Series, NumPy arrays of
+    one dimension, or Spark columns and their names), or numbers that stand for every row; what is given by name only
+    are options."""
+
+    __name__: str
+
+    def __init__(self, compute: Compute, spec: Spec, result: str | Callable[..., str]) -> None:
+        name_after(self, compute)
+        self.compute = compute
+        self.spec = spec
+        self._result = result
+        self.signature = inspect.signature(compute)
+        self._built = UdfCache()
+        if list(spec.parameters) != list(self.signature.parameters):
+            raise TypeError(f"{self.__name__}{self.signature} is described with {list(spec.parameters)}")
+
+    def __reduce__(self) -> Any:
+        return by_name(self) or (ColumnKernel, (self.compute, self.spec, self._result))
+
+    def __repr__(self) -> str:
+        return f"<gpuspark kernel {self.__name__}{self.signature}>"
+
+    @property
+    def columns(self) -> list[str]:
+        """The parameters that take columns."""
+        return [p.name for p in self.signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
+
+    def result(self, **options: Any) -> str:
+        """Spark's name of the result's type, for these options."""
+        return self._result if isinstance(self._result, str) else self._result(**options)
+
+    def __call__(self, *columns: Any, **options: Any) -> Any:
+        bound = self._bind(columns, options)
+        given = [bound[name] for name in self.columns if name in bound]
+        options = {name: value for name, value in bound.items() if name not in self.columns}
+        if any(map(_is_spark_column, given)) or (any(isinstance(v, str) for v in given) and running_task() is None):
+            return self._column(given, options)
+        arrays, like = as_columns(self.__name__, self.columns, given)
+        return like(computed(self, arrays, options))
+
+    def _bind(self, columns: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return self.signature.bind(*columns, **options).arguments
+        except TypeError as error:
+            raise CallError(f"{self.__name__}{self.signature}: {error}") from None
+
+    def _column(self, columns: Sequence[Any], options: Mapping[str, Any]) -> Column:
+        from pyspark.sql import functions
+
+        built = self._spark_udf(prepare(), options)
+        made: Column = built(*(v if isinstance(v, str) or _is_spark_column(v) else functions.lit(v) for v in columns))
+        return made
+
+    def _spark_udf(self, session: Prepared, options: Mapping[str, Any]) -> Any:
+        """Returns PySpark's UDF of the kernel with these options: the same one for equal options."""
+        try:
+            key = session.application, digest_of(dict(sorted(options.items())))
+        except CannotCompile:  # an option of some class: nobody can say whether two are the same
+            key = None
+        return self._built.get(
+            key, lambda: arrow_udf(KernelWorker(self, options, call_id(self, options)), self.result(**options))
+        )
+
+
+def by_name(kernel: Any) -> tuple[Any, ...] | None:
+    """How a kernel that a module holds under its own name is pickled: by that name. ``None`` where workers cannot
+    import it, as from a notebook: then it travels whole."""
+    if kernel.__module__ == "__main__" or not _is_found(kernel):
+        return None
+    return _find, (kernel.__module__, kernel.__name__)
+
+
+def _is_found(kernel: Any) -> bool:
+    try:
+        return _find(kernel.__module__, kernel.__name__) is kernel
+    except (ImportError, AttributeError):
+        return False
+
+
+def _find(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
+
+
+def _is_spark_column(value: Any) -> bool:
+    return any(c.__name__ == "Column" and c.__module__.startswith("pyspark.") for c in type(value).__mro__)

@@ -1,0 +1,220 @@
+"""``gs.apply_in_segments``: one call of a body for many groups, where Spark's own hooks call it once for each.
+
+Spark brings the rows of a group together and in order: one shuffle and one sort, and none where the frame is so
+arranged already. Spark also marks where a group begins, and so decides what is equal: nulls are
+one group, NaN is one, and -0.0 is 0.0, as in ``groupBy``. In the worker whole groups are gathered to about
+``spark.gpuspark.batch.targetBytes``; a group is never cut, and the body sees where each begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpuspark.accounting.entries import call_id
+from gpuspark.columns.batch import Batch, Column
+from gpuspark.dialects.batch_worker import BatchWorker, Incoming
+from gpuspark.dialects.group_keys import comparable, key_columns, quoted
+from gpuspark.errors import GroupTooLarge, ResultError
+from gpuspark.spark.builder import prepare
+from gpuspark.spark.session import task_config
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from pyspark.sql import Column as SparkColumn
+    from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
+
+    Body = Callable[["Segments"], Batch]
+
+_FIRST = "__gpuspark_first"
+
+
+def apply_in_segments(
+    df: DataFrame,
+    by: str | Sequence[str],
+    func: Body,
+    schema: StructType | str,
+    order_by: str | SparkColumn | Sequence[str | SparkColumn] | None = None,
+) -> DataFrame:
+    """Maps whole groups of ``df``, many at a time, with ``func``.
+
+    ``func(segments: gs.Segments) -> gs.Batch`` is given the rows of many groups, one group after the other: the
+    columns by name (``segments["x"]``), where each group begins (``segments.offsets``) and the groups' keys
+    (``segments.keys``). What it returns are the rows for these groups, any number of them: one for each group, one for
+    each row, or other ones. It is called at least once for each partition that has rows. How many groups a call gets
+    is not for it to rely on.
+
+    ``by``: the names of the columns whose values make a group, as in ``groupBy``. ``order_by``: the order within a
+    group, columns, their names, or ``F.desc(...)``; without it there is none. ``schema``: the columns that ``func``
+    returns.
+
+    Raises :class:`~gpuspark.errors.CallError` for a column of ``by`` that there is not, or that Spark cannot group by;
+    and in the task :class:`~gpuspark.errors.ResultError` for a result that does not fit ``schema``, and
+    :class:`~gpuspark.errors.GroupTooLarge` for a group of more than ``spark.gpuspark.segment.maxBytes``, with its key.
+
+    >>> def last(segments):
+    ...     return segments.keys.with_column("last", segments["x"].values[segments.offsets[1:] - 1])
+    >>> frame = apply_in_segments(df, "k", last, "k bigint, last double", order_by="t")  # doctest: +SKIP
+    """
+    from pyspark.sql import Window, functions
+    from pyspark.sql.types import DataType, StructType
+
+    from gpuspark.spark.arrow_types import arrow_schema
+
+    keys = key_columns(df, by)
+    declared = DataType.fromDDL(schema) if isinstance(schema, str) else schema
+    if not isinstance(declared, StructType):
+        raise ResultError(f"schema={schema!r} is not a list of columns: write it as 'name type, name type'")
+    prepare(df.sparkSession)
+    order = [] if order_by is None else [order_by] if not isinstance(order_by, list | tuple) else list(order_by)
+    partition = [comparable(functions.col(quoted(key)), df.schema[key].dataType) for key in keys]
+    window = Window.partitionBy(*partition)
+    if order:  # whether a row stands before this one: Spark has not to count them
+        ordered = [quoted(c) if isinstance(c, str) and c in df.columns else c for c in order]
+        first = functions.lag(functions.lit(False), 1, True).over(window.orderBy(*ordered))
+    else:
+        so_far = window.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+        first = functions.count(functions.lit(1)).over(so_far) == 1
+    marked = df.withColumn(_FIRST, first)
+    names = None
+    if any("." in name or "`" in name for name in df.columns):  # mapInArrow cannot find such columns
+        names = marked.columns
+        marked = marked.toDF(*(f"c{n}" for n in range(len(names) - 1)), _FIRST)
+    arrow = arrow_schema(declared)
+    worker = BatchWorker(_Grouped(func, keys, names), arrow, call_id("apply_in_segments", func, keys, arrow))
+    return marked.mapInArrow(worker, declared)
+
+
+class Segments:
+    """The rows of whole groups, one group after the other.
+
+    >>> import pyarrow as pa
+    >>> batch = Batch.from_arrow(pa.record_batch({"k": ["a", "a", "b"], "x": [1.0, 2.0, 5.0]}))
+    >>> segments = Segments(batch, np.array([0, 2, 3]), ["k"])
+    >>> segments.keys.with_column("total", np.add.reduceat(segments["x"].values, segments.offsets[:-1])).to_frame()
+       k  total
+    0  a    3.0
+    1  b    5.0
+    """
+
+    def __init__(self, batch: Batch, offsets: NDArray[np.int64], by: Sequence[str]) -> None:
+        self.batch = batch
+        """The rows."""
+        self.offsets = offsets
+        """Where each group begins, and at the end the number of rows: one more ``int64`` than there are groups, in
+        host memory."""
+        self.by = tuple(by)
+        """The columns that make the groups."""
+
+    def __getitem__(self, name: str) -> Column:
+        return self.batch[name]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __repr__(self) -> str:
+        return f"<gpuspark Segments of {self.num_rows} rows in {len(self)} groups by {', '.join(self.by)}>"
+
+    @property
+    def num_rows(self) -> int:
+        return self.batch.num_rows
+
+    @property
+    def device(self) -> str:
+        return self.batch.device
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.batch.schema
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """The number of rows in each group."""
+        return np.diff(self.offsets)
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """For each row, the number of its group among these."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @property
+    def keys(self) -> Batch:
+        """The groups' keys, a row for each group."""
+        import pyarrow as pa
+
+        firsts = pa.array(self.offsets[:-1])
+        columns = {name: Column(self.batch[name].to_arrow().take(firsts), self.batch.device) for name in self.by}
+        return Batch(columns, len(self), self.batch.device)
+
+
+class _Grouped:
+    """The batch body around a body of segments: gathers whole groups of the marked rows."""
+
+    def __init__(self, body: Body, by: Sequence[str], names: Sequence[str] | None = None) -> None:
+        self.body, self.by, self.names = body, tuple(by), names
+        self.__name__ = getattr(body, "__name__", type(body).__name__)
+
+    def __call__(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch, offsets in self._whole_groups(batches):
+            if isinstance(batches, Incoming):
+                batches.check_room(batch.to_arrow().nbytes)
+            result = self.body(Segments(batch, offsets, self.by))
+            if not isinstance(result, Batch):
+                raise ResultError(
+                    f"{self.__name__} returned a {type(result).__name__}, not a gs.Batch. Begin with segments.keys or "
+                    "segments.batch, or wrap it: gs.Batch.from_arrow(...), gs.Batch.from_frame(...)."
+                )
+            yield result
+
+    def _whole_groups(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, NDArray[np.int64]]]:
+        """The rows in pieces that hold whole groups, of about the size that one run of a program takes."""
+        config = task_config()
+        held: list[pa.RecordBatch] = []
+        size, device = 0, None
+        for batch in batches:
+            device, arrow = batch.device, self._named(batch.to_arrow())
+            starts = np.flatnonzero(arrow.column(_FIRST).to_numpy(zero_copy_only=False))
+            if size >= config.target_bytes and len(starts):
+                yield self._piece([*held, arrow.slice(0, starts[0])], device)
+                arrow = arrow.slice(starts[0])
+                held, size = [], 0
+            held.append(arrow)
+            size += arrow.nbytes
+            if size > config.segment_bytes:
+                self._refuse_if_one_group(held, config.segment_bytes)
+        if device is not None and held:
+            yield self._piece(held, device)
+
+    def _named(self, arrow: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows under the frame's own names, where others were taken for the way."""
+        import pyarrow as pa
+
+        return arrow if self.names is None else pa.RecordBatch.from_arrays(arrow.columns, names=list(self.names))
+
+    def _piece(self, held: Sequence[pa.RecordBatch], device: Any) -> tuple[Batch, NDArray[np.int64]]:
+        import pyarrow as pa
+
+        whole = pa.Table.from_batches(held).combine_chunks().to_batches()[0]
+        first = whole.column(_FIRST).to_numpy(zero_copy_only=False)
+        offsets = np.append(np.flatnonzero(first), whole.num_rows).astype(np.int64)
+        rows = whole.drop_columns([_FIRST])
+        return Batch.from_arrow(rows, device), offsets
+
+    def _refuse_if_one_group(self, held: Sequence[pa.RecordBatch], most: int) -> None:
+        """A group is never cut, so one that is larger than a worker may hold ends the task."""
+        last = max(n for n, piece in enumerate(held) if piece.column(_FIRST).true_count)
+        begins = int(np.flatnonzero(held[last].column(_FIRST).to_numpy(zero_copy_only=False))[-1])
+        group = [held[last].slice(begins), *held[last + 1 :]]
+        taken = sum(piece.nbytes for piece in group)
+        if taken <= most:
+            return
+        key = {name: group[0].column(name)[0].as_py() for name in self.by}
+        rows = sum(piece.num_rows for piece in group)
+        raise GroupTooLarge(
+            f"the group {key} has {rows:,} rows so far, {taken:,} bytes, and spark.gpuspark.segment.maxBytes allows "
+            f"{most:,}. Raise it, drop columns before, or make smaller groups."
+        )

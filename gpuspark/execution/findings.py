@@ -1,0 +1,77 @@
+"""What becomes of a batch that failed: its finding for the ledger and, where the user asked for it, a capsule.
+
+The error itself is raised all the same: a fault in a compiled program is a bug, and never hidden.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpuspark.accounting.entries import FOUND
+from gpuspark.config import OFF, Config
+from gpuspark.devices.protocol import DeviceName
+from gpuspark.errors import DeviceError, DeviceFault, VerificationError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from gpuspark.execution.scalar import ScalarFunction
+
+
+MOST = 16
+"""Capsules that one worker process writes: a job that fails everywhere must not fill the disk."""
+_number = itertools.count(1)
+
+
+def report(
+    error: BaseException,
+    function: ScalarFunction,
+    columns: Sequence[pa.Array],
+    device: DeviceName,
+    config: Config,
+    first_row: int,
+) -> list[str]:
+    """Returns what the ledger is to say of ``error``, which ended the batch ``columns`` of ``function``: nothing
+    where it is an error of the body. With ``spark.gpuspark.capsule.folder`` the batch is kept in a file, and a
+    note of the error says where."""
+    if config.capsule_folder != OFF:
+        error.add_note(_keep(error, function, columns, device, config, first_row))
+    return finding(error, device)
+
+
+def finding(error: BaseException, device: str) -> list[str]:
+    """The reason that names what was found on ``device``, and by which checker."""
+    if isinstance(error, VerificationError):
+        checker = "comparison with Python"
+    elif isinstance(error, DeviceFault) and error.checker:
+        checker = error.checker
+    elif isinstance(error, DeviceError):
+        checker = type(error).__name__
+    else:
+        return []
+    return [f"{FOUND}{device}: {checker}: {error}"]
+
+
+def _keep(
+    error: BaseException,
+    function: ScalarFunction,
+    columns: Sequence[pa.Array],
+    device: DeviceName,
+    config: Config,
+    first_row: int,
+) -> str:
+    """Keeps the batch in a capsule; where, or why not."""
+    from gpuspark.execution.capsule import save, seal
+
+    if next(_number) > MOST:
+        return f"gpuspark: no capsule was kept: this worker has written {MOST} already"
+    try:
+        capsule = seal(error, function, columns, device=device, config=config, first_row=first_row)
+        path = save(capsule, Path(config.capsule_folder))
+    except (OSError, pickle.PicklingError, TypeError, AttributeError, ValueError, RuntimeError) as problem:
+        return f"gpuspark: no capsule could be kept: {type(problem).__name__}: {problem}"
+    return f"gpuspark: the batch is kept in {path}; see it without Spark: gpuspark replay {path}"

@@ -1,0 +1,216 @@
+"""Where a function runs in a task: decides, opens the device, warns, budgets its memory, holds its turn, and decides
+anew where the device fails.
+
+Every dialect and every kernel places its functions here, so that each of these is done once and alike. What one
+function can do where is the function's own answer (:class:`Placeable`); which device it gets is :func:`plan`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import ExitStack
+from types import MappingProxyType
+from typing import Protocol, TypeVar
+
+from gpuspark.config import Config
+from gpuspark.devices import open_device, open_for_rapids
+from gpuspark.devices.protocol import Device, DeviceName
+from gpuspark.errors import DeviceError, DeviceLost, DeviceUnavailable, OutOfMemory
+from gpuspark.execution.plan import Plan, devices_of, enforce, plan
+from gpuspark.spark.session import task_config, task_facts
+
+_Result = TypeVar("_Result")
+_log = logging.getLogger("gpuspark")
+_warned: set[str] = set()
+_failures: dict[tuple[Hashable, Config, str | None], dict[DeviceName, str]] = {}
+"""The devices that failed in this process, with the reason: by function, configuration and GPU address."""
+
+RECOVERABLE = (DeviceLost, DeviceUnavailable, OutOfMemory)
+"""The failures of a device after which the work goes on elsewhere."""
+
+
+class Placeable(Protocol):
+    """A function with everything that decides where it can run."""
+
+    @property
+    def name(self) -> str:
+        """The function's name, for plans and messages."""
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal functions in all tasks of a process: under it failures of devices are remembered."""
+
+    @property
+    def left_to_python(self) -> Sequence[str]:
+        """The constructs on some path of the body that are computed in Python, row by row."""
+
+    @property
+    def uses_rapids(self) -> bool:
+        """Whether the body itself works with cuDF and CuPy. Then no other device than a GPU is opened for it."""
+
+    def obstacles(self, device: DeviceName) -> Sequence[str]:
+        """Everything that keeps the function off ``device``, which is on this machine; the program is compiled."""
+
+
+def decide(
+    function: Placeable, config: Config, known: Mapping[DeviceName, Sequence[str]] = MappingProxyType({})
+) -> Plan:
+    """Returns the plan for ``function`` on this machine. ``known``: obstacles that the function need not be asked for,
+    such as the failure of a device."""
+    absent = absent_devices(config)
+    obstacles = dict(known)
+    for device in devices_of(config):
+        if device in absent or obstacles.get(device) or device == "python":
+            continue
+        obstacles[device] = function.obstacles(device)
+        if not obstacles[device]:
+            break
+    return plan(function.name, obstacles, config, absent, function.left_to_python)
+
+
+def absent_devices(config: Config) -> dict[DeviceName, str]:
+    """Returns the devices among those that ``config`` allows that are not on this machine, each with the reason."""
+    if not set(devices_of(config)) & {"cuda", "emulated"}:
+        return {}
+    from gpuspark.devices.discover import discover
+
+    return discover().absent()
+
+
+class Placement:
+    """The place of one function in the running task: its plan, and the device that it runs on.
+
+    A device that cannot be opened, or fails while it works, is left for good, and a new plan says why. Later tasks of
+    this process with the same function, configuration and GPU do not try it again.
+
+    Raises :class:`~gpuspark.errors.FallbackError` where ``spark.gpuspark.fallback=raise`` forbids the plan.
+    """
+
+    def __init__(self, function: Placeable, config: Config) -> None:
+        self.function, self.config = function, config
+        facts = task_facts()
+        self._in_task = facts is not None
+        self._address = facts.gpu if facts else None
+        self._key = (function.key, config, self._address)
+        self._failed = dict(_failures.get(self._key, {})) if self._in_task else {}
+        start = time.perf_counter()
+        self._settle()
+        self.preparing = time.perf_counter() - start
+        """Seconds that deciding took: it compiles the program, or reads it from the cache."""
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why better devices were not taken."""
+        return [str(reason) for reason in self.plan.reasons]
+
+    def run(self, on_device: Callable[[Device], _Result], in_python: Callable[[], _Result]) -> tuple[_Result, int]:
+        """Returns what ``on_device`` makes on the device, within a turn, or ``in_python`` where there is none; and how
+        often it was begun again, whole, on another device."""
+        retries = 0
+        while self.device is not None:
+            try:
+                with self.device.turn(self.config.max_concurrent_tasks):
+                    return on_device(self.device), retries
+            except RECOVERABLE as error:
+                self.leave(error)
+                retries += 1
+        return in_python(), retries
+
+    def leave(self, error: DeviceError) -> None:
+        """Leaves the device, which failed with ``error``, and settles on another one."""
+        device = self.device
+        self._remember(error)
+        if device is not None and not isinstance(error, DeviceLost):
+            device.forget()
+        self._settle()
+
+    def retire(self, device: DeviceName, reason: str) -> None:
+        """Keeps later tasks of this process off ``device`` for this function, configuration and GPU."""
+        self._failed[device] = reason
+        if self._in_task:
+            _failures.setdefault(self._key, {})[device] = reason
+
+    def retired(self, device: DeviceName) -> str | None:
+        """Returns why ``device`` serves this function no more; ``None`` where it does."""
+        return self._failed.get(device)
+
+    def check_room(self, nbytes: int) -> None:
+        """Raises :class:`~gpuspark.errors.OutOfMemory` where ``nbytes`` are more than one batch may take."""
+        if self.budget is not None and nbytes > self.budget:
+            raise OutOfMemory(
+                f"{nbytes:,} bytes needed, {self.budget:,} allowed by spark.gpuspark.memory.limitFraction"
+            )
+
+    def _settle(self) -> None:
+        """Takes the best device that did not fail, and opens it."""
+        while True:
+            self.device: Device | None = None
+            self.budget: int | None = None
+            """Bytes of device memory that one batch may take; ``None`` without a limit."""
+            self.plan = decide(self.function, self.config, {name: [why] for name, why in self._failed.items()})
+            enforce(self.plan, self.config)
+            try:
+                self._open()
+            except RECOVERABLE as error:
+                self._remember(error)
+                continue
+            warn_once(self.plan, self.config)
+            return
+
+    def _open(self) -> None:
+        name = self.plan.device
+        if self.function.uses_rapids:
+            device = open_for_rapids(self._address) if name == "cuda" else None
+        else:
+            device = None if name == "python" else open_device(name, self.config, self._address)
+        if device is not None and name != "cpu":
+            share = self.config.memory_limit_fraction / self.config.max_concurrent_tasks
+            self.budget = int(device.memory().total * share)
+        self.device = device
+
+    def _remember(self, error: DeviceError) -> None:
+        if isinstance(error, DeviceUnavailable) and error.busy:
+            self._failed[self.plan.device] = str(error)  # later tasks try again
+        else:
+            self.retire(self.plan.device, str(error))
+
+
+class Turn:
+    """The turn of a body over iterators: between :meth:`begin` and :meth:`end` this process may use the device. Both
+    may be called again; where the body runs on no device they do nothing."""
+
+    def __init__(self, placement: Placement) -> None:
+        self._placement = placement
+        self._held: ExitStack | None = None
+        self.waited = 0.0
+        """Seconds spent waiting, for Spark or for the turn."""
+
+    def begin(self) -> None:
+        """Waits for the turn, unless it is held."""
+        device = self._placement.device
+        if device is not None and self._held is None:
+            self._held = ExitStack()
+            self.waited += self._held.enter_context(device.turn(self._placement.config.max_concurrent_tasks))
+
+    def end(self) -> None:
+        """Lets another process have its turn."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            held.close()
+
+
+def warn_once(decision: Plan, config: Config) -> None:
+    """Logs once per process and function that a device was passed over, where ``spark.gpuspark.fallback=warn``."""
+    if decision.fell_back and config.fallback == "warn" and str(decision) not in _warned:
+        _warned.add(str(decision))
+        _log.warning("%s", decision)
+
+
+def planned_device() -> DeviceName:
+    """Returns the device of the running task's array functions, if that device is well: for a caller who cuts its work
+    into few large items on a CPU, whose caches like them, and into many small ones on a GPU."""
+    config = task_config()
+    absent = absent_devices(config)
+    return next(device for device in devices_of(config) if device not in absent)

@@ -1,0 +1,170 @@
+"""A fitted model as workers have it: arrays and small rules, without the library that fitted it.
+
+A model is a chain of steps, each from a matrix of features to another one, and the rules that make predictions of the
+last. :mod:`gpuspark.models.estimators` makes it on the driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuspark.columns.layout import nulls_of, numbers
+from gpuspark.errors import CallError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Output = Literal["prediction", "probabilities", "transformed"]
+Accepts = Literal["finite", "missing", "anything"]
+Decision = Literal["largest margin", "likeliest", "positive margin", "margin from zero on"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One estimator of the chain."""
+
+    name: str
+    """Its class."""
+    compute: Callable[[NDArray[np.float64]], NDArray[Any]]
+    accepts: Accepts = "finite"
+    """``missing``: NaN too. ``anything``: infinities too."""
+    limit: float = float(np.finfo(np.float64).max)
+    """The largest number that is finite to it."""
+
+
+def _sigmoid(x: NDArray[Any]) -> NDArray[Any]:
+    with np.errstate(over="ignore"):
+        found: NDArray[Any] = 1 / (1 + np.exp(-x))
+    return found
+
+
+def _softmax(x: NDArray[Any]) -> NDArray[Any]:
+    powers = np.exp(x - x.max(axis=1, keepdims=True))
+    found: NDArray[Any] = powers / powers.sum(axis=1, keepdims=True)
+    return found
+
+
+LINKS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "identity": lambda x: x,
+    "sigmoid": _sigmoid,
+    "softmax": _softmax,
+    "exponential": np.exp,
+    "logarithm_one_plus_exp": lambda x: np.log1p(np.exp(x)),
+    "signed_square": lambda x: np.sign(x) * x * x,
+}
+"""From what the last step gives to what the model predicts, or how likely each class is."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model: its steps, and how their result becomes a prediction."""
+
+    features: int
+    steps: tuple[Step, ...]
+    link: str = "identity"
+    scale: float = 1.0
+    """What margins are multiplied by before the link."""
+    labels: NDArray[Any] | None = None
+    """A classifier's classes."""
+    decision: Decision = "largest margin"
+    predicts: bool = True
+    """False for a chain that ends in a transformer."""
+    single: bool = False
+    """Predictions are in single precision."""
+
+    @property
+    def outputs(self) -> list[Output]:
+        """What can be asked for."""
+        if not self.predicts:
+            return ["transformed"]
+        return ["prediction"] if self.labels is None else ["prediction", "probabilities"]
+
+    def result(self, output: Output) -> str:
+        """Spark's name of the result's type."""
+        if output != "prediction":
+            return "array<double>"
+        if self.labels is None:
+            return "float" if self.single else "double"
+        return {"i": "bigint", "u": "bigint", "f": "double", "b": "boolean"}.get(self.labels.dtype.kind, "string")
+
+    def compute(self, columns: Sequence[pa.Array], names: Sequence[str], output: Output) -> pa.Array:
+        """The result for each row. Raises :class:`~gpuspark.errors.CallError` for features that the model refuses."""
+        x, names = matrix_of(columns, names), list(names)
+        for step in self.steps:
+            _check(step, x, names)
+            x = step.compute(x)
+            names = [f"{step.name}[{k}]" for k in range(x.shape[1])]
+        if output == "transformed":
+            return _lists(x)
+        if output == "probabilities":
+            return _lists(self._probabilities(x))
+        return self._predictions(x)
+
+    def _probabilities(self, margins: NDArray[Any]) -> NDArray[Any]:
+        found = LINKS[self.link](margins * margins.dtype.type(self.scale))
+        return np.concatenate([1 - found, found], axis=1) if found.shape[1] == 1 else found
+
+    def _predictions(self, margins: NDArray[Any]) -> pa.Array:
+        import pyarrow as pa
+
+        if self.labels is None:
+            return pa.array(LINKS[self.link](margins * margins.dtype.type(self.scale))[:, 0])
+        match self.decision:
+            case "largest margin":
+                chosen = np.argmax(margins, axis=1)
+            case "likeliest":
+                chosen = np.argmax(self._probabilities(margins), axis=1)
+            case "positive margin":
+                chosen = (margins[:, 0] > 0).astype(int)
+            case "margin from zero on":
+                chosen = (margins[:, 0] >= 0).astype(int)
+        kind = self.labels.dtype.kind
+        labels = pa.array(self.labels.tolist(), {"i": pa.int64(), "u": pa.int64(), "f": pa.float64()}.get(kind))
+        return labels.take(pa.array(chosen))
+
+
+def matrix_of(columns: Sequence[pa.Array], names: Sequence[str]) -> NDArray[np.float64]:
+    """The columns as a matrix, a row for each of theirs; nulls are NaN, and booleans 0 and 1."""
+    import pyarrow as pa
+
+    x = np.empty((len(columns[0]), len(columns)))
+    for k, (column, name) in enumerate(zip(columns, names, strict=True)):
+        boolean = pa.types.is_boolean(column.type)
+        x[:, k] = numbers(column.cast(pa.uint8()) if boolean else column, f"the feature {name}")
+        nulls = nulls_of(column)
+        if nulls is not None:
+            x[nulls, k] = np.nan
+    return x
+
+
+def _check(step: Step, x: NDArray[np.float64], names: Sequence[str]) -> None:
+    if step.accepts == "anything":
+        return
+    bad = ~(np.abs(x) <= step.limit)
+    if step.accepts == "missing":
+        bad &= ~np.isnan(x)
+    if not bad.any():
+        return
+    row, column = (int(found[0]) for found in np.nonzero(bad))
+    if np.isnan(x[row, column]):
+        raise CallError(
+            f"{step.name} takes no missing values, and row {row} of the batch has null or NaN in {names[column]}. "
+            "Drop such rows with df.dropna(subset=[...]), or fill them with df.fillna(...), as when the model was "
+            "fitted."
+        )
+    raise CallError(
+        f"{step.name} takes no infinite or too large numbers, and row {row} of the batch has {x[row, column]} in "
+        f"{names[column]}. Filter such rows out."
+    )
+
+
+def _lists(rows: NDArray[Any]) -> pa.Array:
+    import pyarrow as pa
+
+    offsets = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows.astype(np.float64).reshape(-1)))

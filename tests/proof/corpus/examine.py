@@ -1,0 +1,36 @@
+"""What one process of the command does: examines single functions of the corpus."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import tempfile
+import warnings
+
+from tests.proof.corpus.comparison import compare, type_choices
+from tests.proof.corpus.functions import member, public_functions
+from tests.proof.corpus.report import Examined
+
+ROWS = 100
+PATIENCE = 600
+"""Seconds for one function; after these its process ends, and says where it was."""
+
+
+def examine(number: int) -> Examined:
+    """The function of this number, with each choice of column types."""
+    faulthandler.dump_traceback_later(PATIENCE, exit=True)
+    function = public_functions()[number]
+    name = f"{function.__module__}.{function.__qualname__}"
+    try:
+        chosen = member(function)
+        if isinstance(chosen, str):
+            return Examined(name, chosen)
+        return Examined(name, "", tuple(compare(chosen, types, ROWS) for types in type_choices(chosen)))
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def prepare() -> None:
+    """Functions of the corpus may warn, and write files where they are run."""
+    warnings.simplefilter("ignore")
+    os.chdir(tempfile.gettempdir())

@@ -1,0 +1,1 @@
+"""PySpark's own tests, run in place on gpuspark's decorators: ``python -m tests.proof.spark_own``."""

@@ -1,1 +1,0 @@
-"""PySpark's own tests, run in place on gpuspark's decorators: ``python -m tests.spark_own``."""
