@@ -26,16 +26,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gpuspark import functions, kernels, testing
+    from gpuspark import errors, functions, kernels, testing
     from gpuspark.accounting.report import Ledger, ledger
+    from gpuspark.columns import layout
     from gpuspark.columns.batch import Batch, Column
     from gpuspark.dialects.map_in_arrow import map_in_arrow
     from gpuspark.dialects.scalar import udf
     from gpuspark.dialects.segments import Segments, apply_in_segments
     from gpuspark.dialects.series import pandas_udf
+    from gpuspark.execution import capsule
     from gpuspark.execution.arrays import Constant, Out, Scratch, array_function
     from gpuspark.execution.plan import Plan
     from gpuspark.models.score import score
+    from gpuspark.tools import replay
     from gpuspark.tools.info import info
 
 __version__ = "0.1.0"
@@ -58,7 +61,15 @@ _PUBLIC = {
     "Ledger": "gpuspark.accounting.report",
     "info": "gpuspark.tools.info",
 }
-_MODULES = ("functions", "kernels", "testing")
+_MODULES = {
+    "capsule": "gpuspark.execution.capsule",
+    "errors": "gpuspark.errors",
+    "functions": "gpuspark.functions",
+    "kernels": "gpuspark.kernels",
+    "layout": "gpuspark.columns.layout",
+    "replay": "gpuspark.tools.replay",
+    "testing": "gpuspark.testing",
+}
 
 __all__ = [
     "Batch",
@@ -72,12 +83,16 @@ __all__ = [
     "__version__",
     "apply_in_segments",
     "array_function",
+    "capsule",
+    "errors",
     "functions",
     "info",
     "kernels",
+    "layout",
     "ledger",
     "map_in_arrow",
     "pandas_udf",
+    "replay",
     "score",
     "testing",
     "udf",
@@ -88,5 +103,5 @@ def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
     if name in _MODULES:
-        return importlib.import_module(f"gpuspark.{name}")
+        return importlib.import_module(_MODULES[name])
     raise AttributeError(f"module 'gpuspark' has no attribute {name!r}")
