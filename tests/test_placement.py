@@ -209,7 +209,7 @@ def doubled(batches):
         yield batch.select(["x"]).with_column("x", batch["x"].values * 2)
 
 
-def with_warning_series(v: pd.Series) -> pd.Series:
+def warned_series(v: pd.Series) -> pd.Series:
     return v * 2
 
 
@@ -239,7 +239,7 @@ def items(batches):
 
 JOBS: dict[str, Callable[[Any], Any]] = {
     "warned_scalar": lambda df: df.select(gs.udf("double")(warned_scalar)("x")),
-    "with_warning_series": lambda df: df.select(gs.pandas_udf("double")(with_warning_series)("x")),
+    "warned_series": lambda df: df.select(gs.pandas_udf("double")(warned_series)("x")),
     "warned_batches": lambda df: gs.map_in_arrow(df, warned_batches, "x double"),
     "warned_segments": lambda df: gs.apply_in_segments(df, "k", warned_segments, "x double"),
     "warned_items": lambda df: gs.map_in_arrow(df, items, "x double"),
