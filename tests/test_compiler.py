@@ -48,7 +48,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         return make(request, target)
 
     monkeypatch.setattr(build, "build", counted)
-    monkeypatch.setattr(compiler, "_known", {})
+    monkeypatch.setattr(compiler, "_programs", {})
     monkeypatch.setenv("GPUSPARK_CACHE_DIR", str(tmp_path / "cache"))
     return built
 
@@ -75,7 +75,7 @@ def test_a_disk_that_keeps_nothing_is_no_error(fresh, monkeypatch, tmp_path: Pat
     (tmp_path / "file").touch()
     monkeypatch.setenv("GPUSPARK_CACHE_DIR", str(tmp_path / "file"))
     assert compile_program(request_for(), "cpu").code
-    monkeypatch.setattr(compiler, "_known", {})
+    monkeypatch.setattr(compiler, "_programs", {})
     assert compile_program(request_for(), "cpu").code
     assert fresh == ["cpu", "cpu"]
 
@@ -167,7 +167,7 @@ def test_a_refusal_is_remembered_with_its_reason(fresh, monkeypatch) -> None:
     for _ in range(2):
         with pytest.raises(CannotCompile) as first:
             compile_program(text, "cpu")
-        monkeypatch.setattr(compiler, "_known", {})
+        monkeypatch.setattr(compiler, "_programs", {})
     with pytest.raises(CannotCompile) as again:
         compile_program(text, "cpu")
     assert str(again.value) == str(first.value) != ""
@@ -179,7 +179,7 @@ def test_a_refusal_for_want_of_a_package_is_not_kept_on_disk(fresh, monkeypatch)
         without.setattr(toolchain, "_started", {"ptx": "NVIDIA's compiler does not start"})
         with pytest.raises(CannotCompile, match="NVIDIA's compiler does not start"):
             compile_program(request_for(), "ptx")
-    monkeypatch.setattr(compiler, "_known", {})
+    monkeypatch.setattr(compiler, "_programs", {})
     assert compile_program(request_for(), "ptx").code.startswith(b"//")
 
 
@@ -193,7 +193,7 @@ def test_memory_that_ran_out_in_the_compiler_is_a_reason_of_this_process_only(fr
         little.setattr(build, "object_file", full)
         with pytest.raises(CannotCompile, match=r"ran out of memory.*spark\.executor\.pyspark\.memory"):
             compile_program(request_for(), "cpu")
-    monkeypatch.setattr(compiler, "_known", {})
+    monkeypatch.setattr(compiler, "_programs", {})
     assert compile_program(request_for(), "cpu").code
 
 
@@ -201,10 +201,10 @@ def test_a_damaged_program_is_built_again(fresh, monkeypatch, tmp_path: Path) ->
     first = compile_program(request_for(), "cpu")
     entry = tmp_path / "cache" / "programs" / first.key
     entry.write_bytes(entry.read_bytes()[:-1] + b"?")
-    monkeypatch.setattr(compiler, "_known", {})
+    monkeypatch.setattr(compiler, "_programs", {})
     assert compile_program(request_for(), "cpu").key == first.key
     assert fresh == ["cpu", "cpu"]
-    monkeypatch.setattr(compiler, "_known", {})
+    monkeypatch.setattr(compiler, "_programs", {})
     compile_program(request_for(), "cpu")
     assert fresh == ["cpu", "cpu"]
 

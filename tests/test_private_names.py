@@ -9,7 +9,7 @@ import pytest
 
 import gpuspark as gs
 from gpuspark.compiler import rewrite
-from gpuspark.compiler.private_names import write_out
+from gpuspark.compiler.private_names import mangle_private_names
 from gpuspark.testing import run_on
 
 SOURCE = """
@@ -48,7 +48,7 @@ def test_the_names_are_pythons_own(name: str) -> None:
     """The oracle is the compiler: the tree compiled outside of any class has the names that it has inside."""
     text = SOURCE.format(name=name)
     tree = ast.parse(text)
-    write_out(tree)
+    mangle_private_names(tree)
     for node in ast.walk(tree):  # a class whose name is underscores alone has no private names
         if isinstance(node, ast.ClassDef):
             node.name = "_"

@@ -222,7 +222,7 @@ def test_only_plain_functions_have_a_source(thing) -> None:
 def test_a_function_without_a_source_is_refused() -> None:
     scope: dict = {}
     exec(compile("def f(a): return a", "<typed into a console>", "exec"), scope)
-    with pytest.raises(CannotCompile, match="source of f is not to be found"):
+    with pytest.raises(CannotCompile, match="source of f cannot be found"):
         read(scope["f"])
 
 
@@ -231,7 +231,7 @@ def test_evaluated_text_is_not_taken_for_that_of_a_program_given_with_c(monkeypa
     import linecache
 
     monkeypatch.setitem(linecache.cache, "<string>", (11, None, ["import sys\n"], "<string>"))
-    with pytest.raises(CannotCompile, match="source of <lambda> is not to be found"):
+    with pytest.raises(CannotCompile, match="source of <lambda> cannot be found"):
         read(eval("lambda v: v"))
 
 

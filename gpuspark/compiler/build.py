@@ -22,26 +22,26 @@ from numba.core import errors as numba_errors
 from numba.core import ir
 
 from gpuspark.columns.types import ColumnType
-from gpuspark.compiler.arrays import program_text as array_text
-from gpuspark.compiler.arrays import with_compiled_callees
+from gpuspark.compiler.array_functions import program_text as array_text
+from gpuspark.compiler.array_functions import with_compiled_callees
 from gpuspark.compiler.operations import (  # noqa: F401  (they register)
+    datetimes,
     mathematics,
-    moments,
+    mixed,
     numbers,
     numpy_scalars,
-    unsettled,
     values,
 )
 from gpuspark.compiler.operations.elementary import float_of_bits
 from gpuspark.compiler.operations.registry import (
-    REFUSED,
-    advanced,
+    REASON_MARK,
     enable_cuda,
     is_boolean,
     is_float,
     is_integer,
     is_optional,
-    slot,
+    offset_pointer,
+    status_byte,
     stubs,
 )
 from gpuspark.compiler.rewrite import Body
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 _STATUS = types.CPointer(types.uint8)
 _RESULTS = {
-    "boolean": types.uint8, "date": moments.DATE, "timestamp": moments.TIMESTAMP, "interval": moments.DURATION,
+    "boolean": types.uint8, "date": datetimes.DATE, "timestamp": datetimes.TIMESTAMP, "interval": datetimes.DURATION,
 }  # fmt: skip
 _LOADS = {
     "integer": "np.int64({data}[i])", "float": "np.float64({data}[i])", "date": "{op}date({data}[i], row)",
@@ -97,7 +97,7 @@ def program_text(columns: Sequence[ColumnType], target: Target, *, nullable: boo
     ]
     head = f"def program({', '.join([*arguments, 'out', 'status', 'count'])}):"
     loop = ["for i in range(count):"] if target == "cpu" else ["i = cuda.grid(1)", "if i < count:"]
-    lines = [head, *(f"    {line}" for line in ["byte = slot()", *loop, *(f"    {line}" for line in work)])]
+    lines = [head, *(f"    {line}" for line in ["byte = status_byte()", *loop, *(f"    {line}" for line in work)])]
     return "\n".join(lines)
 
 
@@ -117,20 +117,20 @@ def _parameters(columns: Sequence[ColumnType], result: ColumnType, *, nullable: 
 def _namespace(body: Body, text: str, checked: bool, jit: Callable[..., Any]) -> dict[str, Any]:
     """Executes the text of a program. Its functions see each other compiled by ``jit``."""
     operations = (*body.operations, "store", "bit", "nullable", "date", "timestamp", "duration")
-    scope: dict[str, Any] = {"np": np, "slot": slot, **body.constants}
-    scope |= {OP + name: stub for name, stub in stubs(operations, checked).items()}
-    exec(compile(body.text, "<gpuspark body>", "exec"), scope)
-    for name in [n for n in scope if re.fullmatch(r"_gs_f\d+", n)]:
-        scope[name] = jit(scope[name])
-    exec(compile(text, "<gpuspark program>", "exec"), scope)
-    return scope
+    namespace: dict[str, Any] = {"np": np, "status_byte": status_byte, **body.constants}
+    namespace |= {OP + name: stub for name, stub in stubs(operations, checked).items()}
+    exec(compile(body.text, "<gpuspark body>", "exec"), namespace)
+    for name in [n for n in namespace if re.fullmatch(r"_gs_f\d+", n)]:
+        namespace[name] = jit(namespace[name])
+    exec(compile(text, "<gpuspark program>", "exec"), namespace)
+    return namespace
 
 
 def _machine_code(body: Body, text: str, signature: Any, checked: bool) -> tuple[str, bytes]:
     """An object file for this machine's processor, with one plain function and no call into Python."""
-    scope = _namespace(body, text, checked, numba.njit(error_model="numpy", forceinline=True))
-    made = object_file(scope["program"], signature)
-    _refuse_mixed(scope)
+    namespace = _namespace(body, text, checked, numba.njit(error_model="numpy", forceinline=True))
+    made = object_file(namespace["program"], signature)
+    _refuse_mixed(namespace)
     return made
 
 
@@ -159,10 +159,10 @@ def _ptx(body: Body, text: str, signature: Any, checked: bool) -> tuple[str, byt
 def cuda_library(body: Body, text: str, signature: Any, checked: bool) -> tuple[str, Any]:
     """The entry's name, and numba-cuda's library of LLVM code for it."""
     cuda = _cuda()
-    scope = {**_namespace(body, text, checked, cuda.jit(device=True)), "cuda": cuda}
-    exec(compile(text, "<gpuspark program>", "exec"), scope)
-    found = _linked(scope["program"], signature)
-    _refuse_mixed(scope)
+    namespace = {**_namespace(body, text, checked, cuda.jit(device=True)), "cuda": cuda}
+    exec(compile(text, "<gpuspark program>", "exec"), namespace)
+    found = _linked(namespace["program"], signature)
+    _refuse_mixed(namespace)
     return found
 
 
@@ -198,17 +198,17 @@ def build_arrays(request: ArrayRequest, target: Target) -> tuple[str, bytes]:
     words = [types.CPointer(getattr(types, p.dtype)) if p.is_array else types.int64 for p in request.parameters]
     signature = types.void(*words, types.int64, types.int64)
     jit = numba.njit(error_model="numpy", forceinline=True) if target == "cpu" else _cuda().jit(device=True)
-    scope: dict[str, Any] = {
+    namespace: dict[str, Any] = {
         "function": with_compiled_callees(request.function, jit),
-        "float_of_bits": float_of_bits, "advanced": advanced,
+        "float_of_bits": float_of_bits, "offset_pointer": offset_pointer,
     }  # fmt: skip
     if target == "ptx":
-        scope["cuda"] = _cuda()
-    exec(compile(array_text(request.parameters, target), "<gpuspark program>", "exec"), scope)
+        namespace["cuda"] = _cuda()
+    exec(compile(array_text(request.parameters, target), "<gpuspark program>", "exec"), namespace)
     try:
         if target == "cpu":
-            return object_file(scope["program"], signature)
-        entry, library = _linked(scope["program"], signature)
+            return object_file(namespace["program"], signature)
+        entry, library = _linked(namespace["program"], signature)
         (ptx,) = library.get_asm_strs(cc=baseline())
         return entry, ptx.encode()
     except numba_errors.NumbaError as error:
@@ -223,11 +223,11 @@ def baseline() -> tuple[int, int]:
     return max((7, 0), (lowest[0], lowest[1]))
 
 
-def _refuse_mixed(scope: dict[str, Any]) -> None:
+def _refuse_mixed(namespace: dict[str, Any]) -> None:
     """Numba lets a name be an integer on one path and a float on another, by making both floats; in Python
     each path keeps its own type, and so its own results beyond 2**53. Such a body is not compiled."""
-    for name in [n for n in scope if re.fullmatch(r"_gs_f\d+", n)]:
-        for overload in scope[name].overloads.values():
+    for name in [n for n in namespace if re.fullmatch(r"_gs_f\d+", n)]:
+        for overload in namespace[name].overloads.values():
             notes = overload.type_annotation
             for block in notes.blocks.values():
                 for statement in block.find_insts(ir.Assign):
@@ -241,21 +241,23 @@ def _refuse_if_mixed(statement: Any, typed: Any) -> None:
         return
     have, want = typed[source.name], typed[statement.target.name]
     name = statement.target.name.split(".")[0]
-    spoken = "the result" if name.startswith("$") else repr(name)
-    _refuse_if_unlike(have, want.type if is_optional(want) else want, spoken)
+    subject = "the result" if name.startswith("$") else repr(name)
+    _refuse_if_unlike(have, want.type if is_optional(want) else want, subject)
 
 
-def _refuse_if_unlike(have: Any, want: Any, spoken: str) -> None:
+def _refuse_if_unlike(have: Any, want: Any, subject: str) -> None:
     """A whole number that is written out may become a float: the rewriting has seen it (see ``origins``)."""
     if isinstance(have, types.BaseTuple) and isinstance(want, types.BaseTuple):
         for inner_have, inner_want in zip(have, want, strict=True):
-            _refuse_if_unlike(inner_have, inner_want, spoken)
+            _refuse_if_unlike(inner_have, inner_want, subject)
         return
     literal = isinstance(have, types.Literal)
     if (is_integer(have) and is_float(want) and not literal) or (is_boolean(have) and not is_boolean(want)):
-        raise CannotCompile(f"{spoken} is {_KINDS[is_boolean(have)]} on one path and {want} on another")
+        raise CannotCompile(f"{subject} is {_KINDS[is_boolean(have)]} on one path and {want} on another")
     if literal and is_float(want) and not is_boolean(have) and abs(have.literal_value) > 2**53:
-        raise CannotCompile(f"{spoken} is {have.literal_value} on one path and {want} on another, which cannot hold it")
+        raise CannotCompile(
+            f"{subject} is {have.literal_value} on one path and {want} on another, which cannot hold it"
+        )
 
 
 _KINDS = {True: "a boolean", False: "an integer"}
@@ -264,7 +266,7 @@ _KINDS = {True: "a boolean", False: "an integer"}
 def _refusal(error: BaseException) -> str:
     """The reason inside a message of Numba's: our own where an operation gave one, else its first line."""
     text = str(error)
-    ours = re.search(f"{REFUSED}(.*?){REFUSED}", text)
+    ours = re.search(f"{REASON_MARK}(.*?){REASON_MARK}", text)
     if ours:
         return ours.group(1)
     if "use of getiter with parameters (Tuple(" in text:

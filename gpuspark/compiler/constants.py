@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-MOST_ARRAY_BYTES = 16384
-_INSTEAD: dict[type, str] = {
+MAX_ARRAY_BYTES = 16384
+_REPLACEMENTS: dict[type, str] = {
     np.ndarray: "np.asarray(...)", np.generic: ".item()", tuple: "tuple(...)", float: "float(...)", int: "int(...)",
     str: "str(...)", types.ModuleType: "a name of its own for each value that the function reads",
 }  # fmt: skip
@@ -27,35 +27,35 @@ def is_constant(value: Any) -> bool:
     return value is None or type(value) in (bool, int, float, str, np.ndarray)
 
 
-def remedy(value: Any) -> str | None:
+def own_class_advice(value: Any) -> str | None:
     """Says what an object of a class of its own is, made from what, and what to write in its place."""
     name, bases = type(value).__name__, type(value).__mro__[1:]
     if isinstance(value, enum.Enum):
         known = next(base.__name__ for base in bases if base.__module__ == "enum")
         return f"a {name} (an {known}): use {name}.{value.name}.value"
-    for base, instead in _INSTEAD.items():
+    for base, instead in _REPLACEMENTS.items():
         if base in bases and not is_constant(value):
             return f"a {name} (a {base.__name__} with methods of its own): use {instead}"
     return None
 
 
-def untold(value: Any) -> str:
+def why_unusable(value: Any) -> str:
     """What an object is that cannot be part of a program, and what to write instead: ``a Level (an IntEnum): use ...``.
 
     >>> import http
-    >>> untold(http.HTTPStatus.OK)
+    >>> why_unusable(http.HTTPStatus.OK)
     'a HTTPStatus (an IntEnum): use HTTPStatus.OK.value'
     """
-    return remedy(value) or f"a {type(value).__name__}, which is no number, tuple or small array"
+    return own_class_advice(value) or f"a {type(value).__name__}, which is no number, tuple or small array"
 
 
-def untold_part(value: Any) -> Any:
+def unusable_part(value: Any) -> Any:
     """The value itself, or the part of a tuple, that cannot be part of a program."""
     parts = value if type(value) is tuple else ()
-    return next((untold_part(part) for part in parts if not is_constant(part)), value)
+    return next((unusable_part(part) for part in parts if not is_constant(part)), value)
 
 
-def numbers(value: Any) -> Any:
+def list_as_array(value: Any) -> Any:
     """Returns a captured list of numbers as an array: bodies that compile only read it. Of another value, ``None``."""
     import numpy as np
 
@@ -71,14 +71,14 @@ def numbers(value: Any) -> Any:
 def constant_problem(value: Any) -> str | None:
     """Why a captured value cannot be part of a program, if so."""
     if not is_constant(value):
-        return untold(untold_part(value))
+        return why_unusable(unusable_part(value))
     if isinstance(value, tuple):
         return next((p for p in map(constant_problem, value) if p), None if value else "an empty tuple")
     if isinstance(value, np.ndarray | np.generic):
         if str(value.dtype) not in ("float64", "int64"):
             return f"a captured NumPy value of {value.dtype} (float64 and int64 compile)"
-        if value.nbytes > MOST_ARRAY_BYTES or value.size == 0:
-            return f"a captured array of {value.nbytes} bytes (1 to {MOST_ARRAY_BYTES} compile)"
+        if value.nbytes > MAX_ARRAY_BYTES or value.size == 0:
+            return f"a captured array of {value.nbytes} bytes (1 to {MAX_ARRAY_BYTES} compile)"
         return None
     if isinstance(value, str):
         return f"the string {value!r} (strings compile only as flags, compared with ==)"
@@ -89,7 +89,7 @@ def constant_problem(value: Any) -> str | None:
     return f"a captured {type(value).__name__}"
 
 
-def decide(op: ast.cmpop, one: Any, other: Any) -> tuple[bool] | None:
+def compare_static(op: ast.cmpop, one: Any, other: Any) -> tuple[bool] | None:
     match op:
         case ast.Eq():
             return (one == other,)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuspark.compiler.constants import untold
+from gpuspark.compiler.constants import why_unusable
 from gpuspark.compiler.source import UNBOUND, CannotCompile, HoldsBody, value_of
 
 _LIBRARIES = {"builtins", "cmath", "math", "numba", "numpy", "operator"}
@@ -45,7 +45,7 @@ def digest_of(value: Any) -> str:
 
 def digest_with_functions(value: Any) -> tuple[str, list[types.FunctionType]]:
     """The digest of ``value``, and every Python function that was read for it."""
-    writer = _Writer()
+    writer = _DigestWriter()
     try:
         return writer.digest(value), writer.functions
     except RecursionError:
@@ -55,7 +55,7 @@ def digest_with_functions(value: Any) -> tuple[str, list[types.FunctionType]]:
 @lru_cache(maxsize=4096)
 def _digest_of_code(code: types.CodeType) -> str:
     """The digest of a code object, which never changes: it is asked for at each call of an array function."""
-    return _Writer().digest(([getattr(code, name) for name in _CODE_PARTS], code.co_consts))
+    return _DigestWriter().digest(([getattr(code, name) for name in _CODE_PARTS], code.co_consts))
 
 
 @lru_cache(maxsize=4096)
@@ -66,12 +66,12 @@ def globals_of(code: types.CodeType) -> list[str]:
     return sorted(found.union(*inner))
 
 
-class _Writer:
+class _DigestWriter:
     """Writes one value. ``names``: those that the functions around it could read of a module."""
 
-    def __init__(self, outer: _Writer | None = None) -> None:
+    def __init__(self, outer: _DigestWriter | None = None) -> None:
         self.names: frozenset[str] = outer.names if outer else frozenset()
-        self.within: list[int] = list(outer.within) if outer else []
+        self.open_containers: list[int] = list(outer.open_containers) if outer else []
         """The containers around the value."""
         self.seen: dict[Any, tuple[int, Any]] = dict(outer.seen) if outer else {}
         """Functions and modules by number, each kept here, so that nothing else gets its id."""
@@ -86,79 +86,79 @@ class _Writer:
 
     def parts(self, value: Any) -> Iterator[bytes]:
         """The exact type of ``value``, then its content."""
-        of_type = type(value)
-        yield f"{of_type.__module__}.{of_type.__qualname__}".encode()
+        value_type = type(value)
+        yield f"{value_type.__module__}.{value_type.__qualname__}".encode()
         if value is None or value is Ellipsis or value is NotImplemented:
             return
-        if of_type is int:
+        if value_type is int:
             yield f"{value:x}".encode()
-        elif of_type in (bool, str, bytes):
+        elif value_type in (bool, str, bytes):
             yield repr(value).encode()
-        elif of_type is float:
+        elif value_type is float:
             yield struct.pack("<d", value)
-        elif of_type is complex:
+        elif value_type is complex:
             yield struct.pack("<dd", value.real, value.imag)
-        elif of_type in (range, slice):
-            yield from self.several((value.start, value.stop, value.step))
-        elif of_type is np.ndarray or (isinstance(value, np.generic) and _in_library(of_type)):
+        elif value_type in (range, slice):
+            yield from self.sequence((value.start, value.stop, value.step))
+        elif value_type is np.ndarray or (isinstance(value, np.generic) and _in_library(value_type)):
             yield from _array(value)
         elif isinstance(value, np.dtype):
             yield _dtype(value)
-        elif of_type is types.CodeType:
+        elif value_type is types.CodeType:
             yield _digest_of_code(value).encode()
-        elif of_type in _CONTAINERS:
+        elif value_type in _CONTAINERS:
             yield from self.container(value)
         elif _in_library(value):
             yield f"{_module_name(value)}.{_name(value)}".encode()
-        elif of_type.__module__.startswith("numba.core.types"):
+        elif value_type.__module__.startswith("numba.core.types"):
             yield repr(value).encode()
         else:
-            yield from self.named_thing(value)
+            yield from self.identified_object(value)
 
     def container(self, value: Any) -> Iterator[bytes]:
         """A container's elements; those of a set in an order that does not depend on the process."""
-        if id(value) in self.within:
-            yield f"around {self.within.index(id(value))}".encode()
+        if id(value) in self.open_containers:
+            yield f"around {self.open_containers.index(id(value))}".encode()
             return
-        self.within.append(id(value))
+        self.open_containers.append(id(value))
         if isinstance(value, set | frozenset):
-            yield from sorted(_Writer(self).digest(element).encode() for element in value)
+            yield from sorted(_DigestWriter(self).digest(element).encode() for element in value)
         elif isinstance(value, dict):
-            yield from self.several(part for item in value.items() for part in item)
+            yield from self.sequence(part for item in value.items() for part in item)
         else:
-            yield from self.several(value)
-        self.within.pop()
+            yield from self.sequence(value)
+        self.open_containers.pop()
 
-    def several(self, values: Iterable[Any]) -> Iterator[bytes]:
+    def sequence(self, values: Iterable[Any]) -> Iterator[bytes]:
         listed = list(values)
         yield str(len(listed)).encode()
         for value in listed:
             yield from self.parts(value)
 
-    def named_thing(self, value: Any) -> Iterator[bytes]:
+    def identified_object(self, value: Any) -> Iterator[bytes]:
         """A function or a module, which may reach itself."""
-        of_type = type(value)
-        key = (id(value), self.names if of_type is types.ModuleType else None)
+        value_type = type(value)
+        key = (id(value), self.names if value_type is types.ModuleType else None)
         if key in self.seen:
             yield f"seen {self.seen[key][0]}".encode()
             return
         self.seen[key] = len(self.seen), value
-        if of_type is types.FunctionType:
+        if value_type is types.FunctionType:
             yield from self.function(value)
-        elif of_type is types.ModuleType:
+        elif value_type is types.ModuleType:
             yield from self.module(value)
-        elif isinstance(value, HoldsBody) and of_type.__module__.startswith("gpuspark."):
+        elif isinstance(value, HoldsBody) and value_type.__module__.startswith("gpuspark."):
             yield from self.parts(value.__gpuspark_body__)
-        elif of_type.__module__ == "numba.core.registry" and of_type.__name__ == "CPUDispatcher":
+        elif value_type.__module__ == "numba.core.registry" and value_type.__name__ == "CPUDispatcher":
             yield from self.dispatcher(value)
         else:
-            raise Untold(untold(value))
+            raise Undigestible(why_unusable(value))
 
     def function(self, function: types.FunctionType) -> Iterator[bytes]:
         """The code, the defaults and all that a function captures, whatever way it reaches it."""
         self.functions.append(function)
         code, outer = function.__code__, self.names
-        yield from self.several((code, function.__defaults__, function.__kwdefaults__))
+        yield from self.sequence((code, function.__defaults__, function.__kwdefaults__))
         self.names = names_in(code)
         for name, value in captured(function):
             yield from self.captured(name, value)
@@ -171,7 +171,7 @@ class _Writer:
             return
         try:
             yield from self.parts(value)
-        except Untold as refusal:
+        except Undigestible as refusal:
             raise CannotCompile(f"{name} is {refusal}") from None
 
     def module(self, module: types.ModuleType) -> Iterator[bytes]:
@@ -180,16 +180,16 @@ class _Writer:
         for name in sorted(self.names & vars(module).keys()):
             yield from self.captured(f"{module.__name__}.{name}", vars(module)[name])
         if "__getattr__" in vars(module) and module.__name__.partition(".")[0] not in _LIBRARIES:
-            raise Untold("a module that makes its attributes when they are asked for")
+            raise Undigestible("a module that makes its attributes when they are asked for")
 
     def dispatcher(self, dispatcher: Any) -> Iterator[bytes]:
         """A function that Numba compiles: the Python function, the options and the only signatures it may have."""
-        yield from self.several((dispatcher.py_func, dispatcher.targetoptions))
+        yield from self.sequence((dispatcher.py_func, dispatcher.targetoptions))
         if not dispatcher._can_compile:  # noqa: SLF001  (Numba has no public way to ask)
-            yield from self.several(map(str, dispatcher.nopython_signatures))
+            yield from self.sequence(map(str, dispatcher.nopython_signatures))
 
 
-class Untold(CannotCompile):
+class Undigestible(CannotCompile):
     """A value whose content cannot be told. The text says what it is, and what to write instead."""
 
 
@@ -210,7 +210,7 @@ def names_in(code: types.CodeType) -> frozenset[str]:
 def _array(value: Any) -> Iterator[bytes]:
     """The bytes of a NumPy array or scalar, in rows, with everything that Numba or Python may see of it."""
     if value.dtype.hasobject:
-        raise Untold("an array of objects")
+        raise Undigestible("an array of objects")
     flags = value.flags
     yield _dtype(value.dtype)
     yield repr((value.shape, flags.c_contiguous, flags.f_contiguous, flags.aligned, flags.writeable)).encode()
@@ -224,12 +224,12 @@ def _dtype(dtype: np.dtype[Any]) -> bytes:
 def _in_library(value: Any) -> bool:
     """Whether ``value`` is a function or class that one of the libraries has under its own name."""
     try:
-        return _of_name(value) is value
+        return _library_object(value) is value
     except AttributeError:
         return False
 
 
-def _of_name(value: Any) -> Any:
+def _library_object(value: Any) -> Any:
     if not isinstance(value, type | types.BuiltinFunctionType | np.ufunc) and not inspect.isroutine(value):
         raise AttributeError
     module = _module_name(value)

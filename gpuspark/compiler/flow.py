@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from gpuspark.compiler.trees import evaluated
+from gpuspark.compiler.trees import names_in_order
 
 Names = frozenset[str]
 _NOWHERE: Names | None = None
@@ -69,7 +69,7 @@ class _Flow:
 
     def expression(self, node: ast.AST, known: Names) -> Names:
         """Reads before stores, which is the order of assignments; ``:=`` sets its name at once."""
-        for event in evaluated(node):
+        for event in names_in_order(node):
             if isinstance(event, ast.NamedExpr):
                 known = known | {event.target.id}
             elif event.id in self.local and event.id not in known:

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from gpuspark.compiler.calls import bind
-from gpuspark.compiler.known import Known, body_of
+from gpuspark.compiler.scope import Scope, body_of
 from gpuspark.compiler.source import CannotCompile
 from gpuspark.compiler.vocabulary import operation_of, plain_function
 
@@ -37,7 +37,7 @@ Returned = dict[tuple[Any, ...], tuple[Origins, object]]
 """The origins of functions' results, by what decides them; the object beside them keeps it alive."""
 
 
-def unsettled(origins: Origins) -> bool:
+def is_mixed(origins: Origins) -> bool:
     """Whether a value may be a whole number that is written out, and may be something else."""
     return "literal" in origins and len(origins) > 1
 
@@ -51,17 +51,17 @@ class Analysis:
     """The origins of every expression of a function whose parameters have those in ``parameters``."""
 
     def __init__(
-        self, statements: Iterable[ast.stmt], parameters: Mapping[str, Origins], known: Known, returned: Returned
+        self, statements: Iterable[ast.stmt], parameters: Mapping[str, Origins], scope: Scope, returned: Returned
     ) -> None:
-        self.known, self._of_functions = known, returned
-        starts = {name: of_value(value) for name, value in known.fixed.items() if name in known.local}
+        self.scope, self._returned = scope, returned
+        starts = {name: of_value(value) for name, value in scope.fixed.items() if name in scope.local}
         self.names: dict[str, Origins] = {**starts, **parameters}
         nodes = [node for statement in statements for node in ast.walk(statement)]
         changed = True
         while changed:
             before = dict(self.names)
             for node in nodes:
-                self._assigned(node)
+                self._visit(node)
             changed = self.names != before
         returns = [node.value for node in nodes if isinstance(node, ast.Return) and node.value is not None]
         self.returned = _union(map(self.of, returns)) or PYTHON
@@ -69,12 +69,12 @@ class Analysis:
 
     def of(self, node: ast.expr) -> Origins:
         """The origins of ``node``; of a tuple or array, those of its elements."""
-        known = self.known.static(node)
+        known = self.scope.static_value(node)
         if known is not None:
             return of_value(known[0])
         match node:
             case ast.Name(id=name):
-                return self.names.get(name, PYTHON if name not in self.known.local else _NOTHING)
+                return self.names.get(name, PYTHON if name not in self.scope.local else _NOTHING)
             case ast.BinOp():
                 return _arithmetic(self.of(node.left), self.of(node.right), isinstance(node.op, ast.Div))
             case ast.UnaryOp(op=ast.Not()):
@@ -108,7 +108,7 @@ class Analysis:
         return results
 
     def _call(self, node: ast.Call) -> Origins:
-        callee = self.known.callee(node)
+        callee = self.scope.callee(node)
         if callee is None:
             return PYTHON
         function = plain_function(callee)
@@ -117,7 +117,7 @@ class Analysis:
         name = operation_of(callee, len(node.args)) or ""
         arguments = _union(map(self.of, node.args))
         if name.startswith("np_"):
-            return _NUMPY | _LITERAL if name in _KEEPS_TYPE and unsettled(arguments) else _NUMPY
+            return _NUMPY | _LITERAL if name in _KEEPS_TYPE and is_mixed(arguments) else _NUMPY
         if name == "pow":
             return _arithmetic(self.of(node.args[0]), self.of(node.args[1]), False)
         if name == "round_to":
@@ -129,24 +129,24 @@ class Analysis:
     def _of_function(self, node: ast.Call, function: types.FunctionType) -> Origins:
         """The origins of a plain function's result, for these arguments."""
         try:
-            binding = bind(node, function, self.known)
+            binding = bind(node, function, self.scope)
         except CannotCompile:
             return PYTHON
         parameters = {name: self.of(argument) for name, argument in binding.arguments.items()}
         fixed = tuple((name, id(value)) for name, value in binding.fixed.items())
         key = (function, tuple(parameters.items()), fixed)
-        if key not in self._of_functions:
-            self._of_functions[key] = PYTHON, binding  # for a function that calls itself
-            statements, known = body_of(binding.source, binding.arguments, binding.fixed)
-            inner = Analysis(statements, parameters, known, self._of_functions)
-            self._of_functions[key] = inner.returned, binding
-        return self._of_functions[key][0]
+        if key not in self._returned:
+            self._returned[key] = PYTHON, binding  # for a function that calls itself
+            statements, scope = body_of(binding.source, binding.arguments, binding.fixed)
+            inner = Analysis(statements, parameters, scope, self._returned)
+            self._returned[key] = inner.returned, binding
+        return self._returned[key][0]
 
-    def _assigned(self, node: ast.AST) -> None:
+    def _visit(self, node: ast.AST) -> None:
         match node:
             case ast.Assign(targets=targets, value=value):
                 for target in targets:
-                    self._give(target, value)
+                    self._assign(target, value)
             case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
                 self._add(name, self.of(value))
             case ast.NamedExpr(target=ast.Name(id=name), value=value):
@@ -155,17 +155,17 @@ class Analysis:
                 before = self.names.get(name, _NOTHING)
                 self._add(name, _arithmetic(before, self.of(value), isinstance(op, ast.Div)))
             case ast.For(target=target, iter=over):
-                in_range = self.known.callee(over) is range
+                in_range = self.scope.callee(over) is range
                 for part in ast.walk(target):
                     if isinstance(part, ast.Name):
                         self._add(part.id, PYTHON if in_range else self.of(over))
 
-    def _give(self, target: ast.expr, value: ast.expr) -> None:
+    def _assign(self, target: ast.expr, value: ast.expr) -> None:
         if isinstance(target, ast.Tuple | ast.List):
             parts = value.elts if isinstance(value, ast.Tuple | ast.List) else []
             one_each = len(parts) == len(target.elts) and not any(isinstance(p, ast.Starred) for p in parts)
             for n, inner in enumerate(target.elts):
-                self._give(inner, parts[n] if one_each else value)
+                self._assign(inner, parts[n] if one_each else value)
         elif isinstance(target, ast.Name):
             self._add(target.id, self.of(value))
 
@@ -193,6 +193,6 @@ def _arithmetic(left: Origins, right: Origins, divides: bool) -> Origins:
     plain_left, plain_right = left - _NUMPY, right - _NUMPY
     if plain_left and plain_right:
         result |= _LITERAL if plain_left == plain_right == _LITERAL and not divides else PYTHON
-    if (unsettled(left) or unsettled(right)) and not divides:
+    if (is_mixed(left) or is_mixed(right)) and not divides:
         result |= _LITERAL | PYTHON
     return result

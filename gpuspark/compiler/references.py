@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from gpuspark.compiler.constants import untold
+from gpuspark.compiler.constants import why_unusable
 from gpuspark.compiler.digest import digest_of
 from gpuspark.compiler.source import UNBOUND, CannotCompile, Read, value_of
 from gpuspark.compiler.vocabulary import plain_function
@@ -105,7 +105,7 @@ def _digest(value: Any) -> str:
         return digest_of(value)
     except CannotCompile:
         function = plain_function(value)
-        return untold(value) if function is None else digest_of(function.__code__)
+        return why_unusable(value) if function is None else digest_of(function.__code__)
 
 
 def _shown(value: Any) -> str:

@@ -11,22 +11,22 @@ def walk(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
         yield from ast.walk(node)
 
 
-def leaves(statements: list[ast.stmt]) -> bool:
+def always_leaves(statements: list[ast.stmt]) -> bool:
     """Whether control never reaches what follows."""
     match statements:
         case [*_, ast.Return() | ast.Break() | ast.Continue()]:
             return True
         case [*_, ast.If(body=body, orelse=orelse)]:
-            return leaves(body) and leaves(orelse)
+            return always_leaves(body) and always_leaves(orelse)
     return False
 
 
-def stored(nodes: Iterable[ast.AST]) -> set[str]:
+def assigned_names(nodes: Iterable[ast.AST]) -> set[str]:
     """The names that are assigned somewhere in ``nodes``."""
     return {n.id for n in walk(nodes) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
 
-def outlives(nodes: Iterable[ast.AST]) -> bool:
+def has_lasting_effect(nodes: Iterable[ast.AST]) -> bool:
     """Whether something is changed that another row may see: an element, an attribute or a name outside."""
     return any(
         isinstance(n, ast.Global | ast.Nonlocal)
@@ -35,7 +35,7 @@ def outlives(nodes: Iterable[ast.AST]) -> bool:
     )
 
 
-def guarded(node: ast.AST) -> list[ast.expr]:
+def maybe_unevaluated(node: ast.AST) -> list[ast.expr]:
     """The parts of an expression that Python may not reach, or reaches more than once."""
     match node:
         case ast.BoolOp(values=[_, *later]) | ast.Compare(comparators=[_, *later]):
@@ -54,38 +54,38 @@ def is_test(node: ast.expr) -> bool:
     return isinstance(node, ast.Compare) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not))
 
 
-def evaluated(node: ast.AST) -> Iterator[ast.Name | ast.NamedExpr]:
+def names_in_order(node: ast.AST) -> Iterator[ast.Name | ast.NamedExpr]:
     """The names that a statement's own expressions read, and their ``:=``, in Python's order: of a branch or loop those
     of its head; ``:=`` after what it assigns."""
     match node:
         case ast.NamedExpr():
-            yield from evaluated(node.value)
+            yield from names_in_order(node.value)
             yield node
         case ast.Name():
             if isinstance(node.ctx, ast.Load):
                 yield node
         case ast.AugAssign(target=ast.Name() as target, value=value):
             yield target
-            yield from evaluated(value)
+            yield from names_in_order(value)
         case ast.IfExp():
             for part in (node.test, node.body, node.orelse):
-                yield from evaluated(part)
+                yield from names_in_order(part)
         case ast.If(test=head) | ast.While(test=head) | ast.For(iter=head):
-            yield from evaluated(head)
+            yield from names_in_order(head)
         case ast.Try():
             return
         case _:
             for child in ast.iter_child_nodes(node):
-                yield from evaluated(child)
+                yield from names_in_order(child)
 
 
-def misplaced(statements: Iterable[ast.stmt]) -> Iterator[ast.NamedExpr]:
+def unhoistable(statements: Iterable[ast.stmt]) -> Iterator[ast.NamedExpr]:
     """Each ``:=`` that cannot stand before its statement: Python may not reach it, or reads the name before it in the
     same statement, or sets the name there twice."""
     for node in walk(statements):
-        yield from (w for w in walk(guarded(node)) if isinstance(w, ast.NamedExpr))
+        yield from (w for w in walk(maybe_unevaluated(node)) if isinstance(w, ast.NamedExpr))
         if isinstance(node, ast.stmt):
-            yield from _out_of_order(list(evaluated(node)))
+            yield from _out_of_order(list(names_in_order(node)))
 
 
 def _out_of_order(events: list[ast.Name | ast.NamedExpr]) -> Iterator[ast.NamedExpr]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from gpuspark.compiler.origins import Origins, Returned
 from gpuspark.compiler.source import Source
-from gpuspark.compiler.trees import outlives
+from gpuspark.compiler.trees import has_lasting_effect
 
 ENTRY = "_gs_f0"
 OP = "_gs_op_"
@@ -45,7 +45,7 @@ class Branch:
     """One side of a branch, once it is rewritten."""
 
     refusals: list[str] = field(default_factory=list)
-    is_left: bool = False
+    runs_in_python: bool = False
     """Whether its rows are left to Python."""
 
 
@@ -92,14 +92,14 @@ class Unit:
     @contextmanager
     def branch(self, statements: Iterable[ast.AST]) -> Iterator[Branch]:
         """Within, refusals are those of a branch: ``statements`` are left to Python, unless they change something that
-        outlives the row."""
+        has_lasting_effect the row."""
         branch, before, containers = Branch(), len(self.refusals), dict(self.containers)
         yield branch
         branch.refusals = self.refusals[before:]
-        if branch.refusals and not outlives(statements):
+        if branch.refusals and not has_lasting_effect(statements):
             del self.refusals[before:]
             self.containers = containers
-            branch.is_left = True
+            branch.runs_in_python = True
 
     def refuse(self, source: Source, node: ast.AST, what: str) -> ast.expr:
         """Notes that ``node`` does not compile; returns an expression to go on with."""

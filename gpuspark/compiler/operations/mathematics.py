@@ -18,7 +18,7 @@ from gpuspark.compiler.operations.elementary import exp, log
 from gpuspark.compiler.operations.exact import gamma, library_log, log2, log10, power
 from gpuspark.compiler.operations.numbers import floor, fmod
 from gpuspark.compiler.operations.registry import (
-    FLAGGED,
+    MARKED,
     is_boolean,
     is_float,
     is_integer,
@@ -49,7 +49,7 @@ def _unary(name: str, function: Any, *, raises: bool) -> None:
             x = np.float64(a)
             y = function(x)
             if checked and raises and not math.isfinite(y) and not math.isnan(x):
-                row[0][0] |= FLAGGED if math.isnan(y) or math.isfinite(x) else 0
+                row[0][0] |= MARKED if math.isnan(y) or math.isfinite(x) else 0
             return y
 
         return apply if is_number(a) and (raises or not is_boolean(a)) else None
@@ -66,7 +66,7 @@ def _binary(name: str, function: Any, *, raises: bool) -> None:
             numbers = not math.isnan(x) and not math.isnan(y)
             finite = math.isfinite(x) and math.isfinite(y)
             if checked and raises and ((math.isnan(z) and numbers) or (math.isinf(z) and finite)):
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return z
 
         halved = name.startswith("np_") and (is_boolean(a) or is_boolean(b))  # NumPy gives booleans half precision
@@ -101,7 +101,7 @@ def _to_whole(checked: bool, a: Any, toward: Any) -> Any:
         x = toward(np.float64(a))
         if not (-_LIMIT <= x < _LIMIT):
             if checked:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return np.int64(0)
         return np.int64(x)
 
@@ -154,7 +154,7 @@ def round_to(checked: bool, a: Any, b: Any, row: Any) -> Any:
 
         def whole(a, b, row):
             if b < 0:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return np.int64(a)
 
         return whole
@@ -162,7 +162,7 @@ def round_to(checked: bool, a: Any, b: Any, row: Any) -> Any:
     def real(a, b, row):
         x = np.float64(a)
         if b < 0 or b > 15:
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
             return x
         scale = 1.0
         for _ in range(b):
@@ -171,10 +171,10 @@ def round_to(checked: bool, a: Any, b: Any, row: Any) -> Any:
         size = math.fabs(scaled)
         if not size < 2.0**50:
             if math.isfinite(x) and size < math.inf and math.fabs(x) < 2.0**52:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return x
         if math.fabs(size - floor(size) - 0.5) < 1e-3 + size * 1e-15:
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
             return x
         return math.copysign(_rint(scaled) / scale, x)
 
@@ -202,7 +202,7 @@ def math_fmod(checked: bool, a: Any, b: Any, row: Any) -> Any:
         x, y = np.float64(a), np.float64(b)
         if y == 0.0 or math.isinf(x):
             if checked and not math.isnan(x) and not math.isnan(y):
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return math.nan
         return fmod(x, y)
 
@@ -214,7 +214,7 @@ def math_log_base(checked: bool, a: Any, b: Any, row: Any) -> Any:
     def quotient(a, b, row):
         x, base = np.float64(a), np.float64(b)
         if checked and (x <= 0.0 or base <= 0.0 or base == 1.0):
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
             return math.nan
         return library_log(x) / library_log(base)
 
@@ -240,7 +240,7 @@ def np_absolute(checked: bool, a: Any, row: Any) -> Any:
         def whole(a, row):
             x = np.int64(a)
             if x == -(2**63):
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return wrap_sub(np.int64(0), x) if x < 0 else x
 
         return whole
@@ -268,8 +268,8 @@ def _extreme(name: str, larger: bool, skip_nan: bool) -> None:
                 return b if skip_nan else a
             if math.isnan(b):
                 return a if skip_nan else b
-            if a == b:  # 0.0 and -0.0 among them: NumPy's choice depends on the machine
-                row[0][0] |= FLAGGED if a == 0.0 and math.copysign(1.0, a) != math.copysign(1.0, b) else 0
+            if a == b:  # 0.0 and -0.0 among them: NumPy's chooser depends on the machine
+                row[0][0] |= MARKED if a == 0.0 and math.copysign(1.0, a) != math.copysign(1.0, b) else 0
                 return a
             return (a if a > b else b) if larger else (a if a < b else b)
 
@@ -292,7 +292,7 @@ def math_isclose(checked: bool, a: Any, b: Any, relative: Any, absolute: Any, ro
     def close(a, b, relative, absolute, row):
         x, y, share, least = np.float64(a), np.float64(b), np.float64(relative), np.float64(absolute)
         if share < 0.0 or least < 0.0:
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
         if x == y:
             return True
         if math.isinf(x) or math.isinf(y):

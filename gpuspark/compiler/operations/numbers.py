@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from gpuspark.compiler.operations import moments
+from gpuspark.compiler.operations import datetimes
 from gpuspark.compiler.operations.exact import power as exact_power
 from gpuspark.compiler.operations.registry import (
-    FLAGGED,
-    choice,
+    MARKED,
+    chooser,
     is_boolean,
     is_float,
     is_integer,
@@ -46,13 +46,13 @@ def add(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.int64(a), np.int64(b)
             total = wrap_add(x, y)
             if checked and ((x ^ total) & (y ^ total)) < 0:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return total
 
         return whole
     if is_number(a) and is_number(b):
         return lambda a, b, row: np.float64(a) + np.float64(b)
-    return moments.add(a, b)
+    return datetimes.add(a, b)
 
 
 @operation
@@ -63,13 +63,13 @@ def sub(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.int64(a), np.int64(b)
             difference = wrap_sub(x, y)
             if checked and ((x ^ y) & (x ^ difference)) < 0:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return difference
 
         return whole
     if is_number(a) and is_number(b):
         return lambda a, b, row: np.float64(a) - np.float64(b)
-    return moments.sub(a, b)
+    return datetimes.sub(a, b)
 
 
 @operation
@@ -79,7 +79,7 @@ def mul(checked: bool, a: Any, b: Any, row: Any) -> Any:
         def whole(a, b, row):
             x, y = np.int64(a), np.int64(b)
             if checked and abs(np.float64(x) * np.float64(y)) > _WIDE:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return wrap_mul(x, y)
 
         return whole
@@ -97,7 +97,7 @@ def truediv(checked: bool, a: Any, b: Any, row: Any) -> Any:
     def divide(a, b, row):
         x, y = np.float64(a), np.float64(b)
         if checked and (y == 0.0 or (both_whole and (abs(x) >= _EXACT or abs(y) >= _EXACT))):
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
             return 1.0
         return x / y
 
@@ -112,11 +112,11 @@ def floordiv(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.int64(a), np.int64(b)
             if y == 0:
                 if checked:
-                    row[0][0] = FLAGGED
+                    row[0][0] = MARKED
                 return np.int64(0)
             if y == -1:
                 if checked and x == _MIN:
-                    row[0][0] = FLAGGED
+                    row[0][0] = MARKED
                 return wrap_sub(np.int64(0), x)
             return x // y
 
@@ -127,7 +127,7 @@ def floordiv(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.float64(a), np.float64(b)
             if y == 0.0:
                 if checked:
-                    row[0][0] = FLAGGED
+                    row[0][0] = MARKED
                     return 1.0
                 return x / y
             rest = fmod(x, y)
@@ -153,7 +153,7 @@ def mod(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.int64(a), np.int64(b)
             if y == 0:
                 if checked:
-                    row[0][0] = FLAGGED
+                    row[0][0] = MARKED
                 return np.int64(0)
             if y == -1:
                 return np.int64(0)
@@ -166,7 +166,7 @@ def mod(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.float64(a), np.float64(b)
             if y == 0.0:
                 if checked:
-                    row[0][0] = FLAGGED
+                    row[0][0] = MARKED
                 return math.nan
             rest = fmod(x, y)
             if rest == 0.0:
@@ -189,14 +189,14 @@ def pow(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.float64(a), np.float64(b)
             if checked:
                 if x < 0.0 and y != floor(y) and abs(y) < _WIDE:
-                    row[0][0] = FLAGGED  # a complex number in Python
+                    row[0][0] = MARKED  # a complex number in Python
                     return 1.0
                 if x == 0.0 and y < 0.0:
-                    row[0][0] = FLAGGED
+                    row[0][0] = MARKED
                     return 1.0
             power = exact_power(x, y)
             if checked and math.isinf(power) and math.isfinite(x) and math.isfinite(y):
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return power
 
         return real
@@ -210,7 +210,7 @@ def _whole_power(checked: bool) -> Any:
         base, exponent = np.int64(a), np.int64(b)
         if exponent < 0:
             if checked:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return np.int64(0)
         power = np.int64(1)
         size = 1.0  # |power|, as a float
@@ -224,7 +224,7 @@ def _whole_power(checked: bool) -> Any:
                 base = wrap_mul(base, base)
                 span *= span
         if checked and not size < _WIDE:
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
         return power
 
     return whole
@@ -237,13 +237,13 @@ def neg(checked: bool, a: Any, row: Any) -> Any:
         def whole(a, row):
             x = np.int64(a)
             if checked and x == _MIN:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return wrap_sub(np.int64(0), x)
 
         return whole
     if is_float(a):
         return lambda a, row: -np.float64(a)
-    return moments.neg(a)
+    return datetimes.neg(a)
 
 
 @operation
@@ -253,7 +253,7 @@ def abs_(checked: bool, a: Any, row: Any) -> Any:
         def whole(a, row):
             x = np.int64(a)
             if checked and x == _MIN:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return wrap_sub(np.int64(0), x) if x < 0 else x
 
         return whole
@@ -302,11 +302,11 @@ def lshift(checked: bool, a: Any, b: Any, row: Any) -> Any:
         x, places = np.int64(a), np.int64(b)
         if places < 0 or places > 63:
             if checked and (places < 0 or x != 0):
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return np.int64(0)
         shifted = x << places
         if checked and (shifted >> places) != x:
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
         return shifted
 
     return shift
@@ -321,7 +321,7 @@ def rshift(checked: bool, a: Any, b: Any, row: Any) -> Any:
         x, places = np.int64(a), np.int64(b)
         if places < 0:
             if checked:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return np.int64(0)
         return x >> min(places, np.int64(63))
 
@@ -360,11 +360,11 @@ def _comparison(name: str, relation: Any) -> None:
 
             def mixed(a, b, row):
                 if checked and abs(np.float64(a if first_is_whole else b)) >= _EXACT:
-                    row[0][0] = FLAGGED
+                    row[0][0] = MARKED
                 return relation(np.float64(a), np.float64(b))
 
             return mixed
-        return moments.compare(relation, a, b)
+        return datetimes.compare(relation, a, b)
 
     choose.__name__ = name
     operation(choose)
@@ -375,18 +375,18 @@ for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
 
 
 @operation
-def element(checked: bool, a: Any, b: Any, row: Any) -> Any:
+def is_element(checked: bool, a: Any, b: Any, row: Any) -> Any:
     """Whether ``a`` is the element ``b`` of a container. Python asks first whether they are one object, so a NaN may be
     an element, though it is equal to nothing: such a row is marked, in both modes."""
     if is_float(a) and is_float(b):
 
         def real(a, b, row):
             if a != a and b != b:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return a == b
 
         return real
-    return choice("eq")(checked, a, b, row)
+    return chooser("eq")(checked, a, b, row)
 
 
 @operation

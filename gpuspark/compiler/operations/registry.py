@@ -1,6 +1,6 @@
 """The table of operations, and how one of them reaches Numba's compilers.
 
-An implementation's last parameter is ``row``: the pair (status byte, row number). Writing ``FLAGGED`` to
+An implementation's last parameter is ``row``: the pair (status byte, row number). Writing ``MARKED`` to
 the byte asks for the row to be computed again by Python. The byte is a variable of the loop's, whose
 address goes through every call: once all is inlined it lives in a register, and costs next to nothing.
 """
@@ -20,13 +20,13 @@ from numba.core import cgutils, errors
 
 _INLINE = {"forceinline": True}
 NULL_RESULT = 1
-FLAGGED = 2
-REFUSED = "\u00a6"
+MARKED = 2
+REASON_MARK = "\u00a6"
 """Stands around a reason inside the compiler's own, longer, message."""
 
 Choose = Callable[..., Callable[..., Any] | str | None]
 """For types: the implementation, ``None`` where there is none, or the reason for that in words."""
-_CHOICES: dict[str, Choose] = {}
+_CHOOSERS: dict[str, Choose] = {}
 _STUBS: dict[tuple[str, bool], Callable[..., Any]] = {}
 _FOR_CUDA: list[Callable[[Any, Any], None]] = []
 """What is still to be registered with the CUDA compiler, given its ``extending`` and ``libdevice``.
@@ -42,7 +42,7 @@ def _stub(name: str) -> Callable[..., Any]:
 
 def operation(choose: Choose) -> Choose:
     """Registers ``choose(checked, *types)`` under its own name, for both arithmetic modes."""
-    _CHOICES[choose.__name__.strip("_")] = choose
+    _CHOOSERS[choose.__name__.strip("_")] = choose
     for checked in (True, False):
         stub = _stub(f"{choose.__name__.strip('_')}_{'checked' if checked else 'native'}")
         explained = _explained(stub, functools.partial(choose, checked))
@@ -52,9 +52,9 @@ def operation(choose: Choose) -> Choose:
     return choose
 
 
-def choice(name: str) -> Choose:
-    """The choice that is registered under ``name``, for operations that fall back on it."""
-    return _CHOICES[name]
+def chooser(name: str) -> Choose:
+    """The chooser that is registered under ``name``, for operations that fall back on it."""
+    return _CHOOSERS[name]
 
 
 def _overload(stub: Callable[..., Any], choose: Callable[..., Any], compiler: Any, _libdevice: Any) -> None:
@@ -101,13 +101,13 @@ def _wrapping(name: str) -> Callable[..., Any]:
     that they never overflow, and LLVM may then drop a check of whether they did."""
 
     def typed(_context: Any, a: Any, b: Any) -> Any:
-        found = types.int64(types.int64, types.int64)
-        return found, lambda _context, builder, _signature, arguments: getattr(builder, name)(*arguments)
+        implementation = types.int64(types.int64, types.int64)
+        return implementation, lambda _context, builder, _signature, arguments: getattr(builder, name)(*arguments)
 
     return _intrinsic(f"wrapping_{name}", typed)
 
 
-def _slot(_context: Any) -> Any:
+def _status_byte(_context: Any) -> Any:
     def code(_context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
         return cgutils.alloca_once(builder, ir.IntType(8))
 
@@ -129,31 +129,31 @@ def _intrinsic(name: str, typed: Callable[..., Any]) -> Callable[..., Any]:
     return stub
 
 
-def _present(_context: Any, a: Any) -> Any:
+def _optional_value(_context: Any, a: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return context.make_helper(builder, signature.args[0], value=arguments[0]).data
 
     return a.type(a), code
 
 
-present = _intrinsic("present", _present)
+optional_value = _intrinsic("optional_value", _optional_value)
 """The value of an optional, which the caller knows not to be ``None``, or does not use if it is."""
 
 
 wrap_add, wrap_sub, wrap_mul = (_wrapping(name) for name in ("add", "sub", "mul"))
 
-slot = _intrinsic("slot", _slot)
+status_byte = _intrinsic("status_byte", _status_byte)
 """The address of a byte of the program's own."""
 
 
-def _advanced(_context: Any, a: Any, b: Any) -> Any:
+def _offset_pointer(_context: Any, a: Any, b: Any) -> Any:
     def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.gep(arguments[0], [arguments[1]])
 
     return a(a, types.int64), code
 
 
-advanced = _intrinsic("advanced", _advanced)
+offset_pointer = _intrinsic("offset_pointer", _offset_pointer)
 """The address of the element ``b`` places after ``a``."""
 
 
@@ -174,14 +174,14 @@ def stubs(names: tuple[str, ...], checked: bool) -> dict[str, Callable[..., Any]
 def _explained(stub: Callable[..., Any], choose: Callable[..., Any]) -> Callable[..., Any]:
     """``choose``, with a reason that a reader understands where there is no implementation."""
 
-    def explained(*kinds: Any) -> Callable[..., Any]:
-        found = choose(*kinds)
-        if found is None:
-            operands = " and ".join(spoken(kind) for kind in kinds[:-1])
-            found = f"{written(stub.__name__.rsplit('_', 1)[0])} of {operands}"
-        if isinstance(found, str):
-            raise errors.TypingError(f"{REFUSED}{found}{REFUSED}")
-        return cast(Callable[..., Any], found)
+    def explained(*numba_types: Any) -> Callable[..., Any]:
+        implementation = choose(*numba_types)
+        if implementation is None:
+            operands = " and ".join(type_in_words(numba_type) for numba_type in numba_types[:-1])
+            implementation = f"{as_written(stub.__name__.rsplit('_', 1)[0])} of {operands}"
+        if isinstance(implementation, str):
+            raise errors.TypingError(f"{REASON_MARK}{implementation}{REASON_MARK}")
+        return cast(Callable[..., Any], implementation)
 
     parameters = [p.replace(annotation=p.empty) for p in inspect.signature(choose).parameters.values()]
     explained.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -192,54 +192,55 @@ _SYMBOLS = {
     "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "lshift": "<<",
     "rshift": ">>", "and": "&", "or": "|", "xor": "^", "neg": "-", "pos": "+", "invert": "~", "real": ".real",
     "imag": ".imag", "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "round_to": "round",
+    "range_bound": "range", "range_step": "range", "is_element": "'in'",
 }  # fmt: skip
 
 
-def written(name: str) -> str:
+def as_written(name: str) -> str:
     """The operation ``name`` as a body writes it: ``np.sign`` for ``np_sign``, ``+`` for ``unsettled_add_left``."""
-    bare = re.sub("^(either|numpy|unsettled)_|_(both|left|right)$", "", name)
+    bare = re.sub("^(maybe_numpy|numpy|mixed)_|_(both|left|right)$", "", name)
     return _SYMBOLS.get(bare) or re.sub("^(math|np)_", r"\1.", bare)
 
 
-def spoken(kind: Any) -> str:
+def type_in_words(numba_type: Any) -> str:
     """One of Numba's types in words."""
     words = ((is_boolean, "a boolean"), (is_integer, "an integer"), (is_float, "a float"), (is_none, "None"),
-             (is_moment, "a date or timestamp"), (is_duration, "a time difference"))  # fmt: skip
-    return next((word for test, word in words if test(kind)), str(kind))
+             (is_datetime, "a date or timestamp"), (is_duration, "a time difference"))  # fmt: skip
+    return next((word for test, word in words if test(numba_type)), str(numba_type))
 
 
-# --- the kinds of Numba's types, as Python sees them
+# --- the numba_types of Numba's types, as Python sees them
 
 
-def is_boolean(kind: Any) -> bool:
-    return isinstance(kind, types.Boolean | types.BooleanLiteral)
+def is_boolean(numba_type: Any) -> bool:
+    return isinstance(numba_type, types.Boolean | types.BooleanLiteral)
 
 
-def is_integer(kind: Any) -> bool:
+def is_integer(numba_type: Any) -> bool:
     """Python's ``bool`` is an ``int`` too."""
-    return isinstance(kind, types.Integer) or is_boolean(kind)
+    return isinstance(numba_type, types.Integer) or is_boolean(numba_type)
 
 
-def is_float(kind: Any) -> bool:
-    return isinstance(kind, types.Float)
+def is_float(numba_type: Any) -> bool:
+    return isinstance(numba_type, types.Float)
 
 
-def is_number(kind: Any) -> bool:
-    return is_integer(kind) or is_float(kind)
+def is_number(numba_type: Any) -> bool:
+    return is_integer(numba_type) or is_float(numba_type)
 
 
-def is_optional(kind: Any) -> bool:
-    return isinstance(kind, types.Optional)
+def is_optional(numba_type: Any) -> bool:
+    return isinstance(numba_type, types.Optional)
 
 
-def is_none(kind: Any) -> bool:
-    return isinstance(kind, types.NoneType)
+def is_none(numba_type: Any) -> bool:
+    return isinstance(numba_type, types.NoneType)
 
 
-def is_moment(kind: Any) -> bool:
+def is_datetime(numba_type: Any) -> bool:
     """A date or a timestamp."""
-    return isinstance(kind, types.NPDatetime)
+    return isinstance(numba_type, types.NPDatetime)
 
 
-def is_duration(kind: Any) -> bool:
-    return isinstance(kind, types.NPTimedelta)
+def is_duration(numba_type: Any) -> bool:
+    return isinstance(numba_type, types.NPTimedelta)

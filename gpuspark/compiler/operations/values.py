@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from gpuspark.compiler.operations import moments
+from gpuspark.compiler.operations import datetimes
 from gpuspark.compiler.operations.registry import (
-    FLAGGED,
+    MARKED,
     NULL_RESULT,
     is_boolean,
     is_duration,
@@ -21,35 +21,35 @@ from gpuspark.compiler.operations.registry import (
     is_number,
     is_optional,
     operation,
-    present,
-    spoken,
+    optional_value,
     stubs,
+    type_in_words,
 )
 
 
 @operation
-def some(checked: bool, a: Any, row: Any) -> Any:
+def non_null(checked: bool, a: Any, row: Any) -> Any:
     """``a`` where Python needs a value. ``None`` raises there: the row is marked, in both modes."""
     if not is_optional(a):
-        return None if is_none(a) else lambda a, row: a
+        return "None where a value is needed" if is_none(a) else lambda a, row: a
 
     def unwrap(a, row):
         if a is None:
-            row[0][0] = FLAGGED
-        return present(a)
+            row[0][0] = MARKED
+        return optional_value(a)
 
     return unwrap
 
 
 @operation
-def set_(checked: bool, a: Any, b: Any, row: Any) -> Any:
+def read_if_set(checked: bool, a: Any, b: Any, row: Any) -> Any:
     """The name ``a`` if the flag ``b`` says that it is set. Python raises ``UnboundLocalError`` where it is not."""
     if is_optional(a):
 
         def optional(a, b, row):
             if b:
                 return a
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
             return None
 
         return optional
@@ -59,7 +59,7 @@ def set_(checked: bool, a: Any, b: Any, row: Any) -> Any:
     def number(a, b, row):
         if b:
             return a
-        row[0][0] = FLAGGED
+        row[0][0] = MARKED
         return a - a if is_real else zero
 
     zero = False if is_boolean(a) else 0
@@ -68,18 +68,18 @@ def set_(checked: bool, a: Any, b: Any, row: Any) -> Any:
 
 
 @operation
-def left(checked: bool, a: Any, row: Any) -> Any:
-    """The side of a choice that is left to Python: the row is marked, in both modes; ``a`` only has the type."""
+def left_to_python(checked: bool, a: Any, row: Any) -> Any:
+    """The side of a chooser that is left to Python: the row is marked, in both modes; ``a`` only has the type."""
 
     def mark(a, row):
-        row[0][0] = FLAGGED
+        row[0][0] = MARKED
         return a
 
     return mark
 
 
 @operation
-def attempt(checked: bool, row: Any) -> Any:
+def begin_try(checked: bool, row: Any) -> Any:
     """The beginning of ``try``: without marks nobody would notice what its handlers are for."""
 
     def nothing(row):
@@ -93,42 +93,42 @@ def truth(checked: bool, a: Any, row: Any) -> Any:
     if is_none(a):
         return lambda a, row: False
     if is_optional(a) and is_number(a.type):
-        return lambda a, row: False if a is None else present(a) != 0
+        return lambda a, row: False if a is None else optional_value(a) != 0
     if is_duration(a):
-        return moments.truth()
+        return datetimes.truth()
     return (lambda a, row: a != 0) if is_number(a) else None
 
 
 @operation
-def fail(checked: bool, row: Any) -> Any:
+def mark(checked: bool, row: Any) -> Any:
     """``raise``: Python raises it."""
 
     def mark(row):
-        row[0][0] = FLAGGED
+        row[0][0] = MARKED
 
     return mark
 
 
 @operation
-def stopped(checked: bool, row: Any) -> Any:
+def is_marked(checked: bool, row: Any) -> Any:
     """Whether the row is marked: a marked row leaves its loops, which might not end otherwise."""
     return lambda row: row[0][0] != 0
 
 
 @operation
-def index(checked: bool, a: Any, row: Any) -> Any:
+def range_bound(checked: bool, a: Any, row: Any) -> Any:
     if is_boolean(a):
         return "range of a boolean"
     return (lambda a, row: np.int64(a)) if is_integer(a) else None
 
 
 @operation
-def step(checked: bool, a: Any, row: Any) -> Any:
+def range_step(checked: bool, a: Any, row: Any) -> Any:
     """The step of a range: zero raises in Python."""
 
     def nonzero(a, row):
         if a == 0:
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
             return np.int64(1)
         return np.int64(a)
 
@@ -151,7 +151,7 @@ def item(checked: bool, a: Any, b: Any, row: Any) -> Any:
         if i < 0:
             i += len(a)
         if i < 0 or i >= len(a):
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
             return a[0]
         return a[i]
 
@@ -162,7 +162,7 @@ def item(checked: bool, a: Any, b: Any, row: Any) -> Any:
         if j < 0:
             j += a.shape[1]
         if i < 0 or i >= a.shape[0] or j < 0 or j >= a.shape[1]:
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
             return a[0, 0]
         return a[i, j]
 
@@ -206,7 +206,7 @@ def store(checked: bool, a: Any, b: Any, row: Any) -> Any:
         if b is None:
             row[0][0] |= NULL_RESULT
         else:
-            write_value(a, present(b), row)
+            write_value(a, optional_value(b), row)
 
     def plain(a, b, row):
         write_value(a, b, row)
@@ -235,38 +235,38 @@ def write(checked: bool, a: Any, b: Any, row: Any) -> Any:
             a[row[1]] = b
 
         return same
-    return f"the result is {spoken(b)}, which a column of {to} does not take"
+    return f"the result is {type_in_words(b)}, which a column of {to} does not take"
 
 
-def _write_float(to: Any, kind: Any) -> Any:
+def _write_float(to: Any, numba_type: Any) -> Any:
     exact = 2**53 if to.bitwidth == 64 else 2**24
-    whole = is_integer(kind)
+    whole = is_integer(numba_type)
 
     def real(a, b, row):
         if whole and abs(np.float64(b)) >= exact:  # 2**53 + 1 is 2**53 as a float
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
         a[row[1]] = b
 
     return real
 
 
-def _write_integer(to: Any, kind: Any) -> Any:
+def _write_integer(to: Any, numba_type: Any) -> Any:
     low, high = -(2 ** (to.bitwidth - 1)), 2 ** (to.bitwidth - 1) - 1
     under, over = float(low) - 1.0, float(high + 1)
 
     def whole(a, b, row):
         if b < low or b > high:
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
         else:
             a[row[1]] = b
 
     def truncated(a, b, row):
         if not (b > under and b < over) or math.isnan(b):
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
         else:
             a[row[1]] = np.int64(b)
 
-    return truncated if is_float(kind) else whole
+    return truncated if is_float(numba_type) else whole
 
 
 # --- isinstance

@@ -11,9 +11,9 @@ import numpy as np
 from numba import types
 
 from gpuspark.compiler.operations.registry import (
-    FLAGGED,
+    MARKED,
+    is_datetime,
     is_duration,
-    is_moment,
     operation,
     reinterpret,
     wrap_add,
@@ -58,14 +58,14 @@ def add(a: Any, b: Any) -> Any:
         x, y = as_int(a), as_int(b)
         total = wrap_add(x, y)
         if ((x ^ total) & (y ^ total)) < 0:
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
         return as_duration(total)
 
     return total
 
 
 def sub(a: Any, b: Any) -> Any:
-    if is_moment(a) and a == b:
+    if is_datetime(a) and a == b:
         scale = _DAY if a == DATE else 1
 
         def between(a, b, row):
@@ -79,7 +79,7 @@ def sub(a: Any, b: Any) -> Any:
         x, y = as_int(a), as_int(b)
         left = wrap_sub(x, y)
         if ((x ^ y) & (x ^ left)) < 0:
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
         return as_duration(left)
 
     return difference
@@ -91,14 +91,14 @@ def neg(a: Any) -> Any:
 
     def opposite(a, row):
         if as_int(a) == _LEAST:  # 64 bits do not hold its opposite
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
         return as_duration(wrap_sub(np.int64(0), as_int(a)))
 
     return opposite
 
 
 def compare(relation: Any, a: Any, b: Any) -> Any:
-    if a != b or not (is_moment(a) or is_duration(a)):
+    if a != b or not (is_datetime(a) or is_duration(a)):
         return None
     return lambda a, b, row: relation(as_int(a), as_int(b))
 
@@ -130,7 +130,7 @@ def total_seconds(_checked: bool, a: Any, row: Any) -> Any:
     def quotient(a, row):
         whole = as_int(a)
         if abs(np.float64(whole)) >= _EXACT:
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
         return np.float64(whole) / 1e6
 
     return quotient

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from gpuspark.compiler.operations.registry import (
-    FLAGGED,
-    choice,
+    MARKED,
+    chooser,
     is_boolean,
     is_float,
     is_number,
@@ -32,12 +32,12 @@ def _binary(name: str, left: bool, right: bool) -> None:
     def choose(checked: bool, a: Any, b: Any, row: Any) -> Any:
         surely_real = (is_float(a) and not left) or (is_float(b) and not right)
         if surely_real or not (is_float(a) or is_float(b)) or not (is_number(a) and is_number(b)):
-            return choice(name)(checked, a, b, row)
+            return chooser(name)(checked, a, b, row)
         if name == "pow":
             return "** of a number that is whole on one path and a float on another"
         return _of_whole_floats(name, checked)
 
-    choose.__name__ = f"unsettled_{name}_{'both' if left and right else 'left' if left else 'right'}"
+    choose.__name__ = f"mixed_{name}_{'both' if left and right else 'left' if left else 'right'}"
     operation(choose)
 
 
@@ -50,9 +50,9 @@ def _of_whole_floats(name: str, checked: bool) -> Any:
         z = compute(x, y, row)
         if checked:
             if not (math.fabs(x) < _EXACT and math.fabs(y) < _EXACT):
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             if not divides and (not math.fabs(z) < _EXACT or (z == 0.0 and math.copysign(1.0, z) < 0.0)):
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
         return z
 
     return exact
@@ -64,13 +64,13 @@ for _name in _BINARY:
 
 
 @operation
-def unsettled_neg(checked: bool, a: Any, row: Any) -> Any:
+def mixed_neg(checked: bool, a: Any, row: Any) -> Any:
     if not is_float(a):
-        return choice("neg")(checked, a, row)
+        return chooser("neg")(checked, a, row)
 
     def negative(a, row):
         if checked and a == 0.0:  # -0 is 0
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
         return -a
 
     return negative
@@ -81,19 +81,19 @@ def _extreme(name: str) -> None:
 
     def choose(checked: bool, a: Any, b: Any, row: Any) -> Any:
         if is_float(a) == is_float(b) or is_boolean(a) or is_boolean(b) or not (is_number(a) and is_number(b)):
-            return choice(name)(checked, a, b, row)
+            return chooser(name)(checked, a, b, row)
         pick = stubs((name,), checked)[name]
         first_is_whole = not is_float(a)
 
         def of_floats(a, b, row):
             x, y = np.float64(a), np.float64(b)
             if not math.fabs(x if first_is_whole else y) < _EXACT:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return pick(x, y, row)
 
         return of_floats
 
-    choose.__name__ = f"unsettled_{name}"
+    choose.__name__ = f"mixed_{name}"
     operation(choose)
 
 
