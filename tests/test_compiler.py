@@ -228,7 +228,7 @@ def added(a):
 @pytest.mark.parametrize(
     ("body", "declared", "reason"),
     [
-        (lambda a: a > 0, "bigint", "the result is a boolean, which a column of int64 does not take"),
+        (lambda a: a > 0, "bigint", "the result is a boolean, which a column of int64 cannot hold"),
         (lambda a: round(a, a), "double", "round of a float and a float"),
         (lambda a: a << 2, "double", "<< of a float and an integer"),
         (lambda a: np.sqrt(a) & 3, "double", "& of a float and an integer"),

@@ -194,7 +194,7 @@ UNTOLD = {
     "a matrix (a ndarray with methods of its own): use np.asarray": MATRIX,
     "a MaskedArray (a ndarray": np.ma.array([1.0], mask=[True]),
     "a Lazy (a module with methods of its own)": Lazy("lazy"),
-    "a Decimal, which is no number": decimal.Decimal(1),
+    "a Decimal, which is not a number": decimal.Decimal(1),
     "a partial": functools.partial(abs, 1),
     "an array of objects": np.array([None]),
 }

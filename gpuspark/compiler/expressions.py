@@ -1,4 +1,4 @@
-"""Expressions of a body, each operation that Python and a processor may disagree on as a call of one of ours."""
+"""Rewrites the expressions of a body: operators and library functions become calls of our operations."""
 
 from __future__ import annotations
 
@@ -27,13 +27,12 @@ from gpuspark.compiler.vocabulary import (
 )
 
 _DIFFERS_FOR_NUMPY = {"neg", "pos", "invert", "abs", "round", "round_to", "real", "imag", "math_trunc"}
-"""Operations of one number that mean something else for a NumPy scalar."""
-
+"""Operations on one number that mean something else for a NumPy scalar."""
 
 _TYPES: dict[Any, str] = {float: "float", int: "int", bool: "bool"} | dict.fromkeys(
     (str, complex, bytes, list, tuple, dict, set), "other"
 )
-"""Types that a body may ask for, and the operation that answers for a number."""
+"""The types that ``isinstance`` may test for, and the suffix of the operation that tests a number."""
 
 
 class Expressions:
@@ -43,32 +42,34 @@ class Expressions:
         self.unit, self.source, self.scope = unit, called.source, scope
         self.statements = statements
         self.hoisted: list[ast.stmt] = []
-        """Assignments that stood inside the expressions of the statement being rewritten."""
+        """Assignments (``:=``) moved out of the expressions of the current statement, to stand before it."""
         self.unhoistable: set[int] = set()
-        """The ids of ``:=`` that Python may not reach, or not in this order."""
+        """Ids of the ``:=`` nodes that cannot stand before their statement."""
         self.maybe_unset: set[str] = set()
-        """Names that may be read before they are set: a flag says whether they are."""
+        """Names that may be read before they are set. Each has a flag variable that says whether it is set."""
         self.string_names: set[str] = set()
-        """Names that have been given a text."""
+        """Names that have been assigned a string."""
         self.bound_names = {*called.columns, *called.fixed, *assigned_names(statements)}
+        """Parameters, and names that compiled statements may assign."""
         parameters = dict(zip(called.columns, called.origins, strict=True))
         self.origins = Analysis(statements, parameters, scope, unit.returned)
         self.nullable = maybe_null(statements, called.columns if called.nullable else (), self._call_may_be_null)
 
     def refuse(self, node: ast.AST, what: str) -> ast.expr:
+        """Notes that ``node`` does not compile; returns a placeholder."""
         return self.unit.refuse(self.source, node, what)
 
     def operation(self, name: str, *arguments: ast.expr) -> ast.expr:
+        """Returns a call of the operation ``name``, which the program then needs."""
         self.unit.operations.add(name)
         return ast.Call(ast.Name(OP + name, ast.Load()), [*arguments, ast.Name(ROW, ast.Load())], [])
 
     def non_null(self, node: ast.expr) -> ast.expr:
-        """``node`` where Python needs a value: a null is marked, as Python would raise."""
-        new = self.expression(node)
-        return self.operation("non_null", new) if self.nullable(node) else new
+        """Returns ``node`` rewritten where Python needs a value: ``None`` marks the row, as Python would raise."""
+        return self._require_non_null(node, self.expression(node))
 
     def condition(self, node: ast.expr) -> ast.expr:
-        """``node`` as a condition."""
+        """Returns ``node`` rewritten as a condition, a boolean."""
         match node:
             case ast.BoolOp():
                 return ast.BoolOp(node.op, [self.condition(v) for v in node.values])
@@ -79,10 +80,10 @@ class Expressions:
         return self.operation("truth", self.expression(node))
 
     def expression(self, node: ast.expr) -> ast.expr:
-        """``node``, which may be ``None``."""
-        known = self.scope.static_value(node)
-        if known is not None:
-            return self.constant(known[0], node)
+        """Returns ``node`` rewritten. Its value may be ``None``."""
+        static = self.scope.static_value(node)
+        if static is not None:
+            return self.constant(static[0], node)
         match node:
             case ast.Name(id=name) if name in self.scope.local:
                 return self.local_name(node)
@@ -111,6 +112,7 @@ class Expressions:
         return self.refuse(node, self.scope.problem(node) or describe(node))
 
     def constant(self, value: Any, node: ast.AST) -> ast.expr:
+        """Returns ``value``, the static value of ``node``, as a literal or as a named constant of the program."""
         if value is None or isinstance(value, bool):
             return ast.Constant(value)
         self.unit.containers[id(value)] = value
@@ -129,42 +131,41 @@ class Expressions:
         return ast.Name(name, ast.Load())
 
     def local_name(self, node: ast.Name) -> ast.expr:
-        """A local name, with a flag where it may be read before it is set."""
+        """Returns a local name, checked at run time where it may be read before it is set."""
         if node.id in self.string_names:
-            return self.refuse(node, f"the name {node.id!r}, which holds a text that depends on the row")
+            return self.refuse(node, f"the name {node.id!r}, which holds a string that depends on the row")
         if node.id not in self.bound_names:
             return self.refuse(node, f"the name {node.id!r}, which is set by what does not compile")
         return self.operation("read_if_set", node, is_set_flag(node.id)) if node.id in self.maybe_unset else node
 
     def conditional(self, node: ast.IfExp) -> ast.expr:
-        """``a if c else b``. A side that does not compile marks the row, and gives the other side's value."""
-        known = self.scope.static_value(node.test)
-        if known is not None:
-            return self.expression(node.body if known[0] else node.orelse)
+        """Returns ``a if c else b``. A side that does not compile marks the row, and has the other side's value."""
+        static = self.scope.static_value(node.test)
+        if static is not None:
+            return self.expression(node.body if static[0] else node.orelse)
         test = self.condition(node.test)
-        with self.unit.branch([node.body]) as first:
+        with self.unit.branch([node.body]) as body_branch:
             body = self.expression(node.body)
-        with self.unit.branch([node.orelse]) as second:
+        with self.unit.branch([node.orelse]) as else_branch:
             orelse = self.expression(node.orelse)
-        self.note_left_to_python(first, second)
-        self.note_used_in_python(
-            [*([node.body] if first.runs_in_python else []), *([node.orelse] if second.runs_in_python else [])]
-        )
-        if first.runs_in_python:
+        self.note_left_to_python(body_branch, else_branch)
+        sides = ((body_branch, node.body), (else_branch, node.orelse))
+        self.note_used_in_python(side for branch, side in sides if branch.runs_in_python)
+        if body_branch.runs_in_python:
             body = self.operation("left_to_python", orelse)
-        if second.runs_in_python:
+        if else_branch.runs_in_python:
             orelse = self.operation("left_to_python", body)
         return ast.IfExp(test, body, orelse)
 
     def note_used_in_python(self, nodes: Iterable[ast.AST]) -> None:
-        """Notes the captured containers that code left to Python uses, and may change."""
+        """Notes the captured containers that ``nodes``, which are left to Python, use and may change."""
         for node in (n for n in walk(nodes) if isinstance(n, ast.Name | ast.Attribute)):
-            known = self.scope.object_of(node)
-            if known is not None and (isinstance(known[0], list | set | dict) or hasattr(known[0], "shape")):
-                self.unit.used_in_python[id(known[0])] = f"{ast.unparse(node)} ({self.source.where(node)})"
+            captured = self.scope.object_of(node)
+            if captured is not None and (isinstance(captured[0], list | set | dict) or hasattr(captured[0], "shape")):
+                self.unit.used_in_python[id(captured[0])] = f"{ast.unparse(node)} ({self.source.where(node)})"
 
     def note_left_to_python(self, *branches: Branch) -> None:
-        """Notes what is left to Python; where all branches are, nothing is gained, and the refusals stand."""
+        """Notes what is left to Python. If that is every branch, nothing is gained, and the refusals stand."""
         refusals = [refusal for branch in branches if branch.runs_in_python for refusal in branch.refusals]
         if all(branch.runs_in_python for branch in branches):
             self.unit.refusals += refusals
@@ -174,19 +175,21 @@ class Expressions:
     # --- operators
 
     def binary(self, name: str, left: ast.expr, right: ast.expr) -> ast.expr:
-        """An operation of two numbers, in the form that their origins ask for."""
-        return self.operation(self._form_of_two(name, left, right), self.non_null(left), self.non_null(right))
+        """Returns an operation on two numbers, in the form that their origins require."""
+        return self.operation(self._binary_form(name, left, right), self.non_null(left), self.non_null(right))
 
-    def _form_of_two(self, name: str, left: ast.expr, right: ast.expr) -> str:
-        one, other = self.origins.of(left), self.origins.of(right)
-        sides = [side for side, origins in (("left", one), ("right", other)) if is_mixed(origins)]
+    def _binary_form(self, name: str, left: ast.expr, right: ast.expr) -> str:
+        """Returns the name of the form of operation ``name`` that fits the origins of its operands."""
+        left_origins, right_origins = self.origins.of(left), self.origins.of(right)
+        sides = [side for side, origins in (("left", left_origins), ("right", right_origins)) if is_mixed(origins)]
         if sides:
             return f"mixed_{name}_{'both' if len(sides) == 2 else sides[0]}"
-        if only_numpy(one) or only_numpy(other):
+        if only_numpy(left_origins) or only_numpy(right_origins):
             return f"numpy_{name}"
-        return f"maybe_numpy_{name}" if "numpy" in one | other else name
+        return f"maybe_numpy_{name}" if "numpy" in left_origins | right_origins else name
 
     def unary(self, name: str, operand: ast.expr, *more: ast.expr) -> ast.expr:
+        """Returns an operation on one number, in the form that its origins require."""
         origins = self.origins.of(operand)
         form = name
         if name == "neg" and is_mixed(origins):
@@ -196,7 +199,7 @@ class Expressions:
         return self.operation(form, self.non_null(operand), *map(self.non_null, more))
 
     def min_or_max(self, name: str, arguments: list[ast.expr]) -> ast.expr:
-        """``min`` and ``max``: of a whole number that is written out and a float too."""
+        """Returns ``min`` or ``max`` of several arguments, among which may be written-out integers beside floats."""
         result, before = self.non_null(arguments[0]), self.origins.of(arguments[0])
         for argument in arguments[1:]:
             origins = self.origins.of(argument)
@@ -206,21 +209,21 @@ class Expressions:
         return result
 
     def walrus(self, node: ast.NamedExpr) -> ast.expr:
-        """An assignment of its own, before the statement: the compilers mistake ``:=`` for something else."""
+        """Returns the name that ``:=`` assigns. The assignment moves before the statement: Numba mishandles ``:=``."""
         if id(node) in self.unhoistable:
             return self.refuse(node, f"{node.target.id} := where it may not be reached, or the name is read before it")
         self.hoisted += [ast.Assign(targets=[node.target], value=self.expression(node.value)), *self.record_set(node)]
         return ast.Name(node.target.id, ast.Load())
 
     def record_set(self, node: ast.AST) -> list[ast.stmt]:
-        """Says of the names that ``node`` assigns that they are set, where that is asked for."""
+        """Returns assignments that set the flags of the names that ``node`` assigns."""
         return [
             assignment(is_set_flag(name).id, ast.Constant(True))
             for name in sorted(assigned_names([node]) & self.maybe_unset)
         ]
 
     def and_or(self, node: ast.BoolOp) -> ast.expr:
-        """``a or b`` and ``a and b`` give one of their operands. ``a`` is spelled out twice: it has no effects."""
+        """Returns ``a or b`` or ``a and b``, whose value is an operand. ``a`` is computed twice: it has no effects."""
         if all(is_test(operand) for operand in node.values):
             return self.condition(node)
         operands = [self.expression(operand) for operand in node.values]
@@ -231,7 +234,7 @@ class Expressions:
         return result
 
     def compare(self, node: ast.Compare) -> ast.expr:
-        """A chain ``a < b < c`` is ``a < b and b < c``, with ``b`` computed once: it has no effects."""
+        """Returns a comparison. A chain ``a < b < c`` becomes ``a < b and b < c``: ``b`` has no side effects."""
         tests: list[ast.expr] = []
         left, left_value = node.left, self.expression(node.left)
         for op, right in zip(node.ops, node.comparators, strict=True):
@@ -251,20 +254,21 @@ class Expressions:
         return tests[0] if len(tests) == 1 else ast.BoolOp(ast.And(), tests)
 
     def _require_non_null(self, node: ast.expr, rewritten: ast.expr) -> ast.expr:
+        """Returns ``rewritten``, the rewritten ``node``, with a check where it may be ``None``."""
         return self.operation("non_null", rewritten) if self.nullable(node) else rewritten
 
     def membership(self, left: ast.expr, rewritten: ast.expr, op: ast.cmpop, sequence: ast.expr) -> ast.expr:
-        """``x in (1, 2, 3)``: one comparison per element. Python asks for identity first, so NaN is marked."""
+        """Returns ``x in (1, 2, 3)`` as one test per element. Python asks for identity first, so NaN marks the row."""
         if isinstance(sequence, ast.Tuple | ast.List) and self.scope.static_value(left) == (None,):
             tests = [
                 ast.Compare(self.expression(element), [ast.Is()], [ast.Constant(None)]) for element in sequence.elts
             ]
             return _any_of(tests, op)
         item = self._require_non_null(left, rewritten)
-        known = self.scope.static_value(sequence) or self.scope.object_of(sequence)
-        if known is not None and type(known[0]) in (tuple, list, set, frozenset):
-            self.unit.containers[id(known[0])] = known[0]
-            elements = [self.constant(v, sequence) for v in known[0]]
+        container = self.scope.static_value(sequence) or self.scope.object_of(sequence)
+        if container is not None and type(container[0]) in (tuple, list, set, frozenset):
+            self.unit.containers[id(container[0])] = container[0]
+            elements = [self.constant(v, sequence) for v in container[0]]
         elif isinstance(sequence, ast.Tuple | ast.List | ast.Set):
             elements = [self.non_null(e) for e in sequence.elts]
         else:
@@ -274,6 +278,7 @@ class Expressions:
     # --- calls
 
     def call(self, node: ast.Call) -> ast.expr:
+        """Returns a call of a plain function, a built-in, or a function of ``math`` or NumPy."""
         if isinstance(node.func, ast.Attribute) and node.func.attr == "total_seconds" and not node.args:
             return self.operation("total_seconds", self.non_null(node.func.value))
         callee = self.scope.callee(node)
@@ -303,6 +308,7 @@ class Expressions:
         return self.operation(name, *map(self.non_null, node.args))
 
     def is_close(self, node: ast.Call) -> ast.expr:
+        """Returns ``math.isclose`` with its tolerances as positional arguments."""
         tolerances: dict[str | None, ast.expr] = {"rel_tol": ast.Constant(1e-9), "abs_tol": ast.Constant(0.0)}
         named = {keyword.arg: keyword.value for keyword in node.keywords}
         in_order = list(named) in ([], ["rel_tol"], ["abs_tol"], ["rel_tol", "abs_tol"])  # as they are names_in_order
@@ -311,21 +317,28 @@ class Expressions:
         return self.operation("math_isclose", *map(self.non_null, [*node.args, *(tolerances | named).values()]))
 
     def isinstance_test(self, node: ast.Call) -> ast.expr:
-        """``isinstance`` of a column as it came, whose type decides: other names may be of one type on each path."""
-        thing, asked = node.args
-        classes = [self.scope.object_of(c) for c in (asked.elts if isinstance(asked, ast.Tuple) else [asked])]
-        origins = self.origins.of(thing)
-        is_column = isinstance(thing, ast.Name) and thing.id not in assigned_names([self.source.node])
-        if not is_column or len(self.unit.open) > 1 or "numpy" in origins or is_mixed(origins) or self.nullable(thing):
+        """Returns ``isinstance`` of a column that the body does not assign, so that the column's type is the answer."""
+        operand, tested = node.args
+        classes = [self.scope.object_of(c) for c in (tested.elts if isinstance(tested, ast.Tuple) else [tested])]
+        origins = self.origins.of(operand)
+        is_column = isinstance(operand, ast.Name) and operand.id not in assigned_names([self.source.node])
+        if (
+            not is_column
+            or len(self.unit.open) > 1
+            or "numpy" in origins
+            or is_mixed(origins)
+            or self.nullable(operand)
+        ):
             return self.refuse(node, "isinstance of what may be of several types")
         tests: list[ast.expr] = []
-        for known in classes:
-            if known is None or not isinstance(known[0], type) or known[0] not in _TYPES:
-                return self.refuse(node, f"isinstance with {ast.unparse(asked)}")
-            tests.append(self.operation(f"instance_of_{_TYPES[known[0]]}", self.non_null(thing)))
+        for tested_class in classes:
+            if tested_class is None or not isinstance(tested_class[0], type) or tested_class[0] not in _TYPES:
+                return self.refuse(node, f"isinstance with {ast.unparse(tested)}")
+            tests.append(self.operation(f"instance_of_{_TYPES[tested_class[0]]}", self.non_null(operand)))
         return ast.BoolOp(ast.Or(), tests) if len(tests) > 1 else tests[0]
 
     def call_function(self, node: ast.Call, function: types.FunctionType) -> ast.expr:
+        """Returns a call of a plain function, which is rewritten as part of the program."""
         if function.__code__ in self.unit.open:
             return self.refuse(node, f"{function.__name__} calls itself")
         try:
@@ -333,13 +346,13 @@ class Expressions:
         except CannotCompile as refusal:
             return self.refuse(node, str(refusal))
         columns = binding.arguments
-        written = {
+        rewritten = {
             id(a): self.expression(a) for a in [*node.args, *(k.value for k in node.keywords)] if a in columns.values()
         }
         nullable = any(self.nullable(argument) for argument in columns.values())
         origins = tuple(self.origins.of(argument) for argument in columns.values())
         name = self.unit.add(Called(binding.source, tuple(columns), nullable, binding.fixed, origins))
-        arguments = [written[id(argument)] for argument in columns.values()]
+        arguments = [rewritten[id(argument)] for argument in columns.values()]
         return ast.Call(ast.Name(name, ast.Load()), [*arguments, ast.Name(ROW, ast.Load())], [])
 
     def _call_may_be_null(self, node: ast.Call) -> bool:
@@ -348,16 +361,16 @@ class Expressions:
 
 
 def _any_of(tests: Sequence[ast.expr], op: ast.cmpop) -> ast.expr:
-    """``in`` or ``not in``, of the tests of a container's elements."""
-    any_of_them = ast.BoolOp(ast.Or(), [*tests]) if len(tests) > 1 else (tests or [ast.Constant(False)])[0]
-    return ast.UnaryOp(ast.Not(), any_of_them) if isinstance(op, ast.NotIn) else any_of_them
+    """Returns ``in`` or ``not in``, from the tests of a container's elements."""
+    any_test = ast.BoolOp(ast.Or(), [*tests]) if len(tests) > 1 else (tests or [ast.Constant(False)])[0]
+    return ast.UnaryOp(ast.Not(), any_test) if isinstance(op, ast.NotIn) else any_test
 
 
 def is_set_flag(name: str) -> ast.Name:
-    """The variable that says whether ``name`` is set."""
+    """Returns the flag variable that says whether ``name`` is set."""
     return ast.Name(f"_gs_set_{name}", ast.Load())
 
 
 def assignment(name: str, value: ast.expr) -> ast.stmt:
-    """``name = value``."""
+    """Returns the statement ``name = value``."""
     return ast.Assign(targets=[ast.Name(name, ast.Store())], value=value)

@@ -276,6 +276,7 @@ def _node_of(
 
 
 def _compiled(node: ast.Lambda) -> types.CodeType:
+    """Returns the code object of a lambda."""
     return next(_codes(compile(ast.Expression(node), "", "eval", dont_inherit=True)))
 
 

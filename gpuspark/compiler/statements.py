@@ -1,4 +1,4 @@
-"""Statements of a body, and the function around them."""
+"""Rewrites the statements of a body, and the function around them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gpuspark.compiler.vocabulary import describe
 
 
 def rewritten(unit: Unit, called: Called, name: str) -> ast.FunctionDef:
-    """Returns the function ``called`` as a function ``name`` of portable operations."""
+    """Returns the syntax tree of ``called`` rewritten to portable operations, under the new name ``name``."""
     return Statements(unit, called, name == ENTRY).function(name, called)
 
 
 class Statements(Expressions):
-    """Rewrites the statements of one function. The entry of a program stores its result itself."""
+    """Rewrites the statements of one function. The entry function of a program stores its own result."""
 
     def __init__(self, unit: Unit, called: Called, is_entry: bool) -> None:
         super().__init__(unit, called, *body_of(called.source, called.columns, called.fixed))
@@ -29,7 +29,7 @@ class Statements(Expressions):
         self.unhoistable = {id(node) for node in unhoistable(self.statements)}
 
     def function(self, name: str, called: Called) -> ast.FunctionDef:
-        """Returns the whole function."""
+        """Returns the whole function, with its flags for names that may be read before they are set."""
         code = self.source.function.__code__
         if code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
             self.refuse(self.source.node, "*args or **kwargs")
@@ -50,32 +50,32 @@ class Statements(Expressions):
         return whole
 
     def initialise(self, name: str, value: object) -> list[ast.stmt]:
-        """A parameter that starts with a value of its own, and is given others."""
+        """Returns the assignments for a parameter with a fixed value that the body assigns again."""
         if isinstance(value, str):
             return self.remember_static(name, value)
-        first = [assignment(name, self.constant(value, self.source.node))]
-        return [*first, *self.remember_static(name, value)] if value is None else first
+        initial = [assignment(name, self.constant(value, self.source.node))]
+        return [*initial, *self.remember_static(name, value)] if value is None else initial
 
     def remember_static(self, name: str, value: str | None) -> list[ast.stmt]:
-        """Keeps in mind that ``name`` holds a text or ``None`` from here on; a text has no code."""
+        """Notes that ``name`` holds ``value`` from here on. Returns no statements: strings have no code."""
         self.scope.static_locals[name] = value
         if isinstance(value, str):
             self.string_names.add(name)
         return []
 
     def forget_static(self, nodes: Iterable[ast.AST]) -> None:
-        """Forgets what the names held that ``nodes`` assign."""
+        """Discards the noted values of the names that ``nodes`` assign."""
         for name in assigned_names(nodes):
             self.scope.static_locals.pop(name, None)
 
     def block(self, statements: list[ast.stmt]) -> list[ast.stmt]:
-        """The statements, each after the assignments that stood inside its expressions."""
+        """Returns the rewritten statements, each after the assignments hoisted out of its expressions."""
         result: list[ast.stmt] = []
         outer = self.hoisted
         for statement in statements:
             self.hoisted = []
             new = self.statement(statement)
-            if not isinstance(statement, ast.Assign | ast.If | ast.Try):  # which look after themselves
+            if not isinstance(statement, ast.Assign | ast.If | ast.Try):  # these forget their own names
                 self.forget_static([statement])
             result += self.hoisted + new
             if always_leaves(new):
@@ -84,6 +84,7 @@ class Statements(Expressions):
         return result
 
     def statement(self, node: ast.stmt) -> list[ast.stmt]:
+        """Returns the statements that replace one statement."""
         match node:
             case ast.Return():
                 return self.return_statement(node.value or ast.Constant(None))
@@ -119,11 +120,12 @@ class Statements(Expressions):
         return []
 
     def try_statement(self, node: ast.Try) -> list[ast.stmt]:
-        """``try``: where Python would raise, the row is marked, and Python computes it again, handlers and all."""
+        """Returns the body of a ``try`` without its handlers: where Python would raise, the row is marked, and Python
+        computes it again with the handlers."""
         return [ast.Expr(self.operation("begin_try")), *self.block([*node.body, *node.orelse])]
 
     def return_statement(self, node: ast.expr) -> list[ast.stmt]:
-        """``return``: the entry stores its result, a function that the body calls gives it back."""
+        """Returns the statements for ``return node``: the entry function stores the result, a called one returns it."""
         if not self.is_entry:
             return [ast.Return(self.expression(node))]
         if isinstance(node, ast.IfExp) and self.scope.static_value(node.test) is None:
@@ -132,46 +134,54 @@ class Statements(Expressions):
         return [ast.Expr(ast.Call(name, [*arguments, ast.Name(ROW, ast.Load())], [])), ast.Return(None)]
 
     def mark_and_leave(self) -> list[ast.stmt]:
-        """Marks the row and leaves: Python raises there, or does what does not compile."""
+        """Returns statements that mark the row and leave the function: where Python raises, or runs what does not
+        compile."""
         return [ast.Expr(self.operation("mark")), ast.Return(ast.Constant(None))]
 
     def assign(self, node: ast.Assign) -> list[ast.stmt]:
-        apart = _split_tuple_assignment(node)
-        if apart:
-            return [new for assignment in apart for new in self.assign(assignment)]
-        known = self.scope.static_value(node.value)
+        """Returns the statements for an assignment. A string is only noted, as a static value."""
+        single_assignments = _split_tuple_assignment(node)
+        if single_assignments:
+            return [new for single in single_assignments for new in self.assign(single)]
+        static = self.scope.static_value(node.value)
         for target in node.targets:
             names = target.elts if isinstance(target, ast.Tuple) else [target]
             if not all(isinstance(n, ast.Name) and n.id in self.scope.local for n in names):
                 self.refuse(node, f"assignment to {ast.unparse(target)}")
-        text = known is not None and isinstance(known[0], str)
-        new = [] if text else [ast.Assign(targets=node.targets, value=self.expression(node.value))]
+        is_string = static is not None and isinstance(static[0], str)
+        new = [] if is_string else [ast.Assign(targets=node.targets, value=self.expression(node.value))]
         self.forget_static([node])
         for target in node.targets:
-            if isinstance(target, ast.Name) and known is not None and isinstance(known[0], str | None):
-                self.remember_static(target.id, known[0])
+            if isinstance(target, ast.Name) and static is not None and isinstance(static[0], str | None):
+                self.remember_static(target.id, static[0])
         return [*new, *self.record_set(node)]
 
     def if_statement(self, node: ast.If) -> list[ast.stmt]:
-        known = self.scope.static_value(node.test)
-        if known is not None:
-            return self.block(node.body if known[0] else node.orelse) or [ast.Pass()]
+        """Returns the branch, or only the side that is taken where the test is static.
+
+        After it, a name keeps its static value only if it has that value on every side that goes on.
+        """
+        static = self.scope.static_value(node.test)
+        if static is not None:
+            return self.block(node.body if static[0] else node.orelse) or [ast.Pass()]
         test = self.condition(node.test)
         self.forget_static([node.test])
-        held = dict(self.scope.static_locals)
-        first, body = self.branch_side(node.body)
-        after_body, self.scope.static_locals = self.scope.static_locals, held
-        second, orelse = self.branch_side(node.orelse)
-        self.note_left_to_python(first, second)
+        before_branch = dict(self.scope.static_locals)
+        body_branch, body = self.branch_side(node.body)
+        after_body, self.scope.static_locals = self.scope.static_locals, before_branch
+        else_branch, orelse = self.branch_side(node.orelse)
+        self.note_left_to_python(body_branch, else_branch)
         if always_leaves(orelse) and node.orelse:
             self.scope.static_locals = after_body
         elif not always_leaves(body):
-            both = self.scope.static_locals.items()
-            self.scope.static_locals = {name: value for name, value in both if after_body.get(name, ...) == value}
+            after_orelse = self.scope.static_locals.items()
+            self.scope.static_locals = {
+                name: value for name, value in after_orelse if after_body.get(name, ...) == value
+            }
         return [ast.If(test, body, orelse)]
 
     def branch_side(self, statements: list[ast.stmt]) -> tuple[Branch, list[ast.stmt]]:
-        """One side of a branch. What does not compile there marks the row, which is left to Python."""
+        """Returns one side of a branch. A side that does not compile marks the row, which Python computes again."""
         with self.unit.branch(statements) as branch:
             new = self.block(statements)
         if branch.runs_in_python:
@@ -179,6 +189,7 @@ class Statements(Expressions):
         return branch, self.mark_and_leave() if branch.runs_in_python else new
 
     def while_loop(self, node: ast.While) -> list[ast.stmt]:
+        """Returns a ``while`` loop that a marked row leaves."""
         self.forget_static([node])
         test = ast.BoolOp(ast.And(), [ast.UnaryOp(ast.Not(), self.operation("is_marked")), self.condition(node.test)])
         body = self.block(node.body) or [ast.Pass()]
@@ -186,29 +197,30 @@ class Statements(Expressions):
         return [ast.While(test, body, self.block(node.orelse))]
 
     def for_loop(self, node: ast.For) -> list[ast.stmt]:
+        """Returns a ``for`` loop over a range, tuple or array that a marked row leaves."""
         if not isinstance(node.target, ast.Name):
             self.refuse(node, f"a loop over {ast.unparse(node.target)}")
         if self.scope.callee(node.iter) is range and isinstance(node.iter, ast.Call) and not node.iter.keywords:
             bounds = [self.operation("range_bound", self.non_null(a)) for a in node.iter.args]
             if len(bounds) == 3:
                 bounds[2] = self.operation("range_step", bounds[2])
-            over: ast.expr = ast.Call(ast.Name("range", ast.Load()), bounds, [])
+            iterable: ast.expr = ast.Call(ast.Name("range", ast.Load()), bounds, [])
         else:
-            over = self.non_null(node.iter)
+            iterable = self.non_null(node.iter)
         self.forget_static([node])
-        guard = ast.If(self.operation("is_marked"), [ast.Break()], [])
-        body = [guard, *self.record_set(node.target), *self.block(node.body)]
+        leave_if_marked = ast.If(self.operation("is_marked"), [ast.Break()], [])
+        body = [leave_if_marked, *self.record_set(node.target), *self.block(node.body)]
         self.forget_static([node])
-        return [ast.For(node.target, over, body, self.block(node.orelse))]
+        return [ast.For(node.target, iterable, body, self.block(node.orelse))]
 
 
 def _split_tuple_assignment(node: ast.Assign) -> list[ast.Assign]:
-    """``a, b = 0, x`` as two assignments, where ``x`` reads neither name; else nothing."""
+    """Returns ``a, b = 0, x`` as two assignments if ``x`` reads neither name; otherwise an empty list."""
     match node:
         case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)) if len(targets) == len(values):
-            read = {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
+            names_read = {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
             names = {n.id for n in targets if isinstance(n, ast.Name)}
-            if len(names) == len(targets) and not names & read:
+            if len(names) == len(targets) and not names & names_read:
                 pairs = zip(targets, values, strict=True)
                 return [ast.copy_location(ast.Assign(targets=[t], value=v), node) for t, v in pairs]
     return []

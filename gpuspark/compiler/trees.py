@@ -1,4 +1,4 @@
-"""Questions about syntax trees: what control reaches, and what is a test."""
+"""Questions about syntax trees: what they assign, where control goes, and in which order names are read."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator
 
 
 def walk(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Yields ``nodes`` and everything inside them, like :func:`ast.walk`."""
     for node in nodes:
         yield from ast.walk(node)
 
 
 def always_leaves(statements: list[ast.stmt]) -> bool:
-    """Whether control never reaches what follows."""
+    """Returns whether control never reaches what follows ``statements``."""
     match statements:
         case [*_, ast.Return() | ast.Break() | ast.Continue()]:
             return True
@@ -22,12 +23,13 @@ def always_leaves(statements: list[ast.stmt]) -> bool:
 
 
 def assigned_names(nodes: Iterable[ast.AST]) -> set[str]:
-    """The names that are assigned somewhere in ``nodes``."""
+    """Returns the names that are assigned somewhere in ``nodes``."""
     return {n.id for n in walk(nodes) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
 
 def has_lasting_effect(nodes: Iterable[ast.AST]) -> bool:
-    """Whether something is changed that another row may see: an element, an attribute or a name outside."""
+    """Returns whether ``nodes`` change something that another row may see: an element, an attribute or a name outside
+    the function."""
     return any(
         isinstance(n, ast.Global | ast.Nonlocal)
         or (isinstance(n, ast.Subscript | ast.Attribute) and isinstance(n.ctx, ast.Store | ast.Del))
@@ -36,7 +38,7 @@ def has_lasting_effect(nodes: Iterable[ast.AST]) -> bool:
 
 
 def maybe_unevaluated(node: ast.AST) -> list[ast.expr]:
-    """The parts of an expression that Python may not reach, or reaches more than once."""
+    """Returns the parts of ``node`` that Python may not evaluate, or may evaluate more than once."""
     match node:
         case ast.BoolOp(values=[_, *later]) | ast.Compare(comparators=[_, *later]):
             return later
@@ -48,15 +50,17 @@ def maybe_unevaluated(node: ast.AST) -> list[ast.expr]:
 
 
 def is_test(node: ast.expr) -> bool:
-    """Whether an expression is a boolean, whatever the columns hold."""
+    """Returns whether an expression is a boolean whatever the columns hold."""
     if isinstance(node, ast.BoolOp):
         return all(is_test(operand) for operand in node.values)
     return isinstance(node, ast.Compare) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not))
 
 
 def names_in_order(node: ast.AST) -> Iterator[ast.Name | ast.NamedExpr]:
-    """The names that a statement's own expressions read, and their ``:=``, in Python's order: of a branch or loop those
-    of its head; ``:=`` after what it assigns."""
+    """Yields the names that ``node`` reads, and its ``:=``, in the order of evaluation.
+
+    Of a branch or loop only the head counts; a ``:=`` follows the names in its value.
+    """
     match node:
         case ast.NamedExpr():
             yield from names_in_order(node.value)
@@ -80,8 +84,8 @@ def names_in_order(node: ast.AST) -> Iterator[ast.Name | ast.NamedExpr]:
 
 
 def unhoistable(statements: Iterable[ast.stmt]) -> Iterator[ast.NamedExpr]:
-    """Each ``:=`` that cannot stand before its statement: Python may not reach it, or reads the name before it in the
-    same statement, or sets the name there twice."""
+    """Yields each ``:=`` that cannot be moved before its statement: Python may not evaluate it, or the statement reads
+    its name earlier or assigns it twice."""
     for node in walk(statements):
         yield from (w for w in walk(maybe_unevaluated(node)) if isinstance(w, ast.NamedExpr))
         if isinstance(node, ast.stmt):
@@ -89,10 +93,11 @@ def unhoistable(statements: Iterable[ast.stmt]) -> Iterator[ast.NamedExpr]:
 
 
 def _out_of_order(events: list[ast.Name | ast.NamedExpr]) -> Iterator[ast.NamedExpr]:
-    for place, event in enumerate(events):
+    """Yields each ``:=`` in ``events`` whose name is read before it or assigned again."""
+    for position, event in enumerate(events):
         if isinstance(event, ast.NamedExpr):
             inside = set(map(id, ast.walk(event.value)))
-            earlier = [e for e in events[:place] if id(e) not in inside]
+            earlier = [e for e in events[:position] if id(e) not in inside]
             again = [e for e in events if e is not event and isinstance(e, ast.NamedExpr)]
             names = [e.id for e in earlier if isinstance(e, ast.Name)] + [e.target.id for e in again]
             if event.target.id in names:

@@ -1,6 +1,6 @@
-"""Python's arithmetic and comparisons on booleans, whole numbers and floats.
+"""Python's arithmetic and comparisons on booleans, integers and floats.
 
-Whole numbers have 64 bits here and no bound in Python; floats are IEEE doubles in both.
+Integers have 64 bits here and are unbounded in Python; floats are IEEE doubles in both.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ from gpuspark.compiler.operations.registry import (
 
 _MIN = -(2**63)
 _EXACT = 2**53
-"""Below this a whole number and its float are equal. At it, the float may be that of the next number."""
+"""Below this, every integer equals its float. From here on, two integers may have the same float."""
 _WIDE = 9.2e18
-"""A float product below this leaves room for rounding under 2**63."""
-
+"""If the float product is below this, the exact product is below 2**63 in spite of rounding."""
 
 fmod = primitive("fmod", lambda x, y: lambda x, y: np.fmod(x, y))
 floor = primitive("floor", lambda x: lambda x: np.floor(x))
@@ -204,7 +203,7 @@ def pow(checked: bool, a: Any, b: Any, row: Any) -> Any:
 
 
 def _whole_power(checked: bool) -> Any:
-    """By squaring. In Python a negative exponent gives a float, which has no place here."""
+    """Returns the power of two integers, by squaring. A negative exponent, a float in Python, marks the row."""
 
     def whole(a, b, row):
         base, exponent = np.int64(a), np.int64(b)
@@ -268,69 +267,8 @@ def pos(checked: bool, a: Any, row: Any) -> Any:
 
 
 @operation
-def invert(checked: bool, a: Any, row: Any) -> Any:
-    return (lambda a, row: ~np.int64(a)) if is_integer(a) else None
-
-
-@operation
-def and_(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    if is_boolean(a) and is_boolean(b):
-        return lambda a, b, row: bool(a) & bool(b)
-    return (lambda a, b, row: np.int64(a) & np.int64(b)) if is_integer(a) and is_integer(b) else None
-
-
-@operation
-def or_(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    if is_boolean(a) and is_boolean(b):
-        return lambda a, b, row: bool(a) | bool(b)
-    return (lambda a, b, row: np.int64(a) | np.int64(b)) if is_integer(a) and is_integer(b) else None
-
-
-@operation
-def xor(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    if is_boolean(a) and is_boolean(b):
-        return lambda a, b, row: bool(a) ^ bool(b)
-    return (lambda a, b, row: np.int64(a) ^ np.int64(b)) if is_integer(a) and is_integer(b) else None
-
-
-@operation
-def lshift(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    if not (is_integer(a) and is_integer(b)):
-        return None
-
-    def shift(a, b, row):
-        x, places = np.int64(a), np.int64(b)
-        if places < 0 or places > 63:
-            if checked and (places < 0 or x != 0):
-                row[0][0] = MARKED
-            return np.int64(0)
-        shifted = x << places
-        if checked and (shifted >> places) != x:
-            row[0][0] = MARKED
-        return shifted
-
-    return shift
-
-
-@operation
-def rshift(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    if not (is_integer(a) and is_integer(b)):
-        return None
-
-    def shift(a, b, row):
-        x, places = np.int64(a), np.int64(b)
-        if places < 0:
-            if checked:
-                row[0][0] = MARKED
-            return np.int64(0)
-        return x >> min(places, np.int64(63))
-
-    return shift
-
-
-@operation
 def min_(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    """``min(a, b)``: the first unless the second is less, so the order decides about NaN and -0.0."""
+    """``min(a, b)``: the first unless the second is less, so the order matters for NaN and -0.0."""
     if is_integer(a) and is_integer(b) and is_boolean(a) == is_boolean(b):
         return lambda a, b, row: b if b < a else a
     if is_float(a) and is_float(b):
@@ -348,7 +286,7 @@ def max_(checked: bool, a: Any, b: Any, row: Any) -> Any:
 
 
 def _comparison(name: str, relation: Any) -> None:
-    """Registers one comparison. Python compares a whole number with a float exactly."""
+    """Registers a comparison. Python compares an integer with a float exactly, so large integers mark the row."""
 
     def choose(checked: bool, a: Any, b: Any, row: Any) -> Any:
         if is_integer(a) and is_integer(b):
@@ -376,8 +314,11 @@ for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
 
 @operation
 def is_element(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    """Whether ``a`` is the element ``b`` of a container. Python asks first whether they are one object, so a NaN may be
-    an element, though it is equal to nothing: such a row is marked, in both modes."""
+    """Whether ``a`` is the element ``b`` of a container.
+
+    Python first asks whether they are the same object, so a NaN may be an element, though it equals nothing: two NaNs
+    mark the row, in both modes.
+    """
     if is_float(a) and is_float(b):
 
         def real(a, b, row):
@@ -391,7 +332,7 @@ def is_element(checked: bool, a: Any, b: Any, row: Any) -> Any:
 
 @operation
 def real(checked: bool, a: Any, row: Any) -> Any:
-    """``x.real`` of a number, which is ``x``; of a boolean, a whole number."""
+    """``x.real``: ``x`` itself; for a boolean, an integer."""
     if is_boolean(a):
         return lambda a, row: np.int64(a)
     return (lambda a, row: a) if is_number(a) else None
@@ -399,7 +340,7 @@ def real(checked: bool, a: Any, row: Any) -> Any:
 
 @operation
 def imag(checked: bool, a: Any, row: Any) -> Any:
-    """``x.imag`` of a number: zero of the number's own type."""
+    """``x.imag``: zero of the number's own type."""
     if is_integer(a):
         return lambda a, row: np.int64(0)
     return (lambda a, row: 0.0) if is_float(a) else None
