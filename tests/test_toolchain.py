@@ -1,6 +1,6 @@
-"""A compiler that does not start, in each way that it can break: a reason and a fallback, never an error.
+"""A compiler that does not start, for whatever cause, is a reason and a fallback, never an error.
 
-Each case is a process of its own, in which a stand-in on PYTHONPATH, or a line of the program, breaks one package.
+Each case runs in a process of its own, in which a stand-in on PYTHONPATH, or a line of the program, breaks a package.
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ def lost(name, *rest):
     return found(name, *rest)
 pathfinder.load_nvidia_dynamic_lib = lost
 """
-"""Libraries of the tool kit are not found beside an installed numba-cuda."""
+"""Code that hides CUDA's libraries from an installed numba-cuda."""
 
 LIBRARIES = ("cudart", "nvrtc", "nvvm")
 CPU, PTX = "Numba, the compiler,", "NVIDIA's compiler"
 OTHER_NUMPY = "vars(np).pop('row_stack', None)"
-"""NumPy 2.5 lacks a name that numba-cuda 0.30 and older Numbas ask for, some of them only when they first compile."""
+"""NumPy 2.5 lacks a name that numba-cuda 0.30 and older Numbas use, some of them only when they first compile."""
 
 BROKEN = {
     "NumPy is too new for Numba": (CPU, "AttributeError", "", "", OTHER_NUMPY),
@@ -94,8 +94,8 @@ BROKEN = {
     "llvmlite does not load": (CPU, "OSError", "llvmlite.py", "'libllvmlite.so: failed to map segment'", ""),
     "there is no memory": (CPU, "MemoryError", "llvmlite.py", "", ""),
 }
-"""The compiler that does not start then, the error that says so, the file that raises it with these arguments, and
-what the program itself does first."""
+"""For each case: the compiler that does not start, the error in its reason, the file that raises that error with these
+arguments, and a line that the program runs first."""
 
 
 @pytest.mark.parametrize("case", BROKEN)
