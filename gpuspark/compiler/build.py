@@ -35,7 +35,7 @@ from gpuspark.compiler.operations import (  # noqa: F401  (importing them regist
 )
 from gpuspark.compiler.operations.elementary import float_of_bits
 from gpuspark.compiler.operations.registry import (
-    REASON_MARK,
+    REASON_DELIMITER,
     enable_cuda,
     is_boolean,
     is_float,
@@ -280,7 +280,7 @@ def _refuse_if_unlike(assigned: Any, declared: Any, subject: str) -> None:
 def _refusal(error: BaseException) -> str:
     """Returns the reason in a message of Numba's: an operation's own if it has one, else the first informative line."""
     text = str(error)
-    ours = re.search(f"{REASON_MARK}(.*?){REASON_MARK}", text)
+    ours = re.search(f"{REASON_DELIMITER}(.*?){REASON_DELIMITER}", text)
     if ours:
         return ours.group(1)
     if "use of getiter with parameters (Tuple(" in text:

@@ -311,7 +311,7 @@ class Expressions:
         """Returns ``math.isclose`` with its tolerances as positional arguments."""
         tolerances: dict[str | None, ast.expr] = {"rel_tol": ast.Constant(1e-9), "abs_tol": ast.Constant(0.0)}
         named = {keyword.arg: keyword.value for keyword in node.keywords}
-        in_order = list(named) in ([], ["rel_tol"], ["abs_tol"], ["rel_tol", "abs_tol"])  # as they are names_in_order
+        in_order = list(named) in ([], ["rel_tol"], ["abs_tol"], ["rel_tol", "abs_tol"])  # the order of evaluation
         if not in_order or any(isinstance(a, ast.Starred) for a in node.args):
             return self.refuse(node, f"{ast.unparse(node.func)} with * or other keywords than tolerances")
         return self.operation("math_isclose", *map(self.non_null, [*node.args, *(tolerances | named).values()]))

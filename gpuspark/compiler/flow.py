@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from gpuspark.compiler.trees import names_in_order
+from gpuspark.compiler.trees import assigned_names, names_in_order
 
 Names = frozenset[str]
 _UNREACHABLE: Names | None = None
@@ -28,9 +28,7 @@ class _Flow:
 
     def __init__(self, statements: list[ast.stmt]) -> None:
         self.statements = statements
-        self.local = {
-            n.id for s in statements for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-        }
+        self.local = assigned_names(statements)
         self.unset: set[str] = set()
         """The names that were read before they were set."""
         self.breaks: list[list[Names]] = []
@@ -68,7 +66,7 @@ class _Flow:
     def loop(self, node: ast.While | ast.For, names_set: Names) -> Names | None:
         """Returns the state after a loop, whose body may not run at all."""
         before = self.expression(node.iter if isinstance(node, ast.For) else node.test, names_set)
-        inside = before | _stored(node.target) if isinstance(node, ast.For) else before
+        inside = before | assigned_names([node.target]) if isinstance(node, ast.For) else before
         self.breaks.append([])
         self.block(node.body, inside)
         at_breaks = self.breaks.pop()
@@ -85,11 +83,7 @@ class _Flow:
                 names_set = names_set | {event.target.id}
             elif event.id in self.local and event.id not in names_set:
                 self.unset.add(event.id)
-        return names_set | _stored(node)
-
-
-def _stored(node: ast.AST) -> Names:
-    return frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+        return names_set | assigned_names([node])
 
 
 def _join(states: list[Names | None]) -> Names | None:

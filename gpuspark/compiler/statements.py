@@ -215,7 +215,7 @@ class Statements(Expressions):
 
 
 def _split_tuple_assignment(node: ast.Assign) -> list[ast.Assign]:
-    """Returns ``a, b = 0, x`` as two assignments if ``x`` reads neither name; otherwise an empty list."""
+    """Returns ``a, b = 0, x`` as single assignments if ``x`` reads none of the names; otherwise an empty list."""
     match node:
         case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)) if len(targets) == len(values):
             names_read = {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}

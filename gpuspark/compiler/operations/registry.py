@@ -23,7 +23,7 @@ NULL_RESULT = 1
 """The bit of a row's status byte that says that the result is null."""
 MARKED = 2
 """The bit of a row's status byte that says that Python computes the row again."""
-REASON_MARK = "\u00a6"
+REASON_DELIMITER = "\u00a6"
 """Encloses a reason of ours inside Numba's longer message."""
 
 Choose = Callable[..., Callable[..., Any] | str | None]
@@ -117,8 +117,8 @@ def _wrapping(name: str) -> Callable[..., Any]:
     """
 
     def typed(_context: Any, a: Any, b: Any) -> Any:
-        implementation = types.int64(types.int64, types.int64)
-        return implementation, lambda _context, builder, _signature, arguments: getattr(builder, name)(*arguments)
+        signature = types.int64(types.int64, types.int64)
+        return signature, lambda _context, builder, _signature, arguments: getattr(builder, name)(*arguments)
 
     return _intrinsic(f"wrapping_{name}", typed)
 
@@ -202,7 +202,7 @@ def _explained(stub: Callable[..., Any], choose: Callable[..., Any]) -> Callable
             operands = " and ".join(type_in_words(numba_type) for numba_type in numba_types[:-1])
             implementation = f"{as_written(stub.__name__.rsplit('_', 1)[0])} of {operands}"
         if isinstance(implementation, str):
-            raise errors.TypingError(f"{REASON_MARK}{implementation}{REASON_MARK}")
+            raise errors.TypingError(f"{REASON_DELIMITER}{implementation}{REASON_DELIMITER}")
         return cast(Callable[..., Any], implementation)
 
     parameters = [p.replace(annotation=p.empty) for p in inspect.signature(choose).parameters.values()]
