@@ -197,13 +197,13 @@ def _explained(stub: Callable[..., Any], choose: Callable[..., Any]) -> Callable
     """Returns ``choose`` with the types only, raising a readable reason where there is no implementation."""
 
     def explained(*numba_types: Any) -> Callable[..., Any]:
-        implementation = choose(*numba_types)
-        if implementation is None:
+        chosen = choose(*numba_types)
+        if chosen is None:
             operands = " and ".join(type_in_words(numba_type) for numba_type in numba_types[:-1])
-            implementation = f"{as_written(stub.__name__.rsplit('_', 1)[0])} of {operands}"
-        if isinstance(implementation, str):
-            raise errors.TypingError(f"{REASON_DELIMITER}{implementation}{REASON_DELIMITER}")
-        return cast(Callable[..., Any], implementation)
+            chosen = f"{as_written(stub.__name__.rsplit('_', 1)[0])} of {operands}"
+        if isinstance(chosen, str):
+            raise errors.TypingError(f"{REASON_DELIMITER}{chosen}{REASON_DELIMITER}")
+        return cast(Callable[..., Any], chosen)
 
     parameters = [p.replace(annotation=p.empty) for p in inspect.signature(choose).parameters.values()]
     explained.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
