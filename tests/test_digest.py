@@ -81,7 +81,8 @@ def test_all_leaves_have_different_digests() -> None:
     assert len(digests) == len(LEAVES) - 1  # range(3) equals range(0, 3, 1)
 
 
-def made(text: str, **names: Any) -> Any:
+def defined(text: str, **names: Any) -> Any:
+    """Returns the function ``f`` that ``text`` defines in a namespace of ``names``."""
     exec(text, names)
     return names["f"]
 
@@ -114,32 +115,32 @@ USES = "def f(x): return x * m.ALPHA"
 HELPER = "def f(x): return x + {}"
 CALLS = "def f(x): return m.g(x)"
 COMPILED = (
-    numba.njit(made(HELPER.format(1))),
-    numba.njit(made(HELPER.format(2))),
-    numba.njit(made(HELPER.format(1)), fastmath=True),
-    numba.njit(made(HELPER.format("K"), K=1)),
-    numba.njit(made(HELPER.format("K"), K=2)),
-    numba.njit("int64(int64)")(made(HELPER.format(1))),
-    numba.njit("float64(int64)")(made(HELPER.format(1))),
+    numba.njit(defined(HELPER.format(1))),
+    numba.njit(defined(HELPER.format(2))),
+    numba.njit(defined(HELPER.format(1)), fastmath=True),
+    numba.njit(defined(HELPER.format("K"), K=1)),
+    numba.njit(defined(HELPER.format("K"), K=2)),
+    numba.njit("int64(int64)")(defined(HELPER.format(1))),
+    numba.njit("float64(int64)")(defined(HELPER.format(1))),
 )
 DIFFERENCES: dict[str, tuple[Any, ...]] = {
-    "constants": tuple(made(HELPER.format(c)) for c in ("1", "1.0", "True", "0.0", "-0.0", "(1, 2)", "(1, 2.0)")),
-    "frozensets": tuple(made(f"def f(x): return x in {c}") for c in ("{1, 2}", "{1, 3}", "{1, 2, 3}", "{1.0, 2}")),
-    "inner code": tuple(made(f"def f(x): return (lambda y: y + {c})(x)") for c in (1, 2)),
-    "defaults": tuple(made(f"def f(x, y={c}): return x + y") for c in ("1", "1.0", "True")),
-    "keyword defaults": tuple(made(f"def f(x, *, y={c}): return x + y") for c in ("1", "1.0")),
-    "how parameters are given": tuple(made(f"def f({p}): return a") for p in ("a, b", "a, /, b", "a, *, b", "a, *b")),
-    "globals": tuple(made("def f(x): return x + K", K=k) for k in (1, 1.0, (1,), np.array([1]), np.array([1.0]))),
-    "a name that is not bound": (made("def f(x): return x + K"), made("def f(x): return x + K", K=1)),
+    "constants": tuple(defined(HELPER.format(c)) for c in ("1", "1.0", "True", "0.0", "-0.0", "(1, 2)", "(1, 2.0)")),
+    "frozensets": tuple(defined(f"def f(x): return x in {c}") for c in ("{1, 2}", "{1, 3}", "{1, 2, 3}", "{1.0, 2}")),
+    "inner code": tuple(defined(f"def f(x): return (lambda y: y + {c})(x)") for c in (1, 2)),
+    "defaults": tuple(defined(f"def f(x, y={c}): return x + y") for c in ("1", "1.0", "True")),
+    "keyword defaults": tuple(defined(f"def f(x, *, y={c}): return x + y") for c in ("1", "1.0")),
+    "parameter kinds": tuple(defined(f"def f({p}): return a") for p in ("a, b", "a, /, b", "a, *, b", "a, *b")),
+    "globals": tuple(defined("def f(x): return x + K", K=k) for k in (1, 1.0, (1,), np.array([1]), np.array([1.0]))),
+    "a name that is not bound": (defined("def f(x): return x + K"), defined("def f(x): return x + K", K=1)),
     "enclosing names": tuple(map(closed_over, (0.0, -0.0, 0))),
-    "modules": tuple(made(USES, m=module_with(ALPHA=v)) for v in (1, 1.0, np.arange(2000.0), np.arange(2000.0) + 1)),
-    "modules in modules": tuple(made("def f(x): return x * m.inner.ALPHA", m=nested(v)) for v in (1, 2)),
-    "getattr": tuple(made("def f(x): return x * getattr(m, 'ALPHA')", m=module_with(ALPHA=v)) for v in (1, 2)),
-    "functions": tuple(made("def f(x): return g(x)", g=made(HELPER.format(k))) for k in (1, 2)),
-    "functions of modules": tuple(made(CALLS, m=module_with(g=made(HELPER.format(k)))) for k in (1, 2)),
-    "Numba's functions": tuple(made(CALLS, m=module_with(g=g)) for g in COMPILED),
+    "modules": tuple(defined(USES, m=module_with(ALPHA=v)) for v in (1, 1.0, np.arange(2000.0), np.arange(2000.0) + 1)),
+    "modules in modules": tuple(defined("def f(x): return x * m.inner.ALPHA", m=nested(v)) for v in (1, 2)),
+    "getattr": tuple(defined("def f(x): return x * getattr(m, 'ALPHA')", m=module_with(ALPHA=v)) for v in (1, 2)),
+    "functions": tuple(defined("def f(x): return g(x)", g=defined(HELPER.format(k))) for k in (1, 2)),
+    "functions of modules": tuple(defined(CALLS, m=module_with(g=defined(HELPER.format(k)))) for k in (1, 2)),
+    "Numba's functions": tuple(defined(CALLS, m=module_with(g=g)) for g in COMPILED),
     "functions that call each other": tuple(map(recursive, (1, 2))),
-    "what a name stands for": tuple(made("def f(x): return g(x)", g=g) for g in (math.sin, math.cos, np.sin, abs)),
+    "what a name stands for": tuple(defined("def f(x): return g(x)", g=g) for g in (math.sin, math.cos, np.sin, abs)),
 }  # fmt: skip
 
 
@@ -151,8 +152,10 @@ def test_functions_differ_by_everything_that_affects_them(what: str) -> None:
 def test_functions_with_one_meaning_have_one_digest() -> None:
     assert digest_of(recursive(1)) == digest_of(recursive(1))
     others = [module_with(ALPHA=1, other=other) for other in (1, 2)]
-    assert digest_of(made(USES, m=others[0])) == digest_of(made(USES, m=others[1]))
-    assert digest_of(made("def f(x): return x.size", size=1)) == digest_of(made("def f(x): return x.size", size=2))
+    assert digest_of(defined(USES, m=others[0])) == digest_of(defined(USES, m=others[1]))
+    assert digest_of(defined("def f(x): return x.size", size=1)) == digest_of(
+        defined("def f(x): return x.size", size=2)
+    )
 
 
 IN_ANOTHER_PROCESS = """

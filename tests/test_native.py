@@ -71,7 +71,7 @@ def _table(arguments: tuple[Any, ...]) -> pa.Table:
     return pa.table({name: pa.array([value]) for name, value in zip("ab", arguments, strict=False)})
 
 
-def _said(outcome: Any) -> str:
+def _shown(outcome: Any) -> str:
     return outcome.error.split(":")[0] if outcome.error else repr(outcome.values[0])
 
 
@@ -79,9 +79,9 @@ def _rows() -> list[str]:
     rows = []
     for declared, body, arguments in CASES:
         f, table = gs.udf(body, declared), _table(arguments)
-        answers = [_said(run_on("cpu", f, table, arithmetic=mode)) for mode in ("python", "native")]
-        given = ", ".join(f"{n} = {v!r}" for n, v in zip("ab", arguments, strict=False))
-        rows.append(f"| `{_expression(body)}` | {given} | {declared} | {answers[0]} | {answers[1]} |")
+        answers = [_shown(run_on("cpu", f, table, arithmetic=mode)) for mode in ("python", "native")]
+        values = ", ".join(f"{n} = {v!r}" for n, v in zip("ab", arguments, strict=False))
+        rows.append(f"| `{_expression(body)}` | {values} | {declared} | {answers[0]} | {answers[1]} |")
     return rows
 
 

@@ -42,9 +42,9 @@ class Expressions:
         self.unit, self.source, self.scope = unit, called.source, scope
         self.statements = statements
         self.hoisted: list[ast.stmt] = []
-        """Assignments (``:=``) moved out of the expressions of the current statement, to stand before it."""
+        """Assignments (``:=``) that were moved out of the current statement, to precede it."""
         self.unhoistable: set[int] = set()
-        """Ids of the ``:=`` nodes that cannot stand before their statement."""
+        """Ids of the ``:=`` nodes that cannot be moved before their statement."""
         self.maybe_unset: set[str] = set()
         """Names that may be read before they are set. Each has a flag variable that says whether it is set."""
         self.string_names: set[str] = set()

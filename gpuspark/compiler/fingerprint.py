@@ -11,7 +11,7 @@ from gpuspark.compiler.source import CannotCompile
 
 
 def refuse_raise(function: FunctionType) -> None:
-    """Raises :class:`CannotCompile` where ``function`` may raise an error of its own."""
+    """Raises :class:`CannotCompile` if ``function`` contains ``raise`` or ``assert``."""
     line = _line_of_raise(function.__code__)
     if line is not None:
         file = function.__code__.co_filename.rsplit("/", 1)[-1]
@@ -45,7 +45,7 @@ def fingerprint(function: FunctionType) -> str:
 
 
 def fingerprint_or_reason(function: FunctionType) -> str:
-    """Returns the :func:`fingerprint`, or the reason why there is none. It is equal as long as the program is valid."""
+    """Returns the :func:`fingerprint`, or the reason why there is none. While it is equal, the program stays valid."""
     try:
         return fingerprint(function)
     except CannotCompile as refusal:

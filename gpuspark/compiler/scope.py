@@ -131,8 +131,8 @@ def body_of(source: Source, columns: Iterable[str], fixed: dict[str, Any]) -> tu
 def imported(statements: list[ast.stmt], taken: Collection[str]) -> dict[str, Any]:
     """Returns the objects that the body imports from ``math`` and ``numpy``, by name.
 
-    Counted are imports that could stand before the body: on every path, once, before the name is read, and under a
-    name that is not in ``taken``.
+    An import counts if it could precede the body: it is on every path, its name is bound once, is not read before and
+    is not in ``taken``.
     """
     imports = [node for node in walk(statements) if isinstance(node, ast.Import | ast.ImportFrom)]
     bound = [alias.asname or alias.name for node in imports for alias in node.names]

@@ -159,7 +159,7 @@ class Statements(Expressions):
     def if_statement(self, node: ast.If) -> list[ast.stmt]:
         """Returns the branch, or only the side that is taken where the test is static.
 
-        After it, a name keeps its static value only if it has that value on every side that goes on.
+        After it, a name keeps its static value only if it has that value at the end of every side that reaches it.
         """
         static = self.scope.static_value(node.test)
         if static is not None:

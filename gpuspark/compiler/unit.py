@@ -38,7 +38,7 @@ class Called:
     fixed: dict[str, Any]
     """The parameters with one value for all rows: defaults, flags and functions."""
     origins: tuple[Origins, ...]
-    """Where the values of ``columns`` come from."""
+    """The origins of the values of ``columns``."""
 
     def key(self) -> tuple[Any, ...]:
         """Returns a key that is equal for calls that can share one rewritten function.

@@ -166,25 +166,26 @@ class HostProgram:
         parameters = list(compiler._parameters(request.columns, request.result, nullable=request.nullable))
         signature = compiler.types.void(*parameters)
         entry, library = compiler.cuda_library(request.body, text, signature, request.checked)
-        kinds = ["i64" if str(kind) == "int64" else "ptr" for kind in parameters]
+        llvm_types = ["i64" if str(parameter) == "int64" else "ptr" for parameter in parameters]
         module = binding.parse_assembly(_host(library.llvm_strs[0]))
         for more in library.llvm_strs[1:]:
             module.link_in(binding.parse_assembly(_host(more)))
         needed = {f.name for f in module.functions if f.is_declaration and f.name.startswith("__nv_")}
         module.link_in(binding.parse_assembly(_libdevice(frozenset(needed))))
-        module.link_in(binding.parse_assembly(_driver(entry, kinds)))
+        module.link_in(binding.parse_assembly(_driver(entry, llvm_types)))
         for function in module.functions:
             if not function.is_declaration and function.name != "run":
                 function.linkage = "internal"
         module.verify()
-        self._run = _compiled(module, kinds)
+        self._run = _compiled(module, llvm_types)
 
     def __call__(self, words: Sequence[int], grid: int, block: int) -> None:
         """Runs the threads of ``grid`` blocks one after the other. ``words``: the program's addresses and numbers."""
         self._run(grid, block, *words)
 
 
-def _compiled(module: Any, kinds: list[str]) -> Any:
+def _compiled(module: Any, llvm_types: list[str]) -> Any:
+    """Returns the function ``run`` of ``module``, compiled and callable."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     machine = binding.Target.from_default_triple().create_target_machine(
@@ -194,22 +195,22 @@ def _compiled(module: Any, kinds: list[str]) -> Any:
     builder.getModulePassManager().run(module, builder)
     engine = binding.create_mcjit_compiler(module, machine)
     engine.finalize_object()
-    prototype = ctypes.CFUNCTYPE(None, ctypes.c_int32, ctypes.c_int32, *[ctypes.c_int64] * len(kinds))
+    prototype = ctypes.CFUNCTYPE(None, ctypes.c_int32, ctypes.c_int32, *[ctypes.c_int64] * len(llvm_types))
     function: Any = prototype(engine.get_function_address("run"))
     function.engine = engine
     return function
 
 
-def _driver(entry: str, kinds: list[str]) -> str:
-    """``run(grid, block, words …)``: every thread of the grid."""
-    named = ", ".join(f"{kind} %a{n}" for n, kind in enumerate(kinds))
+def _driver(entry: str, llvm_types: list[str]) -> str:
+    """Returns LLVM code of a function ``run(grid, block, words ...)``, which runs every thread of the grid."""
+    named = ", ".join(f"{llvm_type} %a{n}" for n, llvm_type in enumerate(llvm_types))
     registers = "\n".join(
         f"@reg_{name} = internal global i32 0\n"
         f"define i32 @sreg_{name}() alwaysinline {{\n %v = load i32, ptr @reg_{name}\n ret i32 %v\n}}"
         for name in _REGISTERS
     )
     return f"""{registers}
-declare void @"{entry}"({", ".join(kinds)})
+declare void @"{entry}"({", ".join(llvm_types)})
 define void @run(i32 %grid, i32 %block, {named}) {{
 start:
  store i32 %grid, ptr @reg_nctaid
@@ -297,10 +298,10 @@ def _declared(text: str) -> list[str]:
     for result, name, arguments in re.findall(
         r"call (?:fast |contract |nsz )*([\w<> ]+?) @(llvm\.[\w.]+)\(([^)]*)\)", text
     ):
-        kinds = [
+        llvm_types = [
             " ".join(word for word in argument.split()[:1]) for argument in arguments.split(",") if argument.strip()
         ]
-        declarations[name] = f"declare {result.split()[-1]} @{name}({', '.join(kinds)})"
+        declarations[name] = f"declare {result.split()[-1]} @{name}({', '.join(llvm_types)})"
     return list(declarations.values())
 
 

@@ -85,7 +85,7 @@ _WHOLE = (
 
 
 class Maker:
-    """Writes one function; ``COLUMNS`` says what its parameters may be given."""
+    """Writes one function; ``COLUMNS`` says the column types that its parameters may have."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(f"wider {seed}")
@@ -253,9 +253,9 @@ class Maker:
         return form
 
     def leaf(self, kind: str) -> str:
-        known = [name for name, k in self.names.items() if k == kind]
-        if known and self.random.random() < 0.75:
-            return self.random.choice(known)
+        names = [name for name, k in self.names.items() if k == kind]
+        if names and self.random.random() < 0.75:
+            return self.random.choice(names)
         if kind == "truth":
             return self.random.choice(("True", "False", "FLAG", "(a > 0)", "np.isnan(a)"))
         if kind == "whole":
