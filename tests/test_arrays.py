@@ -137,7 +137,7 @@ def test_what_does_not_compile_runs_in_python_and_says_why() -> None:
     assert found.tolist() == [1, 2]
     runner = runner_of(impossible, (Parameter("int64", True), Parameter("int64", True)), Config(device="cpu"))
     assert runner.plan.device == "python"
-    assert runner.placement.reasons[0].startswith("cpu: it makes arrays, lists or texts of its own")
+    assert runner.placement.reasons[0].startswith("cpu: it creates arrays, lists or strings")
     with on_device("cpu"), pytest.raises(FallbackError, match="impossible"):
         impossible(2, np.array([1, 10]), Out("int64", 2))
 

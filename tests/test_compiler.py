@@ -1,4 +1,4 @@
-"""Programs are compiled once: kept in the process and on disk, under everything that decided them."""
+"""Programs are compiled once, and kept in the process and on disk under everything that affects them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def request_for(function=twice, column="double", result="double", checked=True, 
 
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """No program is known, and none on disk; the keys of those that are built from now on."""
+    """Starts with no program in the process and none on disk; returns the list of targets that are built for."""
     from gpuspark.compiler import build
 
     built: list[str] = []
@@ -48,7 +48,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         return make(request, target)
 
     monkeypatch.setattr(build, "build", counted)
-    monkeypatch.setattr(compiler, "_known", {})
+    monkeypatch.setattr(compiler, "_programs", {})
     monkeypatch.setenv("GPUSPARK_CACHE_DIR", str(tmp_path / "cache"))
     return built
 
@@ -60,13 +60,13 @@ def test_once_in_a_process(fresh) -> None:
 
 
 def test_once_on_a_disk_and_without_numba_the_second_time(tmp_path: Path) -> None:
-    told = []
+    outputs = []
     for _ in range(2):
         environment = {"GPUSPARK_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(Path(__file__).parent.parent)}
         command = [sys.executable, "-c", SOURCE]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        told.append(done.stdout.split())
-    (first, compiled), (second, loaded) = told
+        outputs.append(done.stdout.split())
+    (first, compiled), (second, loaded) = outputs
     assert first == second
     assert (compiled, loaded) == ("True", "False")
 
@@ -75,7 +75,7 @@ def test_a_disk_that_keeps_nothing_is_no_error(fresh, monkeypatch, tmp_path: Pat
     (tmp_path / "file").touch()
     monkeypatch.setenv("GPUSPARK_CACHE_DIR", str(tmp_path / "file"))
     assert compile_program(request_for(), "cpu").code
-    monkeypatch.setattr(compiler, "_known", {})
+    monkeypatch.setattr(compiler, "_programs", {})
     assert compile_program(request_for(), "cpu").code
     assert fresh == ["cpu", "cpu"]
 
@@ -112,19 +112,19 @@ def test_everything_that_decides_the_code_decides_the_key(monkeypatch) -> None:
 
 
 def test_programs_of_different_arrays_in_a_tuple_are_different() -> None:
-    """Long arrays, and near numbers, look the same in an abbreviation."""
+    """Long arrays, and numbers close to each other, have the same abbreviated text."""
     tables = (np.arange(1500.0), np.array([0.123456789, 5.0]))
 
     def looks_up(a):
         return tables[0][a] + tables[1][a]
 
     keys = [compiler.program_key(request_for(looks_up), "cpu")]
-    for place, change in ((0, -1.0), (1, 1e-9)):
+    for position, change in ((0, -1.0), (1, 1e-9)):
         changed = [table.copy() for table in tables]
-        changed[place][0] += change
-        tables, kept = (changed[0], changed[1]), tables
+        changed[position][0] += change
+        tables, original = (changed[0], changed[1]), tables
         keys.append(compiler.program_key(request_for(looks_up), "cpu"))
-        tables = kept
+        tables = original
     assert len(set(keys)) == 3
     assert compiler.program_key(request_for(looks_up), "cpu") == keys[0]
 
@@ -149,37 +149,37 @@ def test_whichever_tool_kit_is_installed_decides_the_key_of_ptx(monkeypatch, too
 
 
 def test_condas_tool_kit_decides_the_key_too(monkeypatch, tmp_path: Path) -> None:
-    """conda's packages of the tool kit are no Python distributions: its own records name them."""
+    """conda's packages of CUDA are not Python distributions: conda's own records name them."""
     records = tmp_path / "conda-meta"
     records.mkdir()
     (records / "cuda-nvvm-impl-12.9.86-0.json").touch()
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     compiler._tools.cache_clear()
-    told = compiler._tools("ptx"), compiler._tools("cpu")
+    for_ptx, for_cpu = compiler._tools("ptx"), compiler._tools("cpu")
     compiler._tools.cache_clear()
-    assert told[0].endswith(" cuda-nvvm-impl-12.9.86-0")
-    assert "conda" not in told[1]
-    assert "cuda-nvvm" not in told[1]
+    assert for_ptx.endswith(" cuda-nvvm-impl-12.9.86-0")
+    assert "conda" not in for_cpu
+    assert "cuda-nvvm" not in for_cpu
 
 
 def test_a_refusal_is_remembered_with_its_reason(fresh, monkeypatch) -> None:
-    text = request_for(lambda a: len(a))
+    request = request_for(lambda a: len(a))
     for _ in range(2):
         with pytest.raises(CannotCompile) as first:
-            compile_program(text, "cpu")
-        monkeypatch.setattr(compiler, "_known", {})
+            compile_program(request, "cpu")
+        monkeypatch.setattr(compiler, "_programs", {})
     with pytest.raises(CannotCompile) as again:
-        compile_program(text, "cpu")
+        compile_program(request, "cpu")
     assert str(again.value) == str(first.value) != ""
     assert fresh == ["cpu"]
 
 
-def test_a_refusal_for_want_of_a_package_is_not_kept_on_disk(fresh, monkeypatch) -> None:
+def test_a_refusal_because_of_a_missing_package_is_not_kept_on_disk(fresh, monkeypatch) -> None:
     with monkeypatch.context() as without:
         without.setattr(toolchain, "_started", {"ptx": "NVIDIA's compiler does not start"})
         with pytest.raises(CannotCompile, match="NVIDIA's compiler does not start"):
             compile_program(request_for(), "ptx")
-    monkeypatch.setattr(compiler, "_known", {})
+    monkeypatch.setattr(compiler, "_programs", {})
     assert compile_program(request_for(), "ptx").code.startswith(b"//")
 
 
@@ -193,7 +193,7 @@ def test_memory_that_ran_out_in_the_compiler_is_a_reason_of_this_process_only(fr
         little.setattr(build, "object_file", full)
         with pytest.raises(CannotCompile, match=r"ran out of memory.*spark\.executor\.pyspark\.memory"):
             compile_program(request_for(), "cpu")
-    monkeypatch.setattr(compiler, "_known", {})
+    monkeypatch.setattr(compiler, "_programs", {})
     assert compile_program(request_for(), "cpu").code
 
 
@@ -201,17 +201,17 @@ def test_a_damaged_program_is_built_again(fresh, monkeypatch, tmp_path: Path) ->
     first = compile_program(request_for(), "cpu")
     entry = tmp_path / "cache" / "programs" / first.key
     entry.write_bytes(entry.read_bytes()[:-1] + b"?")
-    monkeypatch.setattr(compiler, "_known", {})
+    monkeypatch.setattr(compiler, "_programs", {})
     assert compile_program(request_for(), "cpu").key == first.key
     assert fresh == ["cpu", "cpu"]
-    monkeypatch.setattr(compiler, "_known", {})
+    monkeypatch.setattr(compiler, "_programs", {})
     compile_program(request_for(), "cpu")
     assert fresh == ["cpu", "cpu"]
 
 
 @pytest.mark.parametrize("function", [np.hypot, np.arctan2, np.copysign, np.sqrt], ids=lambda f: f.__name__)
 def test_numpys_functions_of_booleans_are_refused(function) -> None:
-    """NumPy computes them in half precision."""
+    """NumPy computes these in half precision."""
     body = (lambda a, b: function(a)) if function is np.sqrt else (lambda a, b: function(a, b))
     plan = gs.udf(body, "double").explain(["boolean", "boolean"])
     assert plan.device == "python"
@@ -228,7 +228,7 @@ def added(a):
 @pytest.mark.parametrize(
     ("body", "declared", "reason"),
     [
-        (lambda a: a > 0, "bigint", "the result is a boolean, which a column of int64 does not take"),
+        (lambda a: a > 0, "bigint", "the result is a boolean, which a column of int64 cannot hold"),
         (lambda a: round(a, a), "double", "round of a float and a float"),
         (lambda a: a << 2, "double", "<< of a float and an integer"),
         (lambda a: np.sqrt(a) & 3, "double", "& of a float and an integer"),

@@ -1,4 +1,4 @@
-"""One digest for each value: whatever Python can tell apart has another one, whatever it cannot has the same."""
+"""Digests of values: different if Python can distinguish two values, and equal if it cannot."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ VALUES = st.recursive(
 
 
 def alike(one: Any, other: Any) -> bool:
-    """Whether nothing that Python can see tells two values apart, but for their identity."""
+    """Returns whether nothing but their identity distinguishes two values."""
     if type(one) is not type(other):
         return False
     if isinstance(one, float | np.float64):
@@ -76,12 +76,13 @@ def test_values_have_one_digest_exactly_where_they_are_alike(one: Any, other: An
     assert (digest_of(one) == digest_of(other)) == alike(one, other)
 
 
-def test_every_leaf_is_told_from_every_other() -> None:
-    told = {digest_of(leaf): leaf for leaf in LEAVES}
-    assert len(told) == len(LEAVES) - 1  # range(3) is range(0, 3, 1)
+def test_all_leaves_have_different_digests() -> None:
+    digests = {digest_of(leaf) for leaf in LEAVES}
+    assert len(digests) == len(LEAVES) - 1  # range(3) equals range(0, 3, 1)
 
 
-def made(text: str, **names: Any) -> Any:
+def defined(text: str, **names: Any) -> Any:
+    """Returns the function ``f`` that ``text`` defines in a namespace of ``names``."""
     exec(text, names)
     return names["f"]
 
@@ -114,45 +115,47 @@ USES = "def f(x): return x * m.ALPHA"
 HELPER = "def f(x): return x + {}"
 CALLS = "def f(x): return m.g(x)"
 COMPILED = (
-    numba.njit(made(HELPER.format(1))),
-    numba.njit(made(HELPER.format(2))),
-    numba.njit(made(HELPER.format(1)), fastmath=True),
-    numba.njit(made(HELPER.format("K"), K=1)),
-    numba.njit(made(HELPER.format("K"), K=2)),
-    numba.njit("int64(int64)")(made(HELPER.format(1))),
-    numba.njit("float64(int64)")(made(HELPER.format(1))),
+    numba.njit(defined(HELPER.format(1))),
+    numba.njit(defined(HELPER.format(2))),
+    numba.njit(defined(HELPER.format(1)), fastmath=True),
+    numba.njit(defined(HELPER.format("K"), K=1)),
+    numba.njit(defined(HELPER.format("K"), K=2)),
+    numba.njit("int64(int64)")(defined(HELPER.format(1))),
+    numba.njit("float64(int64)")(defined(HELPER.format(1))),
 )
-BY_WHAT: dict[str, tuple[Any, ...]] = {
-    "constants": tuple(made(HELPER.format(c)) for c in ("1", "1.0", "True", "0.0", "-0.0", "(1, 2)", "(1, 2.0)")),
-    "frozensets": tuple(made(f"def f(x): return x in {c}") for c in ("{1, 2}", "{1, 3}", "{1, 2, 3}", "{1.0, 2}")),
-    "inner code": tuple(made(f"def f(x): return (lambda y: y + {c})(x)") for c in (1, 2)),
-    "defaults": tuple(made(f"def f(x, y={c}): return x + y") for c in ("1", "1.0", "True")),
-    "keyword defaults": tuple(made(f"def f(x, *, y={c}): return x + y") for c in ("1", "1.0")),
-    "how parameters are given": tuple(made(f"def f({p}): return a") for p in ("a, b", "a, /, b", "a, *, b", "a, *b")),
-    "globals": tuple(made("def f(x): return x + K", K=k) for k in (1, 1.0, (1,), np.array([1]), np.array([1.0]))),
-    "a name that is not bound": (made("def f(x): return x + K"), made("def f(x): return x + K", K=1)),
+DIFFERENCES: dict[str, tuple[Any, ...]] = {
+    "constants": tuple(defined(HELPER.format(c)) for c in ("1", "1.0", "True", "0.0", "-0.0", "(1, 2)", "(1, 2.0)")),
+    "frozensets": tuple(defined(f"def f(x): return x in {c}") for c in ("{1, 2}", "{1, 3}", "{1, 2, 3}", "{1.0, 2}")),
+    "inner code": tuple(defined(f"def f(x): return (lambda y: y + {c})(x)") for c in (1, 2)),
+    "defaults": tuple(defined(f"def f(x, y={c}): return x + y") for c in ("1", "1.0", "True")),
+    "keyword defaults": tuple(defined(f"def f(x, *, y={c}): return x + y") for c in ("1", "1.0")),
+    "parameter kinds": tuple(defined(f"def f({p}): return a") for p in ("a, b", "a, /, b", "a, *, b", "a, *b")),
+    "globals": tuple(defined("def f(x): return x + K", K=k) for k in (1, 1.0, (1,), np.array([1]), np.array([1.0]))),
+    "a name that is not bound": (defined("def f(x): return x + K"), defined("def f(x): return x + K", K=1)),
     "enclosing names": tuple(map(closed_over, (0.0, -0.0, 0))),
-    "modules": tuple(made(USES, m=module_with(ALPHA=v)) for v in (1, 1.0, np.arange(2000.0), np.arange(2000.0) + 1)),
-    "modules in modules": tuple(made("def f(x): return x * m.inner.ALPHA", m=nested(v)) for v in (1, 2)),
-    "getattr": tuple(made("def f(x): return x * getattr(m, 'ALPHA')", m=module_with(ALPHA=v)) for v in (1, 2)),
-    "functions": tuple(made("def f(x): return g(x)", g=made(HELPER.format(k))) for k in (1, 2)),
-    "functions of modules": tuple(made(CALLS, m=module_with(g=made(HELPER.format(k)))) for k in (1, 2)),
-    "Numba's functions": tuple(made(CALLS, m=module_with(g=g)) for g in COMPILED),
+    "modules": tuple(defined(USES, m=module_with(ALPHA=v)) for v in (1, 1.0, np.arange(2000.0), np.arange(2000.0) + 1)),
+    "modules in modules": tuple(defined("def f(x): return x * m.inner.ALPHA", m=nested(v)) for v in (1, 2)),
+    "getattr": tuple(defined("def f(x): return x * getattr(m, 'ALPHA')", m=module_with(ALPHA=v)) for v in (1, 2)),
+    "functions": tuple(defined("def f(x): return g(x)", g=defined(HELPER.format(k))) for k in (1, 2)),
+    "functions of modules": tuple(defined(CALLS, m=module_with(g=defined(HELPER.format(k)))) for k in (1, 2)),
+    "Numba's functions": tuple(defined(CALLS, m=module_with(g=g)) for g in COMPILED),
     "functions that call each other": tuple(map(recursive, (1, 2))),
-    "what a name stands for": tuple(made("def f(x): return g(x)", g=g) for g in (math.sin, math.cos, np.sin, abs)),
+    "what a name stands for": tuple(defined("def f(x): return g(x)", g=g) for g in (math.sin, math.cos, np.sin, abs)),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", BY_WHAT)
-def test_functions_differ_by_all_that_they_are_made_of(what: str) -> None:
-    assert len({digest_of(function) for function in BY_WHAT[what]}) == len(BY_WHAT[what])
+@pytest.mark.parametrize("what", DIFFERENCES)
+def test_functions_differ_by_everything_that_affects_them(what: str) -> None:
+    assert len({digest_of(function) for function in DIFFERENCES[what]}) == len(DIFFERENCES[what])
 
 
-def test_functions_of_one_meaning_have_one_digest() -> None:
+def test_functions_with_one_meaning_have_one_digest() -> None:
     assert digest_of(recursive(1)) == digest_of(recursive(1))
     others = [module_with(ALPHA=1, other=other) for other in (1, 2)]
-    assert digest_of(made(USES, m=others[0])) == digest_of(made(USES, m=others[1]))
-    assert digest_of(made("def f(x): return x.size", size=1)) == digest_of(made("def f(x): return x.size", size=2))
+    assert digest_of(defined(USES, m=others[0])) == digest_of(defined(USES, m=others[1]))
+    assert digest_of(defined("def f(x): return x.size", size=1)) == digest_of(
+        defined("def f(x): return x.size", size=2)
+    )
 
 
 IN_ANOTHER_PROCESS = """
@@ -164,13 +167,13 @@ print(digest_of((f, names, set(names))))
 
 
 def test_every_process_has_the_same_digests() -> None:
-    told = set()
+    outputs = set()
     for seed in ("1", "2", "3"):
         environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[1])}
         command = [sys.executable, "-c", IN_ANOTHER_PROCESS]
-        told.add(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
-    assert len(told) == 1
-    assert len(told.pop()) == 65
+        outputs.add(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert len(outputs) == 1
+    assert len(outputs.pop()) == 65
 
 
 class Money(float):
@@ -187,22 +190,22 @@ class Lazy(types.ModuleType):
 
 Point = namedtuple("Point", "x y")
 MATRIX: Any = np.array([[1.0]]).view(np.matrix)
-UNTOLD = {
+WITHOUT_DIGEST = {
     "a Money (a float with methods of its own): use float": Money(1),
     "a Level (an IntEnum): use Level.HIGH.value": Level.HIGH,
     "a Point (a tuple with methods of its own): use tuple": Point(1, 2),
     "a matrix (a ndarray with methods of its own): use np.asarray": MATRIX,
     "a MaskedArray (a ndarray": np.ma.array([1.0], mask=[True]),
     "a Lazy (a module with methods of its own)": Lazy("lazy"),
-    "a Decimal, which is no number": decimal.Decimal(1),
+    "a Decimal, which is not a number": decimal.Decimal(1),
     "a partial": functools.partial(abs, 1),
     "an array of objects": np.array([None]),
 }
 
 
-@pytest.mark.parametrize("reason", UNTOLD)
-def test_what_cannot_be_told_is_refused_by_its_class(reason: str) -> None:
-    for value in (UNTOLD[reason], (1, UNTOLD[reason]), closed_over(UNTOLD[reason])):
+@pytest.mark.parametrize("reason", WITHOUT_DIGEST)
+def test_a_value_of_unknown_content_is_refused_by_its_class(reason: str) -> None:
+    for value in (WITHOUT_DIGEST[reason], (1, WITHOUT_DIGEST[reason]), closed_over(WITHOUT_DIGEST[reason])):
         with pytest.raises(CannotCompile) as refusal:
             digest_of(value)
         assert reason in str(refusal.value)

@@ -1,4 +1,4 @@
-"""``log2``, ``log10``, ``pow`` and ``gamma``: exact where the exact result is a float, and near it elsewhere."""
+"""``log2``, ``log10``, ``pow`` and ``gamma``: exact where the exact result is a float, and close to it elsewhere."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tests.support.devices import CUDA
 
 COMPILED = pytest.mark.parametrize("device", ["cpu", "emulated", CUDA])
 OURS = pytest.mark.parametrize("device", ["emulated", CUDA])
-"""Where the functions of ``exact.py`` run; on the CPU the C library's do."""
+"""The devices that run the functions of ``exact.py``; the CPU runs the C library's."""
 LARGEST_ERROR = 1.0
-"""Of ours, in units in the last place, where the result is not exact."""
+"""The largest error of ours, in units in the last place, where the exact result is not a float."""
 
 
 def log2(x):
@@ -72,9 +72,9 @@ def on(device: str, body: Callable[..., Any], *columns: Sequence[float], returns
     config = Config.from_mapping({"spark.gpuspark.device": device, "spark.gpuspark.fallback": "raise"})
     names = ["x", "y"][: len(columns)] if body is not based else ["x", "base"]
     runner = Runner(gs.udf(body, returns).scalar_function(names), [parse("double")] * len(columns), config)
-    found: list[Any] = runner.run([pa.array(column, pa.float64()) for column in columns], Work()).to_pylist()
+    results: list[Any] = runner.run([pa.array(column, pa.float64()) for column in columns], Work()).to_pylist()
     assert runner.plan.device == device
-    return found
+    return results
 
 
 @COMPILED
@@ -112,8 +112,8 @@ def test_what_bodies_cut_to_whole_numbers_is_pythons(device: str) -> None:
 )
 def test_whole_powers_that_a_float_holds_are_exact(device: str, body: Any, pairs: list[tuple[int, int]]) -> None:
     held = [(base, n) for base, n in pairs if abs(base**n) <= 2**53] or [(19, 2)]
-    found = on(device, body, [float(base) for base, _ in held], [float(n) for _, n in held])
-    assert found == [float(base**n) for base, n in held]
+    results = on(device, body, [float(base) for base, _ in held], [float(n) for _, n in held])
+    assert results == [float(base**n) for base, n in held]
 
 
 @COMPILED
@@ -132,13 +132,13 @@ def test_gamma_of_whole_numbers_is_pythons(device: str) -> None:
 
 def test_a_logarithm_to_a_base_is_pythons_to_the_last_bit_on_the_cpu() -> None:
     pairs = [(float(base**n), float(base)) for base in (2, 3, 5, 7, 10) for n in range(1, 19)]
-    found = on("cpu", based, *zip(*pairs, strict=True))
-    assert found == [math.log(x, base) for x, base in pairs]
+    results = on("cpu", based, *zip(*pairs, strict=True))
+    assert results == [math.log(x, base) for x, base in pairs]
 
 
-def distance(found: float, true: Any) -> float:
-    """Between a float and the exact value, in units in the last place of the float nearest to that."""
-    return float(abs(mpmath.mpf(found) - true) / math.ulp(float(true)))
+def distance(result: float, true: Any) -> float:
+    """Returns the error of a float, in units in the last place of the float nearest to the exact value."""
+    return float(abs(mpmath.mpf(result) - true) / math.ulp(float(true)))
 
 
 @OURS
@@ -155,12 +155,12 @@ def test_logarithms_are_within_a_unit_of_the_exact_value(device: str, numbers: l
 @OURS
 @given(pairs=st.lists(st.tuples(st.floats(-1022, 1023), st.floats(5e-324, 1.7e308)), min_size=1, max_size=30))
 def test_powers_are_within_a_unit_of_the_exact_value(device: str, pairs: list[tuple[float, float]]) -> None:
-    """``pairs``: the logarithm of the result, and the base."""
+    """``pairs``: the binary logarithm of the result, and the base."""
     cases = [(x, result / math.log2(x)) for result, x in pairs if x != 1.0]
     cases = [(x, y) for x, y in cases if math.isfinite(y) and 1e-300 < x**y < 1e300] or [(3.0, 0.7)]
-    found = on(device, power, [x for x, _ in cases], [y for _, y in cases])
+    results = on(device, power, [x for x, _ in cases], [y for _, y in cases])
     with mpmath.workdps(60):
-        for (x, y), z in zip(cases, found, strict=True):
+        for (x, y), z in zip(cases, results, strict=True):
             assert distance(z, mpmath.mpf(x) ** mpmath.mpf(y)) < LARGEST_ERROR, (x, y)
 
 
@@ -184,5 +184,5 @@ def test_the_edges_of_pow_are_pythons(device: str) -> None:
                 pairs.append((x, y, math.pow(x, y)))
             except (ValueError, OverflowError):
                 continue  # such a row raises on each device: tests/test_properties.py
-    found = on(device, maths_pow, [x for x, _, _ in pairs], [y for _, y, _ in pairs])
-    assert [pair for pair, z in zip(pairs, found, strict=True) if not same(z, pair[2], 1)] == []
+    results = on(device, maths_pow, [x for x, _, _ in pairs], [y for _, y, _ in pairs])
+    assert [pair for pair, z in zip(pairs, results, strict=True) if not same(z, pair[2], 1)] == []

@@ -1,7 +1,7 @@
-"""The programs that CUDA gets, compiled for this processor with NVIDIA's own mathematics library: bit for bit what
-the emulator makes of their PTX, and over millions of rows what the CPU's programs give.
+"""CUDA programs compiled for this processor with NVIDIA's own mathematics library give the emulator's results bit for
+bit, and over millions of rows those of the CPU programs.
 
-Each body is tried on its first types; where ``GPUSPARK_EXAMPLES`` is set (`make properties`), on all of them.
+Each body runs with its first column types; with ``GPUSPARK_EXAMPLES`` (``make properties``) with all of them.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ EDGES = {
 
 
 def columns(types: tuple[str, ...], rows: int, seed: int, nulls: float = 0.1) -> list[pa.Array]:
-    """Columns of moderate numbers, edges and nulls."""
+    """Returns columns of moderate numbers, edge cases and nulls."""
     random = np.random.default_rng(seed)
-    made = []
+    result = []
     for name in types:
         arrow = pa.type_for_alias(parse(name).arrow)
         mask = random.random(rows) < nulls
         if name == "boolean":
-            made.append(pa.array(random.random(rows) < 0.5, mask=mask))
+            result.append(pa.array(random.random(rows) < 0.5, mask=mask))
             continue
         dtype: Any = np.dtype(
             {"date": "i4", "timestamp_ntz": "i8", "timestamp": "i8"}.get(name) or arrow.to_pandas_dtype()
@@ -52,14 +52,14 @@ def columns(types: tuple[str, ...], rows: int, seed: int, nulls: float = 0.1) ->
             edges = np.array([v for v in EDGES["i"] if np.iinfo(dtype).min <= v <= np.iinfo(dtype).max], dtype)
         if name in ("date", "timestamp", "timestamp_ntz"):
             edges = edges[np.abs(edges.astype(float)) < 1e5]
-        places = random.random(rows) < 0.2
-        values[places] = random.choice(edges, places.sum())
-        made.append(pa.array(values, mask=mask).cast(arrow))
-    return made
+        replaced = random.random(rows) < 0.2
+        values[replaced] = random.choice(edges, replaced.sum())
+        result.append(pa.array(values, mask=mask).cast(arrow))
+    return result
 
 
 def bits(column: pa.Array) -> tuple[bytes, bytes]:
-    """Validity and values, bit for bit; what lies under a null is no matter."""
+    """Returns the bytes of a column's validity and values; those of nulls are cleared."""
     valid = column.is_valid()
     if pa.types.is_boolean(column.type):
         return valid.to_numpy(zero_copy_only=False).tobytes(), column.fill_null(False).to_string().encode()
@@ -67,7 +67,7 @@ def bits(column: pa.Array) -> tuple[bytes, bytes]:
     values = np.frombuffer(column.buffers()[1], np.uint8)[column.offset * width :][: len(column) * width]
     rows = values.reshape(-1, width).copy()
     rows[~valid.to_numpy(zero_copy_only=False)] = 0
-    if pa.types.is_floating(column.type):  # a NaN is a NaN: the bits under it are not part of the answer
+    if pa.types.is_floating(column.type):  # the bits of a NaN are not part of the answer
         rows[np.isnan(rows.view(f"f{width}")[:, 0])] = 255
     return valid.to_numpy(zero_copy_only=False).tobytes(), rows.tobytes()
 
@@ -81,14 +81,14 @@ def test_it_is_the_emulator_bit_for_bit(case: Case) -> None:
     function, types = case.f.scalar_function(names), [parse(name) for name in case.types]
     device, emulated = on_host(function, types), EmulatedDevice(1 << 24)
     for seed in range(3):
-        given = columns(case.types, 200, seed)
+        batch = columns(case.types, 200, seed)
         if case.f.__name__ == "may_raise" and seed:
-            given = [column.slice(seed) for column in given]
-        here, there = results(function, types, given, device), results(function, types, given, emulated)
-        assert (here.error, here.reasons) == (there.error, there.reasons)
-        if here.column is not None and there.column is not None:
-            assert here.column.type == there.column.type
-            assert bits(here.column) == bits(there.column)
+            batch = [column.slice(seed) for column in batch]
+        on_this_host, on_other = results(function, types, batch, device), results(function, types, batch, emulated)
+        assert (on_this_host.error, on_this_host.reasons) == (on_other.error, on_other.reasons)
+        if on_this_host.column is not None and on_other.column is not None:
+            assert on_this_host.column.type == on_other.column.type
+            assert bits(on_this_host.column) == bits(on_other.column)
 
 
 def _selected(a, b, c):
@@ -103,11 +103,11 @@ OVERFLOWS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("place", range(len(OVERFLOWS)))
-def test_no_optimiser_removes_the_check_for_overflow(place: int) -> None:
-    """LLVM may take it that a signed sum does not overflow, and drop what looks whether it did, unless it is told
-    that sums wrap. Each number goes alone, since the first one that raises would hide the others."""
-    function, types = gs.udf(OVERFLOWS[place], "bigint").scalar_function(("a",)), [parse("bigint")]
+@pytest.mark.parametrize("position", range(len(OVERFLOWS)))
+def test_no_optimiser_removes_the_check_for_overflow(position: int) -> None:
+    """LLVM may assume that a signed sum never overflows, and remove a check of whether it did, unless sums are declared
+    to wrap. Each number is a batch of its own, since the first one that raises would hide the others."""
+    function, types = gs.udf(OVERFLOWS[position], "bigint").scalar_function(("a",)), [parse("bigint")]
     devices = [on_host(function, types), CpuDevice(), EmulatedDevice(1 << 20)]
     edges = [
         0,
@@ -129,31 +129,31 @@ def test_no_optimiser_removes_the_check_for_overflow(place: int) -> None:
     for number in edges:
         column = pa.array([number], pa.int64())
         try:
-            expected = (OVERFLOWS[place](number), "")
+            expected = (OVERFLOWS[position](number), "")
         except ArithmeticError as error:
             expected = (None, type(error).__name__)
         if expected[0] is not None and not -(2**63) <= expected[0] < 2**63:
             expected = (None, "ResultError")
         for device in devices:
-            found = results(function, types, [column], device)
-            value = found.column[0].as_py() if found.column is not None else None
-            assert (value, found.error.partition(":")[0]) == expected, (number, device.name, found)
+            outcome = results(function, types, [column], device)
+            value = outcome.column[0].as_py() if outcome.column is not None else None
+            assert (value, outcome.error.partition(":")[0]) == expected, (number, device.name, outcome)
 
 
 def test_a_check_survives_among_branches() -> None:
     function = gs.udf(_selected, "double").scalar_function("abc")
-    types, given = (
+    types, batch = (
         [parse("smallint"), parse("double"), parse("bigint")],
         columns(("smallint", "double", "bigint"), 150, 744),
     )
-    errors = {results(function, types, given, d).error for d in (on_host(function, types), CpuDevice())}
+    errors = {results(function, types, batch, d).error for d in (on_host(function, types), CpuDevice())}
     assert len(errors) == 1
     assert "-9223372036854775825 (int)" in errors.pop()
 
 
 @gs.udf("double")
 def option_value(spot, strike, years):
-    """A call without dividends, by F. Black and M. Scholes, 1973, at 5 % and a volatility of 0.2."""
+    """The price of a call without dividends by F. Black and M. Scholes, 1973, at 5 % and a volatility of 0.2."""
     spread = 0.2 * math.sqrt(years)
     d = (math.log(spot / strike) + (0.05 + 0.02) * years) / spread
     within = 0.5 * (1 + math.erf(d / math.sqrt(2.0)))
@@ -162,7 +162,7 @@ def option_value(spot, strike, years):
 
 @gs.udf("bigint")
 def mixed_up(n, m):
-    """Whole numbers: a few rounds of a hash, with divisions by what may be zero or negative."""
+    """A few rounds of an integer hash, with divisions by numbers that may be zero or negative."""
     for _ in range(3):
         n = (n ^ (n >> 7)) * 31 % 1_000_003
         if m % 5:
@@ -183,20 +183,20 @@ def test_millions_of_rows_are_the_cpus(f, spread, block: int) -> None:
     """Twelve million rows in all."""
     name, ranges = spread
     random = np.random.default_rng(block)
-    given = []
+    batch = []
     for low, high in ranges:
         values = random.uniform(low, high, ROWS) if name == "double" else random.integers(low, high, ROWS)
-        given.append(pa.array(values, mask=random.random(ROWS) < 0.01))
-    function, types = f.scalar_function(tuple(f.signature.parameters)), [parse(name)] * len(given)
-    here = results(function, types, given, on_host(function, types, block))
-    there = results(function, types, given, CpuDevice())
-    assert here.column is not None
-    assert there.column is not None
-    assert here.error == there.error == ""
-    assert here.column.is_valid().equals(there.column.is_valid())
-    found, expected = (c.drop_null().to_numpy(zero_copy_only=False) for c in (here.column, there.column))
-    assert len(found) > 0.9 * ROWS
+        batch.append(pa.array(values, mask=random.random(ROWS) < 0.01))
+    function, types = f.scalar_function(tuple(f.signature.parameters)), [parse(name)] * len(batch)
+    on_this_host = results(function, types, batch, on_host(function, types, block))
+    on_other = results(function, types, batch, CpuDevice())
+    assert on_this_host.column is not None
+    assert on_other.column is not None
+    assert on_this_host.error == on_other.error == ""
+    assert on_this_host.column.is_valid().equals(on_other.column.is_valid())
+    values, expected = (c.drop_null().to_numpy(zero_copy_only=False) for c in (on_this_host.column, on_other.column))
+    assert len(values) > 0.9 * ROWS
     if name == "bigint":
-        np.testing.assert_array_equal(found, expected)
-    else:  # an option's value is a difference of nearly equal numbers: the last bits of its terms weigh more
-        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-9)
+        np.testing.assert_array_equal(values, expected)
+    else:  # an option's value is a difference of nearly equal numbers, which magnifies the last bits of its terms
+        np.testing.assert_allclose(values, expected, rtol=1e-12, atol=1e-9)

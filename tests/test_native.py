@@ -1,7 +1,6 @@
-"""``arithmetic=native``, case by case: docs/native-arithmetic.md is what these programs do.
+"""``arithmetic=native``, case by case: docs/native-arithmetic.md shows what these programs do.
 
-The page is written anew by ``GPUSPARK_WRITE_DOCS=1 pytest tests/test_native.py``; without it the test
-compares.
+``GPUSPARK_WRITE_DOCS=1 pytest tests/test_native.py`` writes the page; without it the test compares.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from tests.support.devices import CUDA
 PAGE = Path(__file__).parent.parent / "docs" / "native-arithmetic.md"
 BIG, MIN = 2**62, -(2**63)
 
-# Each body with the type of its result and one row of arguments where Python and the processor part.
+# Each body with its result type and one row of arguments for which Python and the processor differ.
 CASES: list[tuple[str, Callable[..., Any], tuple[Any, ...]]] = [
     ("bigint", lambda a, b: a + b, (BIG, BIG)),
     ("bigint", lambda a, b: a - b, (MIN, 1)),
@@ -72,7 +71,7 @@ def _table(arguments: tuple[Any, ...]) -> pa.Table:
     return pa.table({name: pa.array([value]) for name, value in zip("ab", arguments, strict=False)})
 
 
-def _said(outcome: Any) -> str:
+def _shown(outcome: Any) -> str:
     return outcome.error.split(":")[0] if outcome.error else repr(outcome.values[0])
 
 
@@ -80,9 +79,9 @@ def _rows() -> list[str]:
     rows = []
     for declared, body, arguments in CASES:
         f, table = gs.udf(body, declared), _table(arguments)
-        answers = [_said(run_on("cpu", f, table, arithmetic=mode)) for mode in ("python", "native")]
-        given = ", ".join(f"{n} = {v!r}" for n, v in zip("ab", arguments, strict=False))
-        rows.append(f"| `{_expression(body)}` | {given} | {declared} | {answers[0]} | {answers[1]} |")
+        answers = [_shown(run_on("cpu", f, table, arithmetic=mode)) for mode in ("python", "native")]
+        values = ", ".join(f"{n} = {v!r}" for n, v in zip("ab", arguments, strict=False))
+        rows.append(f"| `{_expression(body)}` | {values} | {declared} | {answers[0]} | {answers[1]} |")
     return rows
 
 

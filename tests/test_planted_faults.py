@@ -159,7 +159,7 @@ def lookup(table: tuple[np.ndarray, ...]) -> ScalarUDF:
 
 def test_1_a_cache_that_hands_out_another_program(monkeypatch) -> None:
     """As when the key does not hold what was captured."""
-    monkeypatch.setattr(compiler, "_known", {})
+    monkeypatch.setattr(compiler, "_programs", {})
     monkeypatch.setattr(compiler, "default_cache", lambda: DiskCache(None))
     monkeypatch.setattr(compiler, "program_key", lambda *_: "0" * 64)
     indices = pa.array([0, 1])

@@ -1,4 +1,4 @@
-"""Private names in classes are those that Python reads."""
+"""Private names in classes are mangled as Python does it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 import gpuspark as gs
 from gpuspark.compiler import rewrite
-from gpuspark.compiler.private_names import write_out
+from gpuspark.compiler.private_names import mangle_private_names
 from gpuspark.testing import run_on
 
 SOURCE = """
@@ -39,22 +39,23 @@ class {name}:
 
 
 def names_of(code) -> list[tuple[str, ...]]:
-    inner = [found for constant in code.co_consts if hasattr(constant, "co_code") for found in names_of(constant)]
+    """Returns the names in ``code`` and in each code object inside it."""
+    inner = [names for constant in code.co_consts if hasattr(constant, "co_code") for names in names_of(constant)]
     return [tuple(sorted({*code.co_names, *code.co_varnames, *code.co_freevars, *code.co_cellvars})), *inner]
 
 
 @pytest.mark.parametrize("name", ["Job", "_Job", "__Job", "Job_", "_", "__"])
 def test_the_names_are_pythons_own(name: str) -> None:
-    """The oracle is the compiler: the tree compiled outside of any class has the names that it has inside."""
+    """The oracle is Python's compiler: the changed tree, compiled outside any class, has the names of the original."""
     text = SOURCE.format(name=name)
     tree = ast.parse(text)
-    write_out(tree)
-    for node in ast.walk(tree):  # a class whose name is underscores alone has no private names
+    mangle_private_names(tree)
+    for node in ast.walk(tree):  # Python does not mangle names in a class called "_"
         if isinstance(node, ast.ClassDef):
             node.name = "_"
-    expected, found = names_of(compile(text, "job", "exec")), names_of(compile(tree, "job", "exec"))
-    kept = {name, "__Inner", f"_{name.lstrip('_')}__Inner", "_"}
-    assert [set(names) - kept for names in found] == [set(names) - kept for names in expected]
+    expected, actual = names_of(compile(text, "job", "exec")), names_of(compile(tree, "job", "exec"))
+    class_names = {name, "__Inner", f"_{name.lstrip('_')}__Inner", "_"}
+    assert [set(names) - class_names for names in actual] == [set(names) - class_names for names in expected]
 
 
 _Job__rate, __rate = 30.0, 2.0

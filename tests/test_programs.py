@@ -1,11 +1,10 @@
-"""Random programs over random batches: plain Python, the CPU, the emulated device and the host's compiler agree.
+"""Random functions over random batches: plain Python, the CPU, the emulated device and the host's compiler agree.
 
-``GPUSPARK_PROGRAMS`` is how many (`make programs` for the long run). The emulator and the host's compiler are
-given the same code and must agree bit for bit; they and the CPU differ from Python by a few units in the last
-place where functions of mathematics are called, and by what a body makes of such differences
-(:mod:`tests.support.last_bits`).
+``GPUSPARK_PROGRAMS`` is their number (``make programs`` for the long run). The emulator and the host's compiler run the
+same code and must agree bit for bit. They and the CPU may differ from Python by a few units in the last place of
+mathematical functions, and by what a body makes of such differences (:mod:`tests.support.last_bits`).
 
-The wider programs (:mod:`tests.support.wider_programs`) use more of Python; many are refused, and are only counted.
+The wider programs (:mod:`tests.support.wider_programs`) use more of Python; many are refused, and only counted.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from gpuspark.execution.verify import tolerance
 from tests.support import wider_programs
 from tests.support.host_ir import on_host, results
 from tests.support.last_bits import Answer, answer, excused
-from tests.support.programs import Maker, written
+from tests.support.programs import Maker, load_programs
 from tests.support.row_by_row import columns_of, compare_rows
 from tests.test_host_ir import bits, columns
 
@@ -39,15 +38,15 @@ PROGRAMS = int(os.environ.get("GPUSPARK_PROGRAMS", "12"))
 EACH = 12
 ROWS = 150
 WIDER = 4 * EACH
-"""So many of the wider programs are one test."""
+"""The number of wider programs in one test."""
 SHARE = 0.2
-"""The share of these that compiles, at least: the others are refused, and nothing is compared."""
+"""The least share of these that must compile; the others are refused, and nothing is compared."""
 CONFIG = Config(device="cpu")
 
 
 @pytest.mark.parametrize("first", range(0, PROGRAMS, EACH))
 def test_every_device_gives_pythons_answer(first: int, tmp_path: Path) -> None:
-    for maker, body in written(range(first, min(first + EACH, PROGRAMS)), tmp_path):
+    for maker, body in load_programs(range(first, min(first + EACH, PROGRAMS)), tmp_path):
         compare(maker, body, first)
 
 
@@ -55,69 +54,72 @@ def test_every_device_gives_pythons_answer(first: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("first", range(0, max(PROGRAMS, WIDER), WIDER))
 def test_wider_programs_give_pythons_answers_or_are_refused(first: int, tmp_path: Path) -> None:
     seeds = range(first, first + WIDER)
-    programs = written(seeds, tmp_path, wider_programs.Maker, wider_programs.HEAD)
+    programs = load_programs(seeds, tmp_path, wider_programs.Maker, wider_programs.HEAD)
     compiled = [compare_wider(seed, *program) for seed, program in zip(seeds, programs, strict=True)]
     assert sum(compiled) >= SHARE * WIDER
 
 
 def compare_wider(seed: int, maker: wider_programs.Maker, body: Callable[..., Any]) -> bool:
-    """Whether the program compiles; then each row is compared on the CPU, and of some programs, on the emulator."""
+    """Compares each row on the CPU, and for some programs on the emulator; returns whether the program compiles."""
     function = gs.udf(maker.result)(body).scalar_function("abc")
-    kinds = [parse(name) for name in maker.types]
+    types = [parse(name) for name in maker.types]
     devices: dict[DeviceName, Device] = {"cpu": CpuDevice()}
     if seed % 6 == 0:
         devices["emulated"] = EmulatedDevice(1 << 24)
-    if any(function.obstacles(kinds, CONFIG, list(devices)).values()):
+    if any(function.obstacles(types, CONFIG, list(devices)).values()):
         return False
     rows = list(zip(*map(to_python, columns(tuple(maker.types), 60, seed)), strict=True))
-    known = [(row, answer(function, columns_of(kinds, [row]))) for row in rows]
+    answers = [(row, answer(function, columns_of(types, [row]))) for row in rows]
     for name, device in devices.items():
-        found = compare_rows(function, kinds, known if name == "cpu" else known[:20], device)
-        assert found.differences == [], f"{name}, seed {seed}: {maker.types} -> {maker.result}\n{maker.text}"
+        comparison = compare_rows(function, types, answers if name == "cpu" else answers[:20], device)
+        assert comparison.differences == [], f"{name}, seed {seed}: {maker.types} -> {maker.result}\n{maker.text}"
     return True
 
 
 def compare(maker: Maker, body: Callable[..., Any], seed: int) -> None:
-    """All rows; and where Python raises at one of them, also those at which it does not."""
+    """Compares all rows together; if Python raises for one of them, then also the rows for which it does not."""
     function = gs.udf(maker.result)(body).scalar_function("abc")
-    kinds = [parse(name) for name in maker.types]
-    refused = function.obstacles(kinds, CONFIG, ["cpu"])["cpu"]
+    types = [parse(name) for name in maker.types]
+    refused = function.obstacles(types, CONFIG, ["cpu"])["cpu"]
     assert not refused, (body.__name__, refused)
-    told = f"{body.__name__} of seed {seed}, {maker.types} -> {maker.result}"
-    given = columns(tuple(maker.types), ROWS, seed)
-    devices = {"host": on_host(function, kinds), "emulated": EmulatedDevice(1 << 24), "cpu": CpuDevice()}
-    if not agree(told, function, kinds, given, devices):
-        fine = [n for n in range(ROWS) if not plain(function, [column.slice(n, 1) for column in given])[1]]
-        assert agree(told, function, kinds, [column.take(pa.array(fine, pa.int64())) for column in given], devices)
+    label = f"{body.__name__} of seed {seed}, {maker.types} -> {maker.result}"
+    batch = columns(tuple(maker.types), ROWS, seed)
+    devices = {"host": on_host(function, types), "emulated": EmulatedDevice(1 << 24), "cpu": CpuDevice()}
+    if not agree(label, function, types, batch, devices):
+        fails = [bool(plain(function, [column.slice(n, 1) for column in batch])[1]) for n in range(ROWS)]
+        without_errors = pa.array([n for n in range(ROWS) if not fails[n]], pa.int64())
+        assert agree(label, function, types, [column.take(without_errors) for column in batch], devices)
 
 
 def agree(
-    told: str, function: ScalarFunction, kinds: list[ColumnType], given: list[pa.Array], devices: dict[str, Device]
+    label: str, function: ScalarFunction, types: list[ColumnType], batch: list[pa.Array], devices: dict[str, Device]
 ) -> bool:
-    """Asserts that all devices agree; whether that is on values, not on an error."""
-    found = {name: results(function, kinds, given, device) for name, device in devices.items()}
-    host, emulated = found["host"], found["emulated"]
-    assert host.error == emulated.error, told
+    """Asserts that all devices agree; returns whether they agree on values and not on an error."""
+    outcomes = {name: results(function, types, batch, device) for name, device in devices.items()}
+    host, emulated = outcomes["host"], outcomes["emulated"]
+    assert host.error == emulated.error, label
     if host.column is not None and emulated.column is not None:
-        assert bits(host.column) == bits(emulated.column), told
-    expected, error = plain(function, given)
+        assert bits(host.column) == bits(emulated.column), label
+    expected, error = plain(function, batch)
     for device in ("cpu", "emulated"):
-        result = found[device]
-        kind = result.error.partition(":")[0]
-        assert kind == error.partition(":")[0], f"{told} on {device}: {kind or 'no error'}, Python: {error or 'none'}"
+        result = outcomes[device]
+        error_name = result.error.partition(":")[0]
+        difference = f"{label} on {device}: {error_name or 'no error'}, Python: {error or 'none'}"
+        assert error_name == error.partition(":")[0], difference
         if result.column is None:
             continue
-        rows = list(zip(*map(to_python, given), strict=True))
-        for row, one, other in zip(rows, to_python(result.column), expected, strict=True):
-            close = same(one, other, tolerance(function)) or excused(
-                function, columns_of(kinds, [row]), Answer(one), Answer(other)
+        rows = list(zip(*map(to_python, batch), strict=True))
+        for row, value, python_value in zip(rows, to_python(result.column), expected, strict=True):
+            close = same(value, python_value, tolerance(function)) or excused(
+                function, columns_of(types, [row]), Answer(value), Answer(python_value)
             )
-            assert close, f"{told} on {device}: {one!r} for {row}, in Python {other!r}"
+            assert close, f"{label} on {device}: {value!r} for {row}, in Python {python_value!r}"
     return not error
 
 
-def plain(function: Any, given: list[pa.Array]) -> tuple[list[Any], str]:
+def plain(function: Any, batch: list[pa.Array]) -> tuple[list[Any], str]:
+    """Returns the values that Python gives, or its error."""
     try:
-        return to_python(interpret(function, given)), ""
+        return to_python(interpret(function, batch)), ""
     except (ArithmeticError, ValueError) as error:
         return [], f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Functions of importable modules: the worker's values and code count, as in PySpark, in every row."""
+"""Functions of importable modules run with the worker's values and code, as in PySpark, in every row."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ BIG = 2**61
 
 
 def prepared(function: Any) -> ScalarFunction:
-    """``function`` as it comes out of the pickle that the driver sends."""
-    made = ScalarFunction.of(function, ["x"], nulls="propagate", result=parse("bigint"), arrow=pa.int64())
-    loaded: ScalarFunction = pickle.loads(cloudpickle.dumps(made))
+    """Returns ``function`` as a worker loads it from the driver's pickle."""
+    original = ScalarFunction.of(function, ["x"], nulls="propagate", result=parse("bigint"), arrow=pa.int64())
+    loaded: ScalarFunction = pickle.loads(cloudpickle.dumps(original))
     return loaded
 
 
@@ -86,7 +86,7 @@ def test_what_travels_by_value_is_the_drivers(monkeypatch, by_value: None) -> No
 
 @pytest.mark.parametrize("body", [rates.by_helper, rates.wrapped, lambda x: rates.times(x) + rates.FACTOR])
 def test_spark_gives_one_answer_in_every_row(spark: Any, monkeypatch, body) -> None:
-    """Rows that overflow are computed again in the worker, by the function that it imports."""
+    """Rows that overflow are computed again in the worker, by the function that the worker imports."""
     monkeypatch.setattr(rates, "FACTOR", 5)
     frame = spark.createDataFrame([(1,), (BIG // 3,), (7,)], "x bigint").coalesce(1)
     ours = gs.udf(body, "bigint")

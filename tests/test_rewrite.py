@@ -1,4 +1,4 @@
-"""What the front end refuses, and that it says where; what it captures; that sources are verified."""
+"""The rewriting: what it refuses and where, what it captures, and that sources are verified."""
 
 from __future__ import annotations
 
@@ -140,9 +140,9 @@ def test_a_refusal_names_construct_file_and_line(body) -> None:
         rewrite(body)
     first = body.__code__.co_firstlineno
     last = max(line for *_, line in body.__code__.co_lines() if line)
-    said = str(refusal.value)
-    assert re.search(REFUSED[body], said)
-    lines = [int(n) for n in re.findall(r"test_rewrite\.py, line (\d+)", said)]
+    message = str(refusal.value)
+    assert re.search(REFUSED[body], message)
+    lines = [int(n) for n in re.findall(r"test_rewrite\.py, line (\d+)", message)]
     assert lines
     assert all(first <= line <= last for line in lines)
 
@@ -165,7 +165,7 @@ MASKED: Any = np.ma.array([1.0, 2.0], mask=[True, False])
 SWAPPED, TRUTH = np.ones(2, ">f8"), np.bool_(True)
 PLAIN = types.ModuleType("plain")
 vars(PLAIN).update(FEE=FEE, __getattr__=lambda name: 3.0)
-OF_OTHER_CLASSES: dict[str, Any] = {
+USES_OF_SUBCLASSES: dict[str, Any] = {
     "HIGH is a Level (an IntEnum): use Level.HIGH.value": lambda a: a + HIGH,
     "FEE is a Money (a float with methods of its own): use float(...)": lambda a: FEE + a,
     "PLAIN.FEE is a Money (a float": lambda a: a + PLAIN.FEE,  # type: ignore[attr-defined]
@@ -180,11 +180,11 @@ OF_OTHER_CLASSES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("reason", OF_OTHER_CLASSES)
-def test_objects_of_classes_of_their_own_are_no_constants(reason: str) -> None:
-    """Their operators are their own, and the constants of a program are plain numbers."""
+@pytest.mark.parametrize("reason", USES_OF_SUBCLASSES)
+def test_objects_of_subclasses_are_not_constants(reason: str) -> None:
+    """They may have operators of their own, while the constants of a program are plain numbers."""
     with pytest.raises(CannotCompile) as refusal:
-        rewrite(OF_OTHER_CLASSES[reason], ["a"])
+        rewrite(USES_OF_SUBCLASSES[reason], ["a"])
     assert reason in str(refusal.value)
 
 
@@ -222,16 +222,16 @@ def test_only_plain_functions_have_a_source(thing) -> None:
 def test_a_function_without_a_source_is_refused() -> None:
     scope: dict = {}
     exec(compile("def f(a): return a", "<typed into a console>", "exec"), scope)
-    with pytest.raises(CannotCompile, match="source of f is not to be found"):
+    with pytest.raises(CannotCompile, match="source of f cannot be found"):
         read(scope["f"])
 
 
 def test_evaluated_text_is_not_taken_for_that_of_a_program_given_with_c(monkeypatch) -> None:
-    """Python 3.13 keeps the text of ``python -c`` under the name that evaluated text has too."""
+    """Python 3.13 keeps the text of ``python -c`` under the same name as evaluated text."""
     import linecache
 
     monkeypatch.setitem(linecache.cache, "<string>", (11, None, ["import sys\n"], "<string>"))
-    with pytest.raises(CannotCompile, match="source of <lambda> is not to be found"):
+    with pytest.raises(CannotCompile, match="source of <lambda> cannot be found"):
         read(eval("lambda v: v"))
 
 
@@ -258,7 +258,7 @@ def test_lambdas_of_one_line_are_told_apart() -> None:
     assert isinstance(read(nested).node.body, ast.Call)
 
 
-def test_captured_values_are_those_of_the_moment() -> None:
+def test_captured_values_are_the_current_ones() -> None:
     bonus = 1.5
 
     def body(a):
@@ -271,7 +271,7 @@ def test_captured_values_are_those_of_the_moment() -> None:
 
 @pytest.mark.parametrize("terms", [150, 300, 600])
 def test_a_very_long_expression_runs_somewhere(tmp_path, monkeypatch, terms: int) -> None:
-    """Syntax trees are walked by recursion, in Python's own library too: too deep is a reason, not an error."""
+    """Syntax trees are walked recursively, also by Python's library: too deep is a reason, not an error."""
     (tmp_path / "long_expression.py").write_text(f"def f(a):\n    return {' + '.join(['a'] * terms)}\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "long_expression", raising=False)
@@ -331,7 +331,7 @@ def test_what_another_row_may_see_is_not_left_to_python() -> None:
 
 
 def test_a_local_name_is_not_looked_up_outside() -> None:
-    """``sqrt`` is local here, though no assignment that compiles says so."""
+    """``sqrt`` is local here, although no assignment that compiles binds it."""
 
     def f(a):
         if a > 0:

@@ -1,4 +1,4 @@
-"""What a call of a function really takes and runs, whatever the function was made to look like."""
+"""The parameters that a call of a function really has, and the code that it runs, whatever its attributes say."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def shown(b, a=5.0, *, k=7):
 
 
 def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` made to look like ``shown``."""
+    """Returns ``function`` with the attributes of ``shown``."""
     return functools.wraps(shown)(function)
 
 
@@ -89,19 +89,19 @@ NAMES = ("a", "b", "k", "x")
 
 @pytest.mark.parametrize("name", CALLABLES)
 @given(count=st.integers(0, 4), named=st.dictionaries(st.sampled_from(NAMES), st.integers()))
-def test_the_own_signature_takes_what_a_call_takes(name: str, count: int, named: dict[str, int]) -> None:
+def test_the_own_signature_accepts_what_a_call_accepts(name: str, count: int, named: dict[str, int]) -> None:
     arguments = list(range(count))
     try:
         CALLABLES[name](*arguments, **named)
-        taken = True
+        accepted = True
     except TypeError:
-        taken = False
+        accepted = False
     try:
         own_signature(CALLABLES[name]).bind(*arguments, **named)
         bound = True
     except TypeError:
         bound = False
-    assert bound == taken
+    assert bound == accepted
 
 
 def test_a_built_in_has_the_signature_that_it_tells() -> None:
@@ -114,7 +114,7 @@ def doubled(x):
 
 
 def test_the_body_of_a_decorated_function_is_its_own() -> None:
-    """``functools.wraps`` copies every attribute of what is wrapped, and so those of a decorated function."""
+    """``functools.wraps`` copies every attribute of the wrapped function, also if that is a decorated one."""
 
     @functools.wraps(doubled)
     def plus_one(y):
@@ -128,12 +128,12 @@ def test_the_body_of_a_decorated_function_is_its_own() -> None:
     assert list(again.signature.parameters) == ["y"]
 
 
-@pytest.mark.parametrize("kept", [functools.lru_cache(doubled.__gpuspark_body__), functools.partial(doubled), len])
-def test_a_call_of_anything_else_is_no_call_of_a_plain_function(kept: Any) -> None:
-    assert plain_function(kept) is None
+@pytest.mark.parametrize("other", [functools.lru_cache(doubled.__gpuspark_body__), functools.partial(doubled), len])
+def test_a_call_of_anything_else_is_not_a_call_of_a_plain_function(other: Any) -> None:
+    assert plain_function(other) is None
 
 
-def test_an_object_that_says_it_holds_a_body_is_not_believed() -> None:
+def test_an_object_that_only_claims_to_hold_a_body_is_not_trusted() -> None:
     class Imitation:
         def __init__(self) -> None:
             self.__gpuspark_body__ = doubled.__gpuspark_body__
@@ -167,7 +167,7 @@ CONSTANTS = (lambda a: 1), (lambda a: 2), (lambda b: 1), (lambda: (1, -2)), (lam
 
 @pytest.mark.parametrize("body", CONSTANTS)
 def test_a_lambda_that_gives_a_constant_is_found_among_others_of_its_line(body) -> None:
-    """Python 3.12 keeps no position of its code."""
+    """Python 3.12 keeps no positions for such code."""
     node = read(body).node
     assert isinstance(node, ast.Lambda)
     assert [argument.arg for argument in node.args.args] == list(inspect.signature(body).parameters)

@@ -1,6 +1,6 @@
-"""A compiler that does not start, in each way that it can break: a reason and a fallback, never an error.
+"""A compiler that does not start, for whatever cause, is a reason and a fallback, never an error.
 
-Each case is a process of its own, in which a stand-in on PYTHONPATH, or a line of the program, breaks one package.
+Each case runs in a process of its own, in which a stand-in on PYTHONPATH, or a line of the program, breaks a package.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def doubled(i, x, out):
 
 if __name__ == "__main__":
     exec(sys.argv[1])
-    told = {}
+    outcomes = {}
     for device in ("cpu", "emulated"):
         with configured(Config(device=device, fallback="silent")):
             rows = scaled(pa.array([1.0, None, 3.0])).to_pylist()
@@ -57,29 +57,29 @@ if __name__ == "__main__":
             from gpuspark.execution.runner import PlacedScalar
 
             config = Config(device=device)
-            told[device] = [rows, items, str(decide(PlacedScalar(function, [parse("double")], config), config))]
-    told["explained"] = str(scaled.explain())
-    told["checked"] = "; ".join(map(str, check(__file__)))
-    told["info"] = gs.info().devices
-    print(json.dumps(told))
+            outcomes[device] = [rows, items, str(decide(PlacedScalar(function, [parse("double")], config), config))]
+    outcomes["explained"] = str(scaled.explain())
+    outcomes["checked"] = "; ".join(map(str, check(__file__)))
+    outcomes["info"] = gs.info().devices
+    print(json.dumps(outcomes))
 """
 
 LOST_LIBRARY = """
 from cuda import pathfinder
 from cuda.pathfinder._dynamic_libs import load_dl_common
-found = pathfinder.load_nvidia_dynamic_lib
+load = pathfinder.load_nvidia_dynamic_lib
 def lost(name, *rest):
     if name in LOST:
         raise load_dl_common.DynamicLibNotFoundError(f"{name} is not to be found")
-    return found(name, *rest)
+    return load(name, *rest)
 pathfinder.load_nvidia_dynamic_lib = lost
 """
-"""Libraries of the tool kit are not found beside an installed numba-cuda."""
+"""Code that hides CUDA's libraries from an installed numba-cuda."""
 
 LIBRARIES = ("cudart", "nvrtc", "nvvm")
 CPU, PTX = "Numba, the compiler,", "NVIDIA's compiler"
 OTHER_NUMPY = "vars(np).pop('row_stack', None)"
-"""NumPy 2.5 lacks a name that numba-cuda 0.30 and older Numbas ask for, some of them only when they first compile."""
+"""NumPy 2.5 lacks a name that numba-cuda 0.30 and older Numbas use, some of them only when they first compile."""
 
 BROKEN = {
     "NumPy is too new for Numba": (CPU, "AttributeError", "", "", OTHER_NUMPY),
@@ -94,8 +94,8 @@ BROKEN = {
     "llvmlite does not load": (CPU, "OSError", "llvmlite.py", "'libllvmlite.so: failed to map segment'", ""),
     "there is no memory": (CPU, "MemoryError", "llvmlite.py", "", ""),
 }
-"""The compiler that does not start then, the error that says so, the file that raises it with these arguments, and
-what the program itself does first."""
+"""For each case: the compiler that does not start, the error in its reason, the file that raises that error with these
+arguments, and a line that the program runs first."""
 
 
 @pytest.mark.parametrize("case", BROKEN)
@@ -115,21 +115,21 @@ def test_what_does_not_start_is_a_reason(case: str, tmp_path: Path) -> None:
     command = [sys.executable, str(job), line]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+    outcomes = json.loads(done.stdout.splitlines()[-1])
     broken = ("cpu", "emulated") if culprit == CPU else ("emulated",)
     for device in ("cpu", "emulated"):
-        rows, items, plan = told[device]
+        rows, items, plan = outcomes[device]
         assert rows == [3.5, None, 8.5]
         assert items == [2.0, 4.0, 6.0]
         if device in broken:
             assert re.search(rf"not on {device}: ({culprit}|llvmlite).* does not start \({error}", plan), plan
-            assert re.match(rf"not used: .* does not start \({error}", told["info"][device])
+            assert re.match(rf"not used: .* does not start \({error}", outcomes["info"][device])
         else:
             assert plan == "scaled runs on cpu"
-            assert told["info"][device].startswith("here: ")
-    assert "does not run on a GPU" in told["checked"]
-    assert error in told["checked"]
-    assert told["explained"].startswith(f"scaled runs on {'python' if culprit == CPU else 'cpu'}")
+            assert outcomes["info"][device].startswith("here: ")
+    assert "does not run on a GPU" in outcomes["checked"]
+    assert error in outcomes["checked"]
+    assert outcomes["explained"].startswith(f"scaled runs on {'python' if culprit == CPU else 'cpu'}")
     kept = [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
     assert len(kept) == (0 if culprit == CPU else 2)  # the programs for the CPU, and no refusal
 
@@ -189,8 +189,8 @@ df = spark.range(2).selectExpr("cast(id as double) x", "string(id) s").coalesce(
 model = LinearRegression().fit([[0.0], [1.0]], [1.0, 2.0])
 scored = gs.score(df, model, ["x"])
 ours = gs.udf(inc, "double")("x"), gs.functions.levenshtein("s", F.lit("1"))
-found = scored.select(F.udf(inc, "double")("x"), *ours, "prediction")
-print([tuple(row) for row in found.collect()])
+computed = scored.select(F.udf(inc, "double")("x"), *ours, "prediction")
+print([tuple(row) for row in computed.collect()])
 print(sorted({reason for record in gs.ledger(spark).records for reason in record.reasons}))
 spark.stop()
 """

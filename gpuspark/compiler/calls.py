@@ -1,4 +1,4 @@
-"""Calls of plain Python functions inside a body: which argument goes to which parameter."""
+"""Calls of plain Python functions inside a body: binds their arguments to parameters."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import types
 from dataclasses import dataclass
 from typing import Any
 
-from gpuspark.compiler.known import Known
+from gpuspark.compiler.scope import Scope
 from gpuspark.compiler.source import CannotCompile, Source, own_signature, read
 
 
 @dataclass(frozen=True)
 class Binding:
-    """A call's arguments by parameter. ``fixed``: the parameters with one value for all rows."""
+    """The arguments of a call by parameter, and in ``fixed`` the parameters with one value for all rows."""
 
     source: Source
     arguments: dict[str, ast.expr]
     fixed: dict[str, Any]
 
 
-def bind(node: ast.Call, function: types.FunctionType, known: Known) -> Binding:
-    """Returns the arguments of the call ``node`` of ``function``. Texts, ``None`` and functions are fixed.
+def bind(node: ast.Call, function: types.FunctionType, scope: Scope) -> Binding:
+    """Returns the arguments of ``node``, a call of ``function``. Strings, ``None`` and functions are fixed.
 
-    Raises :class:`CannotCompile` for a call that does not fit, and for a function without source.
+    Raises :class:`CannotCompile` for arguments that do not fit the parameters, and for a function without source.
     """
     if function.__code__.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
         raise CannotCompile(f"a call of {function.__name__}, which takes *args or **kwargs")
@@ -37,7 +37,7 @@ def bind(node: ast.Call, function: types.FunctionType, known: Known) -> Binding:
         raise CannotCompile(f"a call of {function.__name__}: {error}") from None
     fixed = defaults_of(function, tuple(arguments))
     for name, argument in list(arguments.items()):
-        value = known.object_of(argument) or known.static(argument)
+        value = scope.object_of(argument) or scope.static_value(argument)
         if value is not None and (isinstance(value[0], str | None) or callable(value[0])):
             fixed[name] = value[0]
             del arguments[name]

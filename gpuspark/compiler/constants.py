@@ -1,4 +1,4 @@
-"""What a body may capture: the values that can be part of a program, and comparisons decided beforehand."""
+"""Captured values: which ones can be constants of a program, and comparisons of static values."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
-MOST_ARRAY_BYTES = 16384
-_INSTEAD: dict[type, str] = {
+MAX_ARRAY_BYTES = 16384
+"""The largest array that may be part of a program."""
+_REPLACEMENTS: dict[type, str] = {
     np.ndarray: "np.asarray(...)", np.generic: ".item()", tuple: "tuple(...)", float: "float(...)", int: "int(...)",
     str: "str(...)", types.ModuleType: "a name of its own for each value that the function reads",
 }  # fmt: skip
-"""What to write in place of an object of a class made from one of these."""
+"""What to write instead of an object of a subclass of one of these types."""
 
 
 def is_constant(value: Any) -> bool:
-    """Whether ``value`` is of a type that may be part of a program: exactly, for a class made from one of these has
-    operators of its own."""
+    """Returns whether the type of ``value`` may be part of a program. Subclasses may not: they can have operators of
+    their own."""
     if type(value) is tuple:
         return all(map(is_constant, value))
     if isinstance(value, np.generic):
@@ -27,36 +28,37 @@ def is_constant(value: Any) -> bool:
     return value is None or type(value) in (bool, int, float, str, np.ndarray)
 
 
-def remedy(value: Any) -> str | None:
-    """Says what an object of a class of its own is, made from what, and what to write in its place."""
+def own_class_advice(value: Any) -> str | None:
+    """Returns what an instance of an enum or of a subclass of a constant's type is, and what to write instead;
+    otherwise ``None``."""
     name, bases = type(value).__name__, type(value).__mro__[1:]
     if isinstance(value, enum.Enum):
-        known = next(base.__name__ for base in bases if base.__module__ == "enum")
-        return f"a {name} (an {known}): use {name}.{value.name}.value"
-    for base, instead in _INSTEAD.items():
+        enum_class = next(base.__name__ for base in bases if base.__module__ == "enum")
+        return f"a {name} (an {enum_class}): use {name}.{value.name}.value"
+    for base, instead in _REPLACEMENTS.items():
         if base in bases and not is_constant(value):
             return f"a {name} (a {base.__name__} with methods of its own): use {instead}"
     return None
 
 
-def untold(value: Any) -> str:
-    """What an object is that cannot be part of a program, and what to write instead: ``a Level (an IntEnum): use ...``.
+def why_unusable(value: Any) -> str:
+    """Returns why an object cannot be part of a program and, if possible, what to write instead.
 
     >>> import http
-    >>> untold(http.HTTPStatus.OK)
+    >>> why_unusable(http.HTTPStatus.OK)
     'a HTTPStatus (an IntEnum): use HTTPStatus.OK.value'
     """
-    return remedy(value) or f"a {type(value).__name__}, which is no number, tuple or small array"
+    return own_class_advice(value) or f"a {type(value).__name__}, which is not a number, tuple or small array"
 
 
-def untold_part(value: Any) -> Any:
-    """The value itself, or the part of a tuple, that cannot be part of a program."""
+def unusable_part(value: Any) -> Any:
+    """Returns the first part of a nested tuple that cannot be part of a program, or else ``value`` itself."""
     parts = value if type(value) is tuple else ()
-    return next((untold_part(part) for part in parts if not is_constant(part)), value)
+    return next((unusable_part(part) for part in parts if not is_constant(part)), value)
 
 
-def numbers(value: Any) -> Any:
-    """Returns a captured list of numbers as an array: bodies that compile only read it. Of another value, ``None``."""
+def list_as_array(value: Any) -> Any:
+    """Returns a captured list of numbers as an array, since compiled bodies only read it; ``None`` for other values."""
     import numpy as np
 
     if type(value) is not list or not value:
@@ -64,21 +66,21 @@ def numbers(value: Any) -> Any:
     if all(type(item) is int and -(2**63) <= item < 2**63 for item in value):
         return np.array(value, np.int64)
     if all(type(item) is float or (type(item) is int and abs(item) <= 2**53) for item in value):
-        return np.array(value, np.float64)  # of which items that are whole numbers are unsettled (see origins)
+        return np.array(value, np.float64)  # in which whole numbers are of mixed origin (see origins)
     return None
 
 
 def constant_problem(value: Any) -> str | None:
-    """Why a captured value cannot be part of a program, if so."""
+    """Returns why a captured value cannot be part of a program; ``None`` if it can."""
     if not is_constant(value):
-        return untold(untold_part(value))
+        return why_unusable(unusable_part(value))
     if isinstance(value, tuple):
         return next((p for p in map(constant_problem, value) if p), None if value else "an empty tuple")
     if isinstance(value, np.ndarray | np.generic):
         if str(value.dtype) not in ("float64", "int64"):
             return f"a captured NumPy value of {value.dtype} (float64 and int64 compile)"
-        if value.nbytes > MOST_ARRAY_BYTES or value.size == 0:
-            return f"a captured array of {value.nbytes} bytes (1 to {MOST_ARRAY_BYTES} compile)"
+        if value.nbytes > MAX_ARRAY_BYTES or value.size == 0:
+            return f"a captured array of {value.nbytes} bytes (1 to {MAX_ARRAY_BYTES} compile)"
         return None
     if isinstance(value, str):
         return f"the string {value!r} (strings compile only as flags, compared with ==)"
@@ -89,18 +91,19 @@ def constant_problem(value: Any) -> str | None:
     return f"a captured {type(value).__name__}"
 
 
-def decide(op: ast.cmpop, one: Any, other: Any) -> tuple[bool] | None:
+def compare_static(op: ast.cmpop, left: Any, right: Any) -> tuple[bool] | None:
+    """Returns the result of a comparison of static values as a 1-tuple; ``None`` for other operators."""
     match op:
         case ast.Eq():
-            return (one == other,)
+            return (left == right,)
         case ast.NotEq():
-            return (one != other,)
+            return (left != right,)
         case ast.Is():
-            return (one is other,)
+            return (left is right,)
         case ast.IsNot():
-            return (one is not other,)
-        case ast.In() if isinstance(other, str | tuple):
-            return (one in other,)
-        case ast.NotIn() if isinstance(other, str | tuple):
-            return (one not in other,)
+            return (left is not right,)
+        case ast.In() if isinstance(right, str | tuple):
+            return (left in right,)
+        case ast.NotIn() if isinstance(right, str | tuple):
+            return (left not in right,)
     return None

@@ -1,8 +1,8 @@
-"""One digest for any value that a program may be made from: equal for values that Python cannot tell apart, in every
-process; different for values that differ in anything Python can see.
+"""Digests of the values that a program may be made from.
 
-What a value is made of is written into a hash, each part with its exact type and its length. A value whose content
-cannot be told (an object of some class) is refused by name: a program made from it could not be told from another.
+Two values have equal digests, in every process, exactly if Python code cannot distinguish them. The parts of a value
+are written into a hash, each with its exact type and length. A value whose content is unknown, such as an instance of
+some class, is refused by name: its digest would not change with its content.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from gpuspark.compiler.constants import untold
+from gpuspark.compiler.constants import why_unusable
 from gpuspark.compiler.source import UNBOUND, CannotCompile, HoldsBody, value_of
 
 _LIBRARIES = {"builtins", "cmath", "math", "numba", "numpy", "operator"}
-"""What these hold is told by its name: their versions are part of every program's key."""
+"""Objects of these modules are identified by name: the modules' versions are part of every program's key."""
 _CONTAINERS = (tuple, list, set, frozenset, dict)
 _CODE_PARTS = (
     "co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_argcount", "co_posonlyargcount",
@@ -33,9 +33,9 @@ _CODE_PARTS = (
 
 
 def digest_of(value: Any) -> str:
-    """The digest of ``value``.
+    """Returns the digest of ``value``.
 
-    Raises :class:`CannotCompile` with the class of what cannot be told.
+    Raises :class:`CannotCompile` with the class of a part that has no digest.
 
     >>> digest_of((1, 0.0)) == digest_of((1, 0.0)), digest_of(0.0) == digest_of(-0.0), digest_of(1) == digest_of(True)
     (True, False, False)
@@ -44,8 +44,8 @@ def digest_of(value: Any) -> str:
 
 
 def digest_with_functions(value: Any) -> tuple[str, list[types.FunctionType]]:
-    """The digest of ``value``, and every Python function that was read for it."""
-    writer = _Writer()
+    """Returns the digest of ``value`` and every Python function that it reaches."""
+    writer = _DigestWriter()
     try:
         return writer.digest(value), writer.functions
     except RecursionError:
@@ -54,30 +54,33 @@ def digest_with_functions(value: Any) -> tuple[str, list[types.FunctionType]]:
 
 @lru_cache(maxsize=4096)
 def _digest_of_code(code: types.CodeType) -> str:
-    """The digest of a code object, which never changes: it is asked for at each call of an array function."""
-    return _Writer().digest(([getattr(code, name) for name in _CODE_PARTS], code.co_consts))
+    """Returns the digest of a code object. Cached: each call of an array function needs it, and code never changes."""
+    return _DigestWriter().digest(([getattr(code, name) for name in _CODE_PARTS], code.co_consts))
 
 
 @lru_cache(maxsize=4096)
 def globals_of(code: types.CodeType) -> list[str]:
-    """The global names that ``code`` reads, in order; those of functions inside it too."""
-    found = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    """Returns the global names that ``code`` and the functions inside it read, sorted."""
+    names = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
     inner = [globals_of(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    return sorted(found.union(*inner))
+    return sorted(names.union(*inner))
 
 
-class _Writer:
-    """Writes one value. ``names``: those that the functions around it could read of a module."""
+class _DigestWriter:
+    """Writes one value into a hash."""
 
-    def __init__(self, outer: _Writer | None = None) -> None:
+    def __init__(self, outer: _DigestWriter | None = None) -> None:
         self.names: frozenset[str] = outer.names if outer else frozenset()
-        self.within: list[int] = list(outer.within) if outer else []
-        """The containers around the value."""
+        """The attribute names that the enclosing functions could read from a module."""
+        self.open_containers: list[int] = list(outer.open_containers) if outer else []
+        """Ids of the containers around the current value, outermost first."""
         self.seen: dict[Any, tuple[int, Any]] = dict(outer.seen) if outer else {}
-        """Functions and modules by number, each kept here, so that nothing else gets its id."""
+        """The number of each function and module that was written, by id; the object beside it keeps the id valid."""
         self.functions: list[types.FunctionType] = outer.functions if outer else []
+        """The Python functions that were written."""
 
     def digest(self, value: Any) -> str:
+        """Returns the digest of ``value``."""
         hashed = hashlib.sha256()
         for part in self.parts(value):
             hashed.update(len(part).to_bytes(8, "little"))
@@ -85,132 +88,135 @@ class _Writer:
         return hashed.hexdigest()
 
     def parts(self, value: Any) -> Iterator[bytes]:
-        """The exact type of ``value``, then its content."""
-        of_type = type(value)
-        yield f"{of_type.__module__}.{of_type.__qualname__}".encode()
+        """Yields the exact type of ``value``, then its content."""
+        value_type = type(value)
+        yield f"{value_type.__module__}.{value_type.__qualname__}".encode()
         if value is None or value is Ellipsis or value is NotImplemented:
             return
-        if of_type is int:
+        if value_type is int:
             yield f"{value:x}".encode()
-        elif of_type in (bool, str, bytes):
+        elif value_type in (bool, str, bytes):
             yield repr(value).encode()
-        elif of_type is float:
+        elif value_type is float:
             yield struct.pack("<d", value)
-        elif of_type is complex:
+        elif value_type is complex:
             yield struct.pack("<dd", value.real, value.imag)
-        elif of_type in (range, slice):
-            yield from self.several((value.start, value.stop, value.step))
-        elif of_type is np.ndarray or (isinstance(value, np.generic) and _in_library(of_type)):
+        elif value_type in (range, slice):
+            yield from self.sequence((value.start, value.stop, value.step))
+        elif value_type is np.ndarray or (isinstance(value, np.generic) and _in_library(value_type)):
             yield from _array(value)
         elif isinstance(value, np.dtype):
             yield _dtype(value)
-        elif of_type is types.CodeType:
+        elif value_type is types.CodeType:
             yield _digest_of_code(value).encode()
-        elif of_type in _CONTAINERS:
+        elif value_type in _CONTAINERS:
             yield from self.container(value)
         elif _in_library(value):
             yield f"{_module_name(value)}.{_name(value)}".encode()
-        elif of_type.__module__.startswith("numba.core.types"):
+        elif value_type.__module__.startswith("numba.core.types"):
             yield repr(value).encode()
         else:
-            yield from self.named_thing(value)
+            yield from self.identified_object(value)
 
     def container(self, value: Any) -> Iterator[bytes]:
-        """A container's elements; those of a set in an order that does not depend on the process."""
-        if id(value) in self.within:
-            yield f"around {self.within.index(id(value))}".encode()
+        """Yields a container's elements; those of a set in an order that is the same in every process."""
+        if id(value) in self.open_containers:
+            yield f"around {self.open_containers.index(id(value))}".encode()
             return
-        self.within.append(id(value))
+        self.open_containers.append(id(value))
         if isinstance(value, set | frozenset):
-            yield from sorted(_Writer(self).digest(element).encode() for element in value)
+            yield from sorted(_DigestWriter(self).digest(element).encode() for element in value)
         elif isinstance(value, dict):
-            yield from self.several(part for item in value.items() for part in item)
+            yield from self.sequence(part for item in value.items() for part in item)
         else:
-            yield from self.several(value)
-        self.within.pop()
+            yield from self.sequence(value)
+        self.open_containers.pop()
 
-    def several(self, values: Iterable[Any]) -> Iterator[bytes]:
+    def sequence(self, values: Iterable[Any]) -> Iterator[bytes]:
+        """Yields the number of values, then each of them."""
         listed = list(values)
         yield str(len(listed)).encode()
         for value in listed:
             yield from self.parts(value)
 
-    def named_thing(self, value: Any) -> Iterator[bytes]:
-        """A function or a module, which may reach itself."""
-        of_type = type(value)
-        key = (id(value), self.names if of_type is types.ModuleType else None)
+    def identified_object(self, value: Any) -> Iterator[bytes]:
+        """Yields a function or a module, or its number if it was written before: it may reach itself."""
+        value_type = type(value)
+        key = (id(value), self.names if value_type is types.ModuleType else None)
         if key in self.seen:
             yield f"seen {self.seen[key][0]}".encode()
             return
         self.seen[key] = len(self.seen), value
-        if of_type is types.FunctionType:
+        if value_type is types.FunctionType:
             yield from self.function(value)
-        elif of_type is types.ModuleType:
+        elif value_type is types.ModuleType:
             yield from self.module(value)
-        elif isinstance(value, HoldsBody) and of_type.__module__.startswith("gpuspark."):
+        elif isinstance(value, HoldsBody) and value_type.__module__.startswith("gpuspark."):
             yield from self.parts(value.__gpuspark_body__)
-        elif of_type.__module__ == "numba.core.registry" and of_type.__name__ == "CPUDispatcher":
+        elif value_type.__module__ == "numba.core.registry" and value_type.__name__ == "CPUDispatcher":
             yield from self.dispatcher(value)
         else:
-            raise Untold(untold(value))
+            raise Undigestible(why_unusable(value))
 
     def function(self, function: types.FunctionType) -> Iterator[bytes]:
-        """The code, the defaults and all that a function captures, whatever way it reaches it."""
+        """Yields the code, the defaults and everything that a function captures, however it reaches it."""
         self.functions.append(function)
         code, outer = function.__code__, self.names
-        yield from self.several((code, function.__defaults__, function.__kwdefaults__))
+        yield from self.sequence((code, function.__defaults__, function.__kwdefaults__))
         self.names = names_in(code)
         for name, value in captured(function):
             yield from self.captured(name, value)
         self.names = outer
 
     def captured(self, name: str, value: Any) -> Iterator[bytes]:
+        """Yields a captured name and its value. A refusal of the value names it."""
         yield repr(name).encode()
         if value is UNBOUND:
             yield b"not bound"
             return
         try:
             yield from self.parts(value)
-        except Untold as refusal:
+        except Undigestible as refusal:
             raise CannotCompile(f"{name} is {refusal}") from None
 
     def module(self, module: types.ModuleType) -> Iterator[bytes]:
-        """What the functions around could read of a module: every attribute whose name stands in their code."""
+        """Yields what the enclosing functions could read from a module: the attributes that their code names."""
         yield repr(module.__name__).encode()
         for name in sorted(self.names & vars(module).keys()):
             yield from self.captured(f"{module.__name__}.{name}", vars(module)[name])
         if "__getattr__" in vars(module) and module.__name__.partition(".")[0] not in _LIBRARIES:
-            raise Untold("a module that makes its attributes when they are asked for")
+            raise Undigestible("a module that makes its attributes on demand (__getattr__)")
 
     def dispatcher(self, dispatcher: Any) -> Iterator[bytes]:
-        """A function that Numba compiles: the Python function, the options and the only signatures it may have."""
-        yield from self.several((dispatcher.py_func, dispatcher.targetoptions))
+        """Yields a function that Numba compiles: the Python function, the options and the explicit signatures."""
+        yield from self.sequence((dispatcher.py_func, dispatcher.targetoptions))
         if not dispatcher._can_compile:  # noqa: SLF001  (Numba has no public way to ask)
-            yield from self.several(map(str, dispatcher.nopython_signatures))
+            yield from self.sequence(map(str, dispatcher.nopython_signatures))
 
 
-class Untold(CannotCompile):
-    """A value whose content cannot be told. The text says what it is, and what to write instead."""
+class Undigestible(CannotCompile):
+    """Raised for a value that has no digest. The message says what it is, and what to write instead."""
 
 
 def captured(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """The enclosing and global names that ``function`` uses, functions inside it too, with their values now."""
+    """Yields the enclosing and global names that ``function`` and functions inside it read, with their current
+    values."""
     for name in (*function.__code__.co_freevars, *globals_of(function.__code__)):
         yield name, value_of(function, name)
 
 
 @lru_cache(maxsize=4096)
 def names_in(code: types.CodeType) -> frozenset[str]:
-    """The names in ``code``, and its texts where it calls ``getattr``: nothing else can it ask a module for."""
-    texts = {text for text in code.co_consts if isinstance(text, str)} if "getattr" in code.co_names else set()
+    """Returns the names in ``code``, and its strings if it calls ``getattr``: all that it can read from a module."""
+    strings = {text for text in code.co_consts if isinstance(text, str)} if "getattr" in code.co_names else set()
     inner = [names_in(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    return frozenset(texts.union(code.co_names, *inner))
+    return frozenset(strings.union(code.co_names, *inner))
 
 
 def _array(value: Any) -> Iterator[bytes]:
-    """The bytes of a NumPy array or scalar, in rows, with everything that Numba or Python may see of it."""
+    """Yields the bytes of a NumPy array or scalar in row order, and everything else that Numba or Python can see."""
     if value.dtype.hasobject:
-        raise Untold("an array of objects")
+        raise Undigestible("an array of objects")
     flags = value.flags
     yield _dtype(value.dtype)
     yield repr((value.shape, flags.c_contiguous, flags.f_contiguous, flags.aligned, flags.writeable)).encode()
@@ -218,18 +224,20 @@ def _array(value: Any) -> Iterator[bytes]:
 
 
 def _dtype(dtype: np.dtype[Any]) -> bytes:
+    """Returns everything that distinguishes a NumPy type."""
     return f"{np.lib.format.dtype_to_descr(dtype)!r} {dtype.isalignedstruct} {dtype.itemsize}".encode()
 
 
 def _in_library(value: Any) -> bool:
-    """Whether ``value`` is a function or class that one of the libraries has under its own name."""
+    """Returns whether ``value`` is a function or class that a library holds under the value's own name."""
     try:
-        return _of_name(value) is value
+        return _library_object(value) is value
     except AttributeError:
         return False
 
 
-def _of_name(value: Any) -> Any:
+def _library_object(value: Any) -> Any:
+    """Returns what a library holds under the name of ``value``. Raises ``AttributeError`` if it holds nothing."""
     if not isinstance(value, type | types.BuiltinFunctionType | np.ufunc) and not inspect.isroutine(value):
         raise AttributeError
     module = _module_name(value)
@@ -239,8 +247,10 @@ def _of_name(value: Any) -> Any:
 
 
 def _module_name(value: Any) -> str:
+    """Returns the module that a function or class says it belongs to."""
     return "numpy" if isinstance(value, np.ufunc) else str(getattr(value, "__module__", None))
 
 
 def _name(value: Any) -> str:
+    """Returns the qualified name of a function or class."""
     return str(value.__name__ if isinstance(value, np.ufunc) else value.__qualname__)

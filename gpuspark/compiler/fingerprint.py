@@ -1,4 +1,4 @@
-"""What decides the program of an array function, in one digest; and what no program of one may hold."""
+"""The digest that identifies the program of an array function, and the refusal of functions that raise."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from gpuspark.compiler.source import CannotCompile
 
 
 def refuse_raise(function: FunctionType) -> None:
-    """Raises :class:`CannotCompile` where ``function`` may raise an error of its own."""
+    """Raises :class:`CannotCompile` if ``function`` contains ``raise`` or ``assert``."""
     line = _line_of_raise(function.__code__)
     if line is not None:
         file = function.__code__.co_filename.rsplit("/", 1)[-1]
         raise CannotCompile(
-            f"raise or assert in {function.__name__} ({file}, line {line}): machine code has no errors. Write a mark, "
-            "and raise in the function around it"
+            f"raise or assert in {function.__name__} ({file}, line {line}): machine code cannot raise. Write an "
+            "error code to an array, and raise in the calling function"
         )
 
 
 @lru_cache(maxsize=4096)
 def _line_of_raise(code: CodeType) -> int | None:
-    """The line of the first ``raise`` or ``assert`` in ``code``, or in a function inside it."""
+    """Returns the line of the first ``raise`` or ``assert`` in ``code`` or in a function inside it."""
     for instruction in dis.get_instructions(code):
         if instruction.opname == "RAISE_VARARGS":
             return (instruction.positions and instruction.positions.lineno) or code.co_firstlineno
@@ -32,10 +32,10 @@ def _line_of_raise(code: CodeType) -> int | None:
 
 
 def fingerprint(function: FunctionType) -> str:
-    """A digest of everything that decides what ``function`` computes: its code, its defaults, the values that it
-    captures and the functions that it calls, whatever way it reaches them.
+    """Returns a digest of everything that affects what ``function`` computes: its code, its defaults, the values that
+    it captures and the functions that it calls, however it reaches them.
 
-    Raises :class:`CannotCompile` for a captured object whose content cannot be told, and a function that may raise.
+    Raises :class:`CannotCompile` for a captured object that has no digest, and for a function that may raise.
     """
     refuse_raise(function)
     digest, functions = digest_with_functions(function)
@@ -45,7 +45,7 @@ def fingerprint(function: FunctionType) -> str:
 
 
 def fingerprint_or_reason(function: FunctionType) -> str:
-    """Returns the :func:`fingerprint`, or the reason why there is none: equal while the same program serves."""
+    """Returns the :func:`fingerprint`, or the reason why there is none. While it is equal, the program stays valid."""
     try:
         return fingerprint(function)
     except CannotCompile as refusal:

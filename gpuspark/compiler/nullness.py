@@ -1,4 +1,4 @@
-"""Which expressions of a body may be ``None``: those that need a check before Python would use them."""
+"""Finds the expressions of a body that may be ``None``, and so need a check where Python needs a value."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Test = Callable[[ast.expr], bool]
 def maybe_null(
     statements: list[ast.stmt], null_parameters: Iterable[str], call_may_be_null: Callable[[ast.Call], bool]
 ) -> Test:
-    """A test for the expressions of a body.
+    """Returns a predicate that says whether an expression of a body may be ``None``.
 
-    Flow-insensitive: a name that is ever given ``None`` counts as nullable everywhere.
+    The analysis is flow-insensitive: a name that is ever assigned ``None`` counts as nullable everywhere.
     """
     names = set(null_parameters)
 

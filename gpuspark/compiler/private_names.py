@@ -1,14 +1,14 @@
-"""Private names: inside a class Python reads ``_Job__rate`` where ``__rate`` is written."""
+"""Private names: inside a class ``Job``, Python reads ``__rate`` as ``_Job__rate``."""
 
 from __future__ import annotations
 
 import ast
 
 
-def write_out(tree: ast.AST) -> None:
-    """Changes the private names in the classes of ``tree`` to those that Python reads.
+def mangle_private_names(tree: ast.AST) -> None:
+    """Replaces the private names inside the classes of ``tree``, in place, by those that Python reads.
 
-    Names of functions stay: a code object has them as they are written. So do the names of arguments in a call.
+    Names of functions and of keyword arguments stay as they are written, as in Python's bytecode.
     """
     nodes: list[tuple[ast.AST, str]] = [(tree, "")]
     while nodes:
@@ -20,7 +20,7 @@ def write_out(tree: ast.AST) -> None:
 
 
 def mangled(name: str, owner: str) -> str:
-    """The name that Python reads in the class ``owner``, whose leading underscores are left out.
+    """Returns the name that Python reads in the class ``owner``, given without its leading underscores.
 
     >>> mangled("__rate", "Job"), mangled("__name__", "Job"), mangled("_rate", "Job"), mangled("__rate", "")
     ('_Job__rate', '__name__', '_rate', '__rate')
@@ -30,6 +30,7 @@ def mangled(name: str, owner: str) -> str:
 
 
 def _rename(node: ast.AST, owner: str) -> None:
+    """Mangles the names that ``node`` itself holds."""
     match node:
         case ast.Name():
             node.id = mangled(node.id, owner)

@@ -1,6 +1,6 @@
-"""Programs, and refusals: from this process's memory, from the cache on disk, or from the compiler.
+"""Programs and refusals: from this process's memory, from the cache on disk, or from the compiler.
 
-Numba is imported only where a program is not in the cache.
+Numba is imported only for a program that is not in the cache.
 """
 
 from __future__ import annotations
@@ -26,34 +26,37 @@ _TOOLS: dict[Target, tuple[str, ...]] = {
         "nvidia-nvvm", "nvidia-cuda-nvrtc",  # CUDA 13
     ),
 }  # fmt: skip
-"""The distributions whose versions decide the code. CUDA's are those of the compiler, and of NVRTC, which says what
-the oldest architecture is; one tool kit's are installed, or conda's packages, which Python's metadata does not know."""
+"""The distributions whose versions affect the generated code. CUDA's are those of the compiler and of NVRTC, which
+names the oldest architecture. Usually one CUDA version is installed; conda's packages of it are no distributions and
+are looked up separately."""
 
 
 def program_key(request: Request | ArrayRequest, target: Target) -> str:
-    """A digest of what is to be compiled, the types, the target, the tools' versions and our own code."""
+    """Returns a digest of the function, the types, the target, the tools' versions and this package's code."""
     return hashlib.sha256(repr((request.parts(), target, _tools(target), _own_code())).encode()).hexdigest()
 
 
-_known: dict[str, Program | CannotCompile] = {}
+_programs: dict[str, Program | CannotCompile] = {}
+"""The programs and refusals of this process, by key."""
 
 
 def compile_program(request: Request | ArrayRequest, target: Target) -> Program:
-    """The program for ``request``: from this process's memory, the cache on disk, or the compiler.
+    """Returns the program for ``request``, from this process's memory, the cache on disk or the compiler.
 
-    Raises :class:`CannotCompile` with the reason; a refusal is remembered like a program.
+    Raises :class:`CannotCompile` with the reason; a refusal is kept like a program.
     """
     key = program_key(request, target)
-    found = _known.get(key)
-    if found is None:
-        kept = default_cache().get(key)
-        found = _known[key] = _unpack(kept, target, key) if kept else _build(request, target, key)
-    if isinstance(found, CannotCompile):
-        raise found
-    return found
+    program = _programs.get(key)
+    if program is None:
+        payload = default_cache().get(key)
+        program = _programs[key] = _unpack(payload, target, key) if payload else _build(request, target, key)
+    if isinstance(program, CannotCompile):
+        raise program
+    return program
 
 
 def _build(request: Request | ArrayRequest, target: Target, key: str) -> Program | CannotCompile:
+    """Compiles a program, or returns the refusal, and keeps the result on disk unless it may differ tomorrow."""
     try:
         start(target)
         from gpuspark.compiler import build
@@ -74,6 +77,7 @@ def _build(request: Request | ArrayRequest, target: Target, key: str) -> Program
 
 
 def _unpack(payload: bytes, target: Target, key: str) -> Program | CannotCompile:
+    """Returns the program in a cache entry: the entry point's name, a zero byte and the code. A refusal has no name."""
     entry, _, code = payload.partition(b"\0")
     if not entry:
         return CannotCompile(code.decode())
@@ -82,12 +86,13 @@ def _unpack(payload: bytes, target: Target, key: str) -> Program | CannotCompile
 
 @cache
 def _tools(target: Target) -> str:
-    words = [str(sys.implementation.cache_tag), *(f"{name} {_version(name)}" for name in _TOOLS[target])]
+    """Returns the Python version, the tools' versions and, for the CPU, the processor that code is generated for."""
+    versions = [str(sys.implementation.cache_tag), *(f"{name} {_version(name)}" for name in _TOOLS[target])]
     if target == "ptx":
-        words += sorted(file.stem for file in Path(sys.prefix, "conda-meta").glob("cuda-nv*.json"))
+        versions += sorted(file.stem for file in Path(sys.prefix, "conda-meta").glob("cuda-nv*.json"))
     if target == "cpu":
-        words += processor()
-    return " ".join(words)
+        versions += processor()
+    return " ".join(versions)
 
 
 def _version(distribution: str) -> str:
@@ -99,7 +104,7 @@ def _version(distribution: str) -> str:
 
 @cache
 def _own_code() -> str:
-    """A digest of this package, so that a newer gpuspark never runs an older one's programs."""
+    """Returns a digest of this package's source, so that a newer gpuspark never runs an older one's programs."""
     digest = hashlib.sha256()
     for folder in ("gpuspark.compiler", "gpuspark.compiler.operations"):
         for file in sorted(importlib.resources.files(folder).iterdir(), key=lambda f: f.name):

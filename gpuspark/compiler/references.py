@@ -1,8 +1,9 @@
-"""What travels to Spark's workers by reference. A function of an importable module is pickled as its module and name,
-and so is a module: the worker imports it, and sees the values that it has there. A program has the driver's.
+"""What Spark's workers import for themselves instead of receiving it from the driver.
 
-So what is read by reference while a function is rewritten is read again in the worker: where anything differs, the
-function runs there in plain Python, as it does in PySpark.
+A function of an importable module, and a module, are pickled by reference: as a module and a name. The worker imports
+it, and sees the values that it has there, while a program was made from the driver's values. So everything that was
+read by reference while a function was rewritten is read again in the worker. Where anything differs, the function
+runs there in plain Python, as it does in PySpark.
 """
 
 from __future__ import annotations
@@ -15,86 +16,88 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from gpuspark.compiler.constants import untold
+from gpuspark.compiler.constants import why_unusable
 from gpuspark.compiler.digest import digest_of
 from gpuspark.compiler.source import UNBOUND, CannotCompile, Read, value_of
 from gpuspark.compiler.vocabulary import plain_function
 
-_LONGEST = 40
+_MAX_SHOWN = 40
+"""The most characters of a value that a message shows."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Something that a worker reads from a module of its own."""
+    """One value that a worker reads from its own import of a module."""
 
     module: str
     function: str
-    """The function of the module that reads it; empty for an attribute of the module."""
+    """The function of the module that reads the name; empty for an attribute of the module."""
     name: str
     """The name that is read; empty for the code of the function itself."""
     digest: str
     shown: str
-    """What it is on the driver, for people to read."""
+    """The driver's value, as messages show it."""
 
     def difference(self) -> str | None:
-        """What is not as it was on the driver, in words; ``None`` where all is the same."""
-        spoken = ".".join(part for part in (self.module, self.name or self.function) if part)
+        """Returns in words how the worker's value differs from the driver's; ``None`` if it does not."""
+        path = ".".join(part for part in (self.module, self.name or self.function) if part)
         try:
             value = self._read()
         except (ImportError, AttributeError) as error:
-            return f"{spoken} cannot be read in this worker ({error})"
+            return f"{path} cannot be read in this worker ({error})"
         if _digest(value) == self.digest:
             return None
         if not self.name or plain_function(value) is not None:
-            return f"{spoken} is another function on the driver than in this worker"
-        return f"{spoken} is {self.shown} on the driver and {_shown(value)} in this worker"
+            return f"{path} is another function on the driver than in this worker"
+        return f"{path} is {self.shown} on the driver and {_shown(value)} in this worker"
 
     def _read(self) -> Any:
+        """Returns the value in this process."""
         module = importlib.import_module(self.module)
         if not self.function:
             return vars(module).get(self.name, UNBOUND)
         function = operator.attrgetter(self.function)(module)
         if not isinstance(function, types.FunctionType):
             return function
-        return value_of(function, self.name) if self.name else _own(function)
+        return value_of(function, self.name) if self.name else _code_and_defaults(function)
 
 
 def references_among(reads: Iterable[Read]) -> tuple[Reference, ...]:
-    """Those of ``reads`` that a worker makes for itself, each once."""
-    found: dict[Reference, None] = {}
+    """Returns the references for those of ``reads`` that a worker repeats for itself, each once."""
+    references: dict[Reference, None] = {}
     for read in reads:
         if not by_reference(read.owner):
             continue
-        value = read.value if read.name else _own(read.value)
+        value = read.value if read.name else _code_and_defaults(read.value)
         if isinstance(read.owner, types.ModuleType):
             reference = Reference(read.owner.__name__, "", read.name, _digest(value), _shown(value))
         else:
             function = read.owner
             reference = Reference(function.__module__, function.__qualname__, read.name, _digest(value), _shown(value))
-        found[reference] = None
-    return tuple(found)
+        references[reference] = None
+    return tuple(references)
 
 
-def by_reference(thing: types.FunctionType | types.ModuleType) -> bool:
-    """Whether PySpark pickles a function or a module by its name. Where it is not loaded, nothing travels."""
-    name = thing.__name__ if isinstance(thing, types.ModuleType) else thing.__module__
-    if name == "__main__" and isinstance(thing, types.FunctionType):
+def by_reference(value: types.FunctionType | types.ModuleType) -> bool:
+    """Returns whether PySpark pickles a function or module by reference. Without PySpark loaded, nothing is pickled."""
+    name = value.__name__ if isinstance(value, types.ModuleType) else value.__module__
+    if name == "__main__" and isinstance(value, types.FunctionType):
         return False
     if name not in sys.modules or "pyspark" not in sys.modules:
         return False
     from pyspark.cloudpickle import cloudpickle
 
     rule: Any = cloudpickle._should_pickle_by_reference  # noqa: SLF001  (it has no public name)
-    return bool(rule(thing))
+    return bool(rule(value))
 
 
-def _own(function: types.FunctionType) -> tuple[Any, ...]:
+def _code_and_defaults(function: types.FunctionType) -> tuple[Any, ...]:
     return function.__code__, function.__defaults__, function.__kwdefaults__
 
 
 def _digest(value: Any) -> str:
-    """The digest of a value. A module, and a function that is itself pickled by reference, count by their names:
-    what is read of them is recorded too."""
+    """Returns the digest of a value. A module, and a function that is pickled by reference, count by name only: what is
+    read from them is recorded separately."""
     if value is UNBOUND:
         return "not bound"
     if isinstance(value, types.ModuleType):
@@ -105,11 +108,12 @@ def _digest(value: Any) -> str:
         return digest_of(value)
     except CannotCompile:
         function = plain_function(value)
-        return untold(value) if function is None else digest_of(function.__code__)
+        return why_unusable(value) if function is None else digest_of(function.__code__)
 
 
 def _shown(value: Any) -> str:
+    """Returns a value's ``repr``, shortened, for messages."""
     if value is UNBOUND:
         return "not bound"
     text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."

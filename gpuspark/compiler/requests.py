@@ -1,4 +1,4 @@
-"""What is to be compiled: a function with everything that decides its code."""
+"""Requests to compile: a function with everything that affects its code."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from gpuspark.compiler.rewrite import Body
 
 @dataclass(frozen=True)
 class Request:
-    """A body with everything that decides its code."""
+    """A rewritten scalar body with everything that affects its code."""
 
     body: Body
     columns: tuple[ColumnType, ...]
     result: ColumnType
     checked: bool
-    """Whether overflow, division by zero and domain errors are noticed (``arithmetic=python``)."""
+    """Whether overflow, division by zero and domain errors mark the row (``arithmetic=python``)."""
     nullable: bool
     """Whether the body sees nulls, as ``None`` (``nulls="pass"``)."""
 
     def parts(self) -> tuple[Any, ...]:
-        """What the code depends on, but for the tools."""
+        """Returns everything that the code depends on, apart from the tools."""
         constants = digest_of(self.body.constants)
         types = (*map(str, self.columns), str(self.result))
         return (self.body.text, constants, *types, self.checked, self.nullable)
@@ -33,12 +33,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a word of a program is: an array of ``dtype`` (NumPy's name), or a number, ``int64`` or ``float64``."""
+    """The type of one parameter of an array function: an array of ``dtype``, a name of NumPy's, or a number, ``int64``
+    or ``float64``."""
 
     dtype: str
     is_array: bool
     scratch: int = 0
-    """For an array that each thread has a part of: the part's length."""
+    """The number of elements per thread, for a scratch array of which each thread has its own part; otherwise 0."""
 
     def __str__(self) -> str:
         return f"{self.dtype}{'*' if self.is_array else ''}{self.scratch or ''}"
@@ -46,11 +47,11 @@ class Parameter:
 
 @dataclass(frozen=True)
 class ArrayRequest:
-    """An array function with the types that decide its code."""
+    """An array function with the types of its parameters."""
 
     function: FunctionType
     parameters: tuple[Parameter, ...]
 
     def parts(self) -> tuple[Any, ...]:
-        """What the code depends on, but for the tools."""
+        """Returns everything that the code depends on, apart from the tools."""
         return ("array", fingerprint(self.function), *map(str, self.parameters))

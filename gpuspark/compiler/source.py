@@ -1,5 +1,8 @@
-"""From a function object to its syntax tree, verified: the tree must compile to the very bytecode that
-the function holds, so a file edited after its import is noticed rather than compiled."""
+"""Finds the syntax tree of a function object and verifies it.
+
+The tree must compile to exactly the bytecode that the function holds, so that a file edited after its import is
+refused rather than compiled.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,22 @@ from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from typing import Any, cast
 
-from gpuspark.compiler.private_names import write_out
+from gpuspark.compiler.private_names import mangle_private_names
 
 
 class CannotCompile(Exception):
-    """A construct that compiled programs do not have. The text says which, with file and line."""
+    """Raised for a function that does not compile. The message names the construct, the file and the line."""
 
     lasting = True
-    """Whether the same body is refused tomorrow: not so where only a package is missing."""
+    """Whether the refusal may be kept on disk: not where, for example, only a package is missing."""
 
 
 UNBOUND = object()
-"""In place of the value of a name that has none."""
+"""Stands for the value of a name that is not bound."""
 
 
 def value_of(function: types.FunctionType, name: str) -> Any:
-    """What ``name``, which is not local to ``function``, stands for now; :data:`UNBOUND` where for nothing."""
+    """Returns the current value of ``name``, which is not local to ``function``; :data:`UNBOUND` if it has none."""
     code = function.__code__
     if name not in code.co_freevars:
         built_ins: dict[str, Any] = cast(Any, function).__builtins__  # which some stubs lack
@@ -41,13 +44,13 @@ def value_of(function: types.FunctionType, name: str) -> Any:
 
 
 class Unresolved(Exception):
-    """A name that is not bound where the function was defined."""
+    """Raised for a name that is not bound where the function was defined."""
 
 
 @dataclass(frozen=True)
 class Read:
-    """Something that was read to make a program: a name in a function, an attribute of a module, or, under the empty
-    name, a function's own code."""
+    """One value that a program was made from: a name read in a function, an attribute of a module, or, with an empty
+    ``name``, a function's own code."""
 
     owner: types.FunctionType | types.ModuleType
     name: str
@@ -59,7 +62,7 @@ _reads: ContextVar[list[Read] | None] = ContextVar("reads", default=None)
 
 @contextmanager
 def recorded_reads() -> Iterator[list[Read]]:
-    """Gives a list to which all that is read from now on is added."""
+    """Context manager that yields a list to which every read in the block is added."""
     reads: list[Read] = []
     before = _reads.set(reads)
     try:
@@ -69,15 +72,16 @@ def recorded_reads() -> Iterator[list[Read]]:
 
 
 def _record(owner: types.FunctionType | types.ModuleType, name: str, value: Any) -> None:
+    """Adds a read to the list of :func:`recorded_reads`, if there is one."""
     reads = _reads.get()
     if reads is not None:
         reads.append(Read(owner, name, value))
 
 
 def attribute_of(module: Any, name: str) -> Any:
-    """The attribute ``name`` that a module really holds; :data:`UNBOUND` for any other object or attribute.
+    """Returns the attribute ``name`` from a module's namespace; :data:`UNBOUND` for any other object or attribute.
 
-    Modules of a class of their own, or with a ``__getattr__``, may have another answer each time.
+    A module of a subclass, or with a ``__getattr__``, may answer differently each time, so these are not asked.
     """
     if type(module) is not types.ModuleType:
         return UNBOUND
@@ -88,19 +92,19 @@ def attribute_of(module: Any, name: str) -> Any:
 
 @dataclass(frozen=True)
 class Source:
-    """A function's syntax tree and where it stands."""
+    """A function with its syntax tree and file."""
 
     function: types.FunctionType
     node: ast.FunctionDef | ast.Lambda
     filename: str
 
     def where(self, node: ast.AST | None = None) -> str:
-        """``file.py, line 12``, for messages."""
+        """Returns the position of ``node``, or of the function, for messages: ``file.py, line 12``."""
         line = getattr(node or self.node, "lineno", self.function.__code__.co_firstlineno)
         return f"{os.path.basename(self.filename)}, line {line}"
 
     def resolve(self, name: str) -> Any:
-        """The object that a name not local to the function stands for, now.
+        """Returns the current value of a name that is not local to the function.
 
         Raises :class:`Unresolved` where Python would raise a ``NameError``.
         """
@@ -112,20 +116,20 @@ class Source:
 
 
 class HoldsBody:
-    """The base of our own callables that, called with numbers, call the function that they hold."""
+    """Base class of gpuspark's callables that hold a user's function and, called with numbers, call it."""
 
     __gpuspark_body__: Any
 
 
 class HoldsItemBody(HoldsBody):
-    """The base of those that call it once for each item, and only from another array function as it is."""
+    """Base class of decorated array functions: they call the function that they hold once for each item, and can be
+    called with an item only from another array function."""
 
 
 def own_signature(function: Callable[..., Any]) -> inspect.Signature:
-    """The parameters that a call of ``function`` really takes, those of its code.
+    """Returns the signature that a call of ``function`` really has, that of its code.
 
-    :func:`inspect.signature` tells what the function was made to look like instead, where :func:`functools.wraps` or
-    a ``__signature__`` says so.
+    :func:`inspect.signature` follows :func:`functools.wraps` and ``__signature__`` instead.
 
     >>> import functools
     >>> def shown(amount): ...
@@ -134,7 +138,7 @@ def own_signature(function: Callable[..., Any]) -> inspect.Signature:
     >>> inspect.signature(real), own_signature(real)
     (<Signature (amount)>, <Signature (x, y=1)>)
 
-    Of built-ins such as ``max`` Python does not know the parameters: any are taken, and the call decides.
+    For built-ins such as ``max``, whose parameters Python does not know, the signature accepts any arguments.
     """
     try:
         return inspect.signature(_undisguised(function))
@@ -154,7 +158,8 @@ _CACHED = type(cache(int))
 
 
 def _undisguised(function: Any) -> Any:
-    """``function`` without what :func:`functools.wraps` and ``__signature__`` leave on it, only to be looked at."""
+    """Returns a copy of ``function`` without the traces of :func:`functools.wraps` and ``__signature__``, for
+    inspection only."""
     if isinstance(function, types.FunctionType):
         code, cells = function.__code__, function.__closure__
         bare = types.FunctionType(code, function.__globals__, function.__name__, function.__defaults__, cells)
@@ -174,34 +179,33 @@ def _undisguised(function: Any) -> Any:
     return function
 
 
-_NO_VALUE = {
+_RETURNS_NO_VALUE = {
     inspect.CO_COROUTINE: "a coroutine (async def)",
     inspect.CO_ASYNC_GENERATOR: "an asynchronous generator (async def with yield)",
     inspect.CO_GENERATOR: "a generator (yield)",
 }
 _PYTEST = ("@pytest_ar", "@py_builtins")
-"""Names that pytest writes into functions whose ``assert`` it explains."""
+"""Prefixes of the names that pytest's assertion rewriting puts into functions."""
 
 
 def read(function: Any) -> Source:
-    """The verified source of a plain Python function or lambda.
+    """Returns the verified source of a plain Python function or lambda.
 
-    Raises :class:`CannotCompile` where there is none: a built-in, a callable object, a function typed
-    into a console that keeps no source, or one whose file has changed.
+    Raises :class:`CannotCompile` for a built-in, a callable object, a function typed into a console that keeps no
+    source, and a function whose file has changed.
     """
     if not isinstance(function, types.FunctionType):
         raise CannotCompile(f"{function!r} is a {type(function).__name__}, not a plain Python function")
     code = function.__code__
     _record(function, "", function)
-    for flag, made in _NO_VALUE.items():
+    for flag, result in _RETURNS_NO_VALUE.items():
         if code.co_flags & flag:
             line = f"{os.path.basename(code.co_filename)}, line {code.co_firstlineno}"
             raise CannotCompile(
-                f"a call of {function.__name__} gives {made} and no value: return the value itself ({line})"
+                f"a call of {function.__name__} gives {result} and no value: return the value itself ({line})"
             )
     no_source = (
-        f"the source of {function.__name__} is not to be found (a console keeps none): "
-        "define it in a file or a notebook"
+        f"the source of {function.__name__} cannot be found (a console keeps none): define it in a file or a notebook"
     )
     try:
         lines, _ = inspect.findsource(code)
@@ -219,28 +223,29 @@ def read(function: Any) -> Source:
         raise CannotCompile(no_source)
     raise CannotCompile(
         f"the source of {function.__name__} in {os.path.basename(code.co_filename)} "
-        "is not what Python loaded: import it anew"
+        "is not what Python loaded: import it again"
     )
 
 
 @lru_cache(maxsize=64)
 def _functions(text: str, filename: str) -> tuple[tuple[types.CodeType, ast.FunctionDef | ast.Lambda], ...]:
-    """Every function of a file: its code object beside its tree."""
+    """Returns the code object and the tree of every function in a file."""
     try:
         tree = ast.parse(text, filename)
         module = compile(tree, filename, "exec", dont_inherit=True)
     except (SyntaxError, ValueError):  # a notebook cell with magics, or null bytes
         return ()
-    write_out(tree)
+    mangle_private_names(tree)
     nodes: dict[int, list[ast.FunctionDef | ast.Lambda]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.Lambda):
             nodes.setdefault(_first_line(node), []).append(node)
-    found = ((code, _node_of(code, nodes.get(code.co_firstlineno, []))) for code in _codes(module))
-    return tuple((code, node) for code, node in found if node is not None)
+    pairs = ((code, _node_of(code, nodes.get(code.co_firstlineno, []))) for code in _codes(module))
+    return tuple((code, node) for code, node in pairs if node is not None)
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Yields every code object inside ``code``."""
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield constant
@@ -248,6 +253,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def _first_line(node: ast.FunctionDef | ast.Lambda) -> int:
+    """Returns the line that a code object calls its first: that of the first decorator, if there is one."""
     decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
     return min([node.lineno, *(d.lineno for d in decorators)])
 
@@ -255,12 +261,13 @@ def _first_line(node: ast.FunctionDef | ast.Lambda) -> int:
 def _node_of(
     code: types.CodeType, candidates: list[ast.FunctionDef | ast.Lambda]
 ) -> ast.FunctionDef | ast.Lambda | None:
-    """The tree of ``code`` among those that begin on its line: of several lambdas, the smallest around it."""
+    """Returns the tree of ``code`` among the functions that begin on its line: of several lambdas, the smallest one
+    that encloses its instructions."""
     if code.co_name != "<lambda>":
         return next((n for n in candidates if isinstance(n, ast.FunctionDef) and n.name == code.co_name), None)
     spans = [p for p in code.co_positions() if None not in p and p[2:] != (0, 0)]
     lambdas = [n for n in candidates if isinstance(n, ast.Lambda)]
-    if not spans:  # it returns a constant, and Python 3.12 does not keep where that stands
+    if not spans:  # it returns a constant, and Python 3.12 keeps no position for that
         return next((n for n in lambdas if _same_code(_compiled(n), code)), None)
     start = min((line, column) for line, _, column, _ in spans)
     end = max((line, column) for _, line, _, column in spans)
@@ -269,6 +276,7 @@ def _node_of(
 
 
 def _compiled(node: ast.Lambda) -> types.CodeType:
+    """Returns the code object of a lambda."""
     return next(_codes(compile(ast.Expression(node), "", "eval", dont_inherit=True)))
 
 
@@ -280,17 +288,17 @@ def _end(node: ast.expr) -> tuple[int, int]:
     return node.end_lineno or 0, node.end_col_offset or 0
 
 
-def _same_code(one: types.CodeType, other: types.CodeType) -> bool:
-    """Equal bytecode and constants, whatever file name or column either was compiled with."""
-    if len(one.co_consts) != len(other.co_consts):
+def _same_code(code: types.CodeType, other: types.CodeType) -> bool:
+    """Returns whether two code objects have equal bytecode, names and constants; positions may differ."""
+    if len(code.co_consts) != len(other.co_consts):
         return False
     same_constants = all(
         _same_code(a, b)
         if isinstance(a, types.CodeType) and isinstance(b, types.CodeType)
         else type(a) is type(b) and repr(a) == repr(b)
-        for a, b in zip(one.co_consts, other.co_consts, strict=True)
+        for a, b in zip(code.co_consts, other.co_consts, strict=True)
     )
     return same_constants and all(
-        getattr(one, name) == getattr(other, name)
+        getattr(code, name) == getattr(other, name)
         for name in ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_argcount")
     )

@@ -1,4 +1,4 @@
-"""Statements of a body, and the function around them."""
+"""Rewrites the statements of a body, and the function around them."""
 
 from __future__ import annotations
 
@@ -7,208 +7,220 @@ import inspect
 from collections.abc import Iterable
 from typing import cast
 
-from gpuspark.compiler.expressions import Expressions, assigned, set_flag
+from gpuspark.compiler.expressions import Expressions, assignment, is_set_flag
 from gpuspark.compiler.flow import unset_reads
-from gpuspark.compiler.known import body_of
-from gpuspark.compiler.trees import leaves, misplaced, stored
+from gpuspark.compiler.scope import body_of
+from gpuspark.compiler.trees import always_leaves, assigned_names, unhoistable
 from gpuspark.compiler.unit import ENTRY, OP, OUT, ROW, Branch, Called, Unit
 from gpuspark.compiler.vocabulary import describe
 
 
 def rewritten(unit: Unit, called: Called, name: str) -> ast.FunctionDef:
-    """Returns the function ``called`` as a function ``name`` of portable operations."""
+    """Returns the syntax tree of ``called`` rewritten to portable operations, under the new name ``name``."""
     return Statements(unit, called, name == ENTRY).function(name, called)
 
 
 class Statements(Expressions):
-    """Rewrites the statements of one function. The entry of a program stores its result itself."""
+    """Rewrites the statements of one function. The entry function of a program stores its own result."""
 
     def __init__(self, unit: Unit, called: Called, is_entry: bool) -> None:
         super().__init__(unit, called, *body_of(called.source, called.columns, called.fixed))
         self.is_entry = is_entry
-        self.unreached = {id(node) for node in misplaced(self.statements)}
+        self.unhoistable = {id(node) for node in unhoistable(self.statements)}
 
     def function(self, name: str, called: Called) -> ast.FunctionDef:
-        """Returns the whole function."""
+        """Returns the whole function, with its flags for names that may be read before they are set."""
         code = self.source.function.__code__
         if code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
             self.refuse(self.source.node, "*args or **kwargs")
         if code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
             self.refuse(self.source.node, "a generator or coroutine")
-        start = [n for n in self.known.fixed if n in self.known.local]
-        self.guarded = unset_reads(self.statements, [*called.columns, *start])
-        body = [statement for n in start for statement in self.begin(n, self.known.fixed[n])]
+        start = [n for n in self.scope.fixed if n in self.scope.local]
+        self.maybe_unset = unset_reads(self.statements, [*called.columns, *start])
+        body = [statement for n in start for statement in self.initialise(n, self.scope.fixed[n])]
         body += self.block(self.statements)
-        if self.is_entry and not leaves(body):
-            body += self.give(ast.Constant(None))
-        unset = [assigned(set_flag(n).id, ast.Constant(False)) for n in sorted(self.guarded)]
-        never_set = [assigned(n, ast.Constant(0.0)) for n in sorted(self.guarded - stored(body))]
+        if self.is_entry and not always_leaves(body):
+            body += self.return_statement(ast.Constant(None))
+        unset = [assignment(is_set_flag(n).id, ast.Constant(False)) for n in sorted(self.maybe_unset)]
+        never_set = [assignment(n, ast.Constant(0.0)) for n in sorted(self.maybe_unset - assigned_names(body))]
         body = unset + never_set + body
         arguments = [ast.arg(arg=n) for n in (*called.columns, *([OUT] if self.is_entry else []), ROW)]
         whole = cast(ast.FunctionDef, ast.parse(f"def {name}(): pass").body[0])
         whole.args.args, whole.body = arguments, body or [ast.Pass()]
         return whole
 
-    def begin(self, name: str, value: object) -> list[ast.stmt]:
-        """A parameter that starts with a value of its own, and is given others."""
+    def initialise(self, name: str, value: object) -> list[ast.stmt]:
+        """Returns the assignments for a parameter with a fixed value that the body assigns again."""
         if isinstance(value, str):
-            return self.remember(name, value)
-        first = [assigned(name, self.constant(value, self.source.node))]
-        return [*first, *self.remember(name, value)] if value is None else first
+            return self.remember_static(name, value)
+        initial = [assignment(name, self.constant(value, self.source.node))]
+        return [*initial, *self.remember_static(name, value)] if value is None else initial
 
-    def remember(self, name: str, value: str | None) -> list[ast.stmt]:
-        """Keeps in mind that ``name`` holds a text or ``None`` from here on; a text has no code."""
-        self.known.values[name] = value
+    def remember_static(self, name: str, value: str | None) -> list[ast.stmt]:
+        """Notes that ``name`` holds ``value`` from here on. Returns no statements: strings have no code."""
+        self.scope.static_locals[name] = value
         if isinstance(value, str):
-            self.texts.add(name)
+            self.string_names.add(name)
         return []
 
-    def forget(self, nodes: Iterable[ast.AST]) -> None:
-        """Forgets what the names held that ``nodes`` assign."""
-        for name in stored(nodes):
-            self.known.values.pop(name, None)
+    def forget_static(self, nodes: Iterable[ast.AST]) -> None:
+        """Discards the noted values of the names that ``nodes`` assign."""
+        for name in assigned_names(nodes):
+            self.scope.static_locals.pop(name, None)
 
     def block(self, statements: list[ast.stmt]) -> list[ast.stmt]:
-        """The statements, each after the assignments that stood inside its expressions."""
+        """Returns the rewritten statements, each after the assignments hoisted out of its expressions."""
         result: list[ast.stmt] = []
-        outer = self.before
+        outer = self.hoisted
         for statement in statements:
-            self.before = []
+            self.hoisted = []
             new = self.statement(statement)
-            if not isinstance(statement, ast.Assign | ast.If | ast.Try):  # which look after themselves
-                self.forget([statement])
-            result += self.before + new
-            if leaves(new):
+            if not isinstance(statement, ast.Assign | ast.If | ast.Try):  # these forget their own names
+                self.forget_static([statement])
+            result += self.hoisted + new
+            if always_leaves(new):
                 break
-        self.before = outer
+        self.hoisted = outer
         return result
 
     def statement(self, node: ast.stmt) -> list[ast.stmt]:
+        """Returns the statements that replace one statement."""
         match node:
             case ast.Return():
-                return self.give(node.value or ast.Constant(None))
+                return self.return_statement(node.value or ast.Constant(None))
             case ast.Assign():
                 return self.assign(node)
             case ast.AnnAssign(target=ast.Name() as target, value=ast.expr() as value):
-                return [ast.Assign(targets=[target], value=self.raw(value)), *self.flags(target)]
+                return [ast.Assign(targets=[target], value=self.expression(value)), *self.record_set(target)]
             case ast.AugAssign(target=ast.Name() as target):
                 read_target = ast.copy_location(ast.Name(target.id, ast.Load()), target)
                 combined = ast.copy_location(ast.BinOp(read_target, node.op, node.value), node)
-                return [ast.Assign(targets=[target], value=self.value(combined)), *self.flags(target)]
+                return [ast.Assign(targets=[target], value=self.non_null(combined)), *self.record_set(target)]
             case ast.If():
-                return self.branch(node)
+                return self.if_statement(node)
             case ast.While():
-                return self.repeat(node)
+                return self.while_loop(node)
             case ast.For():
-                return self.loop(node)
+                return self.for_loop(node)
             case ast.Break() | ast.Continue():
                 return [node]
             case ast.Raise():
-                return self.fail()
+                return self.mark_and_leave()
             case ast.Assert():
-                return [ast.If(ast.UnaryOp(ast.Not(), self.test(node.test)), self.fail(), [])]
+                return [ast.If(ast.UnaryOp(ast.Not(), self.condition(node.test)), self.mark_and_leave(), [])]
             case ast.Try() if not node.finalbody:
-                return self.attempt(node)
+                return self.try_statement(node)
             case ast.AnnAssign(value=None) | ast.Pass() | ast.Expr(value=ast.Constant()):
                 return [ast.Pass()]
             case ast.Expr():
-                return [assigned("_gs_unused", self.raw(node.value))]
-            case ast.Import() | ast.ImportFrom() if all((a.asname or a.name) in self.known.fixed for a in node.names):
+                return [assignment("_gs_unused", self.expression(node.value))]
+            case ast.Import() | ast.ImportFrom() if all((a.asname or a.name) in self.scope.fixed for a in node.names):
                 return [ast.Pass()]
         self.refuse(node, f"{describe(node)}")
         return []
 
-    def attempt(self, node: ast.Try) -> list[ast.stmt]:
-        """``try``: where Python would raise, the row is marked, and Python computes it again, handlers and all."""
-        return [ast.Expr(self.operation("attempt")), *self.block([*node.body, *node.orelse])]
+    def try_statement(self, node: ast.Try) -> list[ast.stmt]:
+        """Returns the body of a ``try`` without its handlers: where Python would raise, the row is marked, and Python
+        computes it again with the handlers."""
+        return [ast.Expr(self.operation("begin_try")), *self.block([*node.body, *node.orelse])]
 
-    def give(self, node: ast.expr) -> list[ast.stmt]:
-        """``return``: the entry stores its result, a function that the body calls gives it back."""
+    def return_statement(self, node: ast.expr) -> list[ast.stmt]:
+        """Returns the statements for ``return node``: the entry function stores the result, a called one returns it."""
         if not self.is_entry:
-            return [ast.Return(self.raw(node))]
-        if isinstance(node, ast.IfExp) and self.known.static(node.test) is None:
-            return self.branch(ast.If(node.test, [ast.Return(node.body)], [ast.Return(node.orelse)]))
-        name, arguments = ast.Name(OP + "store", ast.Load()), [ast.Name(OUT, ast.Load()), self.raw(node)]
+            return [ast.Return(self.expression(node))]
+        if isinstance(node, ast.IfExp) and self.scope.static_value(node.test) is None:
+            return self.if_statement(ast.If(node.test, [ast.Return(node.body)], [ast.Return(node.orelse)]))
+        name, arguments = ast.Name(OP + "store", ast.Load()), [ast.Name(OUT, ast.Load()), self.expression(node)]
         return [ast.Expr(ast.Call(name, [*arguments, ast.Name(ROW, ast.Load())], [])), ast.Return(None)]
 
-    def fail(self) -> list[ast.stmt]:
-        """Marks the row and leaves: Python raises there, or does what does not compile."""
-        return [ast.Expr(self.operation("fail")), ast.Return(ast.Constant(None))]
+    def mark_and_leave(self) -> list[ast.stmt]:
+        """Returns statements that mark the row and leave the function: where Python raises, or runs what does not
+        compile."""
+        return [ast.Expr(self.operation("mark")), ast.Return(ast.Constant(None))]
 
     def assign(self, node: ast.Assign) -> list[ast.stmt]:
-        apart = _one_by_one(node)
-        if apart:
-            return [new for assignment in apart for new in self.assign(assignment)]
-        known = self.known.static(node.value)
+        """Returns the statements for an assignment. A string is only noted, as a static value."""
+        single_assignments = _split_tuple_assignment(node)
+        if single_assignments:
+            return [new for single in single_assignments for new in self.assign(single)]
+        static = self.scope.static_value(node.value)
         for target in node.targets:
             names = target.elts if isinstance(target, ast.Tuple) else [target]
-            if not all(isinstance(n, ast.Name) and n.id in self.known.local for n in names):
+            if not all(isinstance(n, ast.Name) and n.id in self.scope.local for n in names):
                 self.refuse(node, f"assignment to {ast.unparse(target)}")
-        text = known is not None and isinstance(known[0], str)
-        new = [] if text else [ast.Assign(targets=node.targets, value=self.raw(node.value))]
-        self.forget([node])
+        is_string = static is not None and isinstance(static[0], str)
+        new = [] if is_string else [ast.Assign(targets=node.targets, value=self.expression(node.value))]
+        self.forget_static([node])
         for target in node.targets:
-            if isinstance(target, ast.Name) and known is not None and isinstance(known[0], str | None):
-                self.remember(target.id, known[0])
-        return [*new, *self.flags(node)]
+            if isinstance(target, ast.Name) and static is not None and isinstance(static[0], str | None):
+                self.remember_static(target.id, static[0])
+        return [*new, *self.record_set(node)]
 
-    def branch(self, node: ast.If) -> list[ast.stmt]:
-        known = self.known.static(node.test)
-        if known is not None:
-            return self.block(node.body if known[0] else node.orelse) or [ast.Pass()]
-        test = self.test(node.test)
-        self.forget([node.test])
-        held = dict(self.known.values)
-        first, body = self.side(node.body)
-        after_body, self.known.values = self.known.values, held
-        second, orelse = self.side(node.orelse)
-        self.leave(first, second)
-        if leaves(orelse) and node.orelse:
-            self.known.values = after_body
-        elif not leaves(body):
-            both = self.known.values.items()
-            self.known.values = {name: value for name, value in both if after_body.get(name, ...) == value}
+    def if_statement(self, node: ast.If) -> list[ast.stmt]:
+        """Returns the branch, or only the side that is taken where the test is static.
+
+        After it, a name keeps its static value only if it has that value at the end of every side that reaches it.
+        """
+        static = self.scope.static_value(node.test)
+        if static is not None:
+            return self.block(node.body if static[0] else node.orelse) or [ast.Pass()]
+        test = self.condition(node.test)
+        self.forget_static([node.test])
+        before_branch = dict(self.scope.static_locals)
+        body_branch, body = self.branch_side(node.body)
+        after_body, self.scope.static_locals = self.scope.static_locals, before_branch
+        else_branch, orelse = self.branch_side(node.orelse)
+        self.note_left_to_python(body_branch, else_branch)
+        if always_leaves(orelse) and node.orelse:
+            self.scope.static_locals = after_body
+        elif not always_leaves(body):
+            after_orelse = self.scope.static_locals.items()
+            self.scope.static_locals = {
+                name: value for name, value in after_orelse if after_body.get(name, ...) == value
+            }
         return [ast.If(test, body, orelse)]
 
-    def side(self, statements: list[ast.stmt]) -> tuple[Branch, list[ast.stmt]]:
-        """One side of a branch. What does not compile there marks the row, which is left to Python."""
+    def branch_side(self, statements: list[ast.stmt]) -> tuple[Branch, list[ast.stmt]]:
+        """Returns one side of a branch. A side that does not compile marks the row, which Python computes again."""
         with self.unit.branch(statements) as branch:
             new = self.block(statements)
-        if branch.is_left:
-            self.use_in_python(statements)
-        return branch, self.fail() if branch.is_left else new
+        if branch.runs_in_python:
+            self.note_used_in_python(statements)
+        return branch, self.mark_and_leave() if branch.runs_in_python else new
 
-    def repeat(self, node: ast.While) -> list[ast.stmt]:
-        self.forget([node])
-        test = ast.BoolOp(ast.And(), [ast.UnaryOp(ast.Not(), self.operation("stopped")), self.test(node.test)])
+    def while_loop(self, node: ast.While) -> list[ast.stmt]:
+        """Returns a ``while`` loop that a marked row leaves."""
+        self.forget_static([node])
+        test = ast.BoolOp(ast.And(), [ast.UnaryOp(ast.Not(), self.operation("is_marked")), self.condition(node.test)])
         body = self.block(node.body) or [ast.Pass()]
-        self.forget([node])
+        self.forget_static([node])
         return [ast.While(test, body, self.block(node.orelse))]
 
-    def loop(self, node: ast.For) -> list[ast.stmt]:
+    def for_loop(self, node: ast.For) -> list[ast.stmt]:
+        """Returns a ``for`` loop over a range, tuple or array that a marked row leaves."""
         if not isinstance(node.target, ast.Name):
             self.refuse(node, f"a loop over {ast.unparse(node.target)}")
-        if self.known.callee(node.iter) is range and isinstance(node.iter, ast.Call) and not node.iter.keywords:
-            bounds = [self.operation("index", self.value(a)) for a in node.iter.args]
+        if self.scope.callee(node.iter) is range and isinstance(node.iter, ast.Call) and not node.iter.keywords:
+            bounds = [self.operation("range_bound", self.non_null(a)) for a in node.iter.args]
             if len(bounds) == 3:
-                bounds[2] = self.operation("step", bounds[2])
-            over: ast.expr = ast.Call(ast.Name("range", ast.Load()), bounds, [])
+                bounds[2] = self.operation("range_step", bounds[2])
+            iterable: ast.expr = ast.Call(ast.Name("range", ast.Load()), bounds, [])
         else:
-            over = self.value(node.iter)
-        self.forget([node])
-        guard = ast.If(self.operation("stopped"), [ast.Break()], [])
-        body = [guard, *self.flags(node.target), *self.block(node.body)]
-        self.forget([node])
-        return [ast.For(node.target, over, body, self.block(node.orelse))]
+            iterable = self.non_null(node.iter)
+        self.forget_static([node])
+        leave_if_marked = ast.If(self.operation("is_marked"), [ast.Break()], [])
+        body = [leave_if_marked, *self.record_set(node.target), *self.block(node.body)]
+        self.forget_static([node])
+        return [ast.For(node.target, iterable, body, self.block(node.orelse))]
 
 
-def _one_by_one(node: ast.Assign) -> list[ast.Assign]:
-    """``a, b = 0, x`` as two assignments, where ``x`` reads neither name; else nothing."""
+def _split_tuple_assignment(node: ast.Assign) -> list[ast.Assign]:
+    """Returns ``a, b = 0, x`` as single assignments if ``x`` reads none of the names; otherwise an empty list."""
     match node:
         case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)) if len(targets) == len(values):
-            read = {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
+            names_read = {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
             names = {n.id for n in targets if isinstance(n, ast.Name)}
-            if len(names) == len(targets) and not names & read:
+            if len(names) == len(targets) and not names & names_read:
                 pairs = zip(targets, values, strict=True)
                 return [ast.copy_location(ast.Assign(targets=[t], value=v), node) for t, v in pairs]
     return []

@@ -1,8 +1,8 @@
-"""The compilers themselves: whether they start in this process, and which processor they compile for.
+"""Starts the compilers in this process, and says which processor they compile for.
 
-They are other people's packages around native libraries, so starting one fails in any way: a package or a library
-is missing, two versions do not fit, there is no memory. Each way is a reason, in a :class:`CannotCompile` that is not
-kept on disk, and never an error.
+The compilers are third-party packages around native libraries, and can fail to start in many ways: a package or
+library is missing, two versions do not fit, there is too little memory. Each failure becomes a
+:class:`CannotCompile` with the reason, which is not kept on disk, and so a fallback.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from gpuspark.errors import loading
 MEMORY_LIMIT = "spark.executor.pyspark.memory"
 Part = Literal["llvmlite", "cpu", "ptx"]
 NEEDED_BYTES: dict[Part, int] = {"llvmlite": 350 << 20, "cpu": 450 << 20, "ptx": 900 << 20}
-"""Address space that must be left before each is started: llvmlite, which loads machine code, was seen to take 155 MB,
-Numba with a first program for the CPU 180 MB more, NVIDIA's compiler with all that it needs 640 MB. LLVM ends the
-process, or never returns, where it finds too little, so half as much again is demanded at least."""
+"""The address space that must be free before each part is started. Measured: llvmlite, which loads machine code, takes
+155 MB, Numba with a first program for the CPU 180 MB more, NVIDIA's compiler with everything that it needs 640 MB. LLVM
+ends the process or hangs if memory runs out, so at least half as much again is required."""
 MORE_BYTES = 200 << 20
-"""The same for each later program: a few megabytes were seen."""
+"""The same for each later program, which takes a few megabytes."""
 
 _started: dict[Part, str] = {}
-"""What was started in this process: with nothing, or the reason why it does not start."""
+"""The parts that were started in this process: an empty string, or the reason why the part does not start."""
 
 
 def start(target: Target) -> None:
-    """Starts the compiler for ``target`` with its libraries, once in a process.
+    """Starts the compiler for ``target`` with its libraries, once per process.
 
-    Raises :class:`CannotCompile` with what failed, and what to do.
+    Raises :class:`CannotCompile` with what failed and what to do.
     """
     _require_memory(target)
     if target not in _started:
@@ -48,7 +48,7 @@ def start(target: Target) -> None:
 
 
 def problem(target: Target) -> str | None:
-    """Why programs for ``target`` cannot be compiled in this process; ``None`` where they can."""
+    """Returns why programs for ``target`` cannot be compiled in this process; ``None`` if they can."""
     try:
         start(target)
     except CannotCompile as refusal:
@@ -57,10 +57,11 @@ def problem(target: Target) -> str | None:
 
 
 def processor() -> tuple[str, str]:
-    """The name and the features, in LLVM's words, of the processor that machine code is made for: this machine's, or
-    what ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` say, as for Numba itself.
+    """Returns LLVM's name and features of the processor that machine code is generated for.
 
-    Raises :class:`CannotCompile` where llvmlite does not start.
+    It is this machine's, or what ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` say, as for Numba itself.
+
+    Raises :class:`CannotCompile` if llvmlite does not start.
     """
     _require_memory("llvmlite")
     with _starting("llvmlite, which loads machine code,", "pip install gpuspark"):
@@ -74,7 +75,7 @@ def processor() -> tuple[str, str]:
 
 
 def _require_memory(part: Part) -> None:
-    """Raises :class:`CannotCompile` where the limit on this process's address space leaves too little for ``part``."""
+    """Raises :class:`CannotCompile` if the limit on this process's address space leaves too little for ``part``."""
     needed = MORE_BYTES if part in _started else NEEDED_BYTES[part]
     limit = _address_space()
     if limit is None:
@@ -89,7 +90,8 @@ def _require_memory(part: Part) -> None:
 
 
 def _address_space() -> int | None:
-    """The bytes that this process may map; ``None`` without a limit, and where no system call tells what is taken."""
+    """Returns the bytes that this process may map; ``None`` if there is no limit, and on systems without
+    ``/proc/self/statm``."""
     if sys.platform != "linux":
         return None
     import resource
@@ -99,6 +101,7 @@ def _address_space() -> int | None:
 
 
 def _start(target: Target) -> None:
+    """Imports the compiler for ``target`` and loads its native libraries."""
     with _starting("Numba, the compiler,", "pip install gpuspark"):
         import llvmlite.binding  # noqa: F401
         import numba.extending  # noqa: F401
@@ -123,14 +126,15 @@ def _start(target: Target) -> None:
 
 @contextmanager
 def _starting(what: str, command: str) -> Iterator[None]:
+    """Context manager that translates any error of an import into :class:`CannotCompile`, with advice."""
     limit = _address_space()
-    advice = f"Install it anew with: {command}" if limit is None else f"Raise or unset {MEMORY_LIMIT}"
+    advice = f"Reinstall it with: {command}" if limit is None else f"Raise or unset {MEMORY_LIMIT}"
     with loading(lambda why: not_lasting(f"{what} does not start ({why}). {advice}")):
         yield
 
 
 def not_lasting(reason: str) -> CannotCompile:
-    """A refusal of today and of this process, which is not kept on disk."""
+    """Returns a refusal that holds for this process only, and is not kept on disk."""
     refusal = CannotCompile(reason)
     refusal.lasting = False
     return refusal

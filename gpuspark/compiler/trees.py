@@ -1,4 +1,4 @@
-"""Questions about syntax trees: what control reaches, and what is a test."""
+"""Questions about syntax trees: what they assign, where control goes, and in which order names are read."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ from collections.abc import Iterable, Iterator
 
 
 def walk(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Yields ``nodes`` and everything inside them, like :func:`ast.walk`."""
     for node in nodes:
         yield from ast.walk(node)
 
 
-def leaves(statements: list[ast.stmt]) -> bool:
-    """Whether control never reaches what follows."""
+def always_leaves(statements: list[ast.stmt]) -> bool:
+    """Returns whether control never reaches what follows ``statements``."""
     match statements:
         case [*_, ast.Return() | ast.Break() | ast.Continue()]:
             return True
         case [*_, ast.If(body=body, orelse=orelse)]:
-            return leaves(body) and leaves(orelse)
+            return always_leaves(body) and always_leaves(orelse)
     return False
 
 
-def stored(nodes: Iterable[ast.AST]) -> set[str]:
-    """The names that are assigned somewhere in ``nodes``."""
+def assigned_names(nodes: Iterable[ast.AST]) -> set[str]:
+    """Returns the names that are assigned somewhere in ``nodes``."""
     return {n.id for n in walk(nodes) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
 
-def outlives(nodes: Iterable[ast.AST]) -> bool:
-    """Whether something is changed that another row may see: an element, an attribute or a name outside."""
+def has_lasting_effect(nodes: Iterable[ast.AST]) -> bool:
+    """Returns whether ``nodes`` change something that another row may see: an element, an attribute or a name outside
+    the function."""
     return any(
         isinstance(n, ast.Global | ast.Nonlocal)
         or (isinstance(n, ast.Subscript | ast.Attribute) and isinstance(n.ctx, ast.Store | ast.Del))
@@ -35,8 +37,8 @@ def outlives(nodes: Iterable[ast.AST]) -> bool:
     )
 
 
-def guarded(node: ast.AST) -> list[ast.expr]:
-    """The parts of an expression that Python may not reach, or reaches more than once."""
+def maybe_unevaluated(node: ast.AST) -> list[ast.expr]:
+    """Returns the parts of ``node`` that Python may not evaluate, or may evaluate more than once."""
     match node:
         case ast.BoolOp(values=[_, *later]) | ast.Compare(comparators=[_, *later]):
             return later
@@ -48,51 +50,54 @@ def guarded(node: ast.AST) -> list[ast.expr]:
 
 
 def is_test(node: ast.expr) -> bool:
-    """Whether an expression is a boolean, whatever the columns hold."""
+    """Returns whether an expression is a boolean whatever the columns hold."""
     if isinstance(node, ast.BoolOp):
         return all(is_test(operand) for operand in node.values)
     return isinstance(node, ast.Compare) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not))
 
 
-def evaluated(node: ast.AST) -> Iterator[ast.Name | ast.NamedExpr]:
-    """The names that a statement's own expressions read, and their ``:=``, in Python's order: of a branch or loop those
-    of its head; ``:=`` after what it assigns."""
+def names_in_order(node: ast.AST) -> Iterator[ast.Name | ast.NamedExpr]:
+    """Yields the names that ``node`` reads, and its ``:=``, in the order of evaluation.
+
+    Of a branch or loop only the head counts; a ``:=`` follows the names in its value.
+    """
     match node:
         case ast.NamedExpr():
-            yield from evaluated(node.value)
+            yield from names_in_order(node.value)
             yield node
         case ast.Name():
             if isinstance(node.ctx, ast.Load):
                 yield node
         case ast.AugAssign(target=ast.Name() as target, value=value):
             yield target
-            yield from evaluated(value)
+            yield from names_in_order(value)
         case ast.IfExp():
             for part in (node.test, node.body, node.orelse):
-                yield from evaluated(part)
+                yield from names_in_order(part)
         case ast.If(test=head) | ast.While(test=head) | ast.For(iter=head):
-            yield from evaluated(head)
+            yield from names_in_order(head)
         case ast.Try():
             return
         case _:
             for child in ast.iter_child_nodes(node):
-                yield from evaluated(child)
+                yield from names_in_order(child)
 
 
-def misplaced(statements: Iterable[ast.stmt]) -> Iterator[ast.NamedExpr]:
-    """Each ``:=`` that cannot stand before its statement: Python may not reach it, or reads the name before it in the
-    same statement, or sets the name there twice."""
+def unhoistable(statements: Iterable[ast.stmt]) -> Iterator[ast.NamedExpr]:
+    """Yields each ``:=`` that cannot be moved before its statement: Python may not evaluate it, or the statement reads
+    its name earlier or assigns it twice."""
     for node in walk(statements):
-        yield from (w for w in walk(guarded(node)) if isinstance(w, ast.NamedExpr))
+        yield from (w for w in walk(maybe_unevaluated(node)) if isinstance(w, ast.NamedExpr))
         if isinstance(node, ast.stmt):
-            yield from _out_of_order(list(evaluated(node)))
+            yield from _out_of_order(list(names_in_order(node)))
 
 
 def _out_of_order(events: list[ast.Name | ast.NamedExpr]) -> Iterator[ast.NamedExpr]:
-    for place, event in enumerate(events):
+    """Yields each ``:=`` in ``events`` whose name is read before it or assigned again."""
+    for position, event in enumerate(events):
         if isinstance(event, ast.NamedExpr):
             inside = set(map(id, ast.walk(event.value)))
-            earlier = [e for e in events[:place] if id(e) not in inside]
+            earlier = [e for e in events[:position] if id(e) not in inside]
             again = [e for e in events if e is not event and isinstance(e, ast.NamedExpr)]
             names = [e.id for e in earlier if isinstance(e, ast.Name)] + [e.target.id for e in again]
             if event.target.id in names:

@@ -1,5 +1,7 @@
-"""What of Python compiles: its operators, built-ins, ``math`` and NumPy functions, each with the operation
-of ours that stands for it (:mod:`gpuspark.compiler.operations`)."""
+"""The operators, built-ins, ``math`` and NumPy functions that compile, each with the name of its operation.
+
+:mod:`gpuspark.compiler.operations` defines the operations.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +32,12 @@ _NUMPY = (
     "arctan2 hypot copysign maximum minimum fmax fmin cbrt"
 ).split()
 ATTRIBUTES = ("days", "seconds", "microseconds", "real", "imag")
-"""Of time differences, and of numbers."""
+"""The attributes of time differences and numbers that compile."""
 
 
 def operation_of(callee: Any, count: int) -> str | None:
-    """The operation that stands for a built-in, ``math`` or NumPy function of ``count`` arguments."""
+    """Returns the name of the operation for a built-in, ``math`` or NumPy function called with ``count`` arguments;
+    ``None`` for any other callable."""
     if callee in (min, max):
         return str(callee.__name__) if count >= 2 else None
     if callee is round:
@@ -54,10 +57,10 @@ def operation_of(callee: Any, count: int) -> str | None:
 
 
 def plain_function(callee: Any, *, in_array_function: bool = False) -> types.FunctionType | None:
-    """The Python function that a call of ``callee`` runs: itself, or the body of a decorated function of ours.
+    """Returns the Python function that a call of ``callee`` runs: itself, or the body of a decorated function of ours.
 
-    ``None`` for anything else. Attributes of a plain function say nothing of it: :func:`functools.wraps` copies those
-    of the function that is wrapped.
+    Returns ``None`` for anything else. Attributes of a plain function are ignored: :func:`functools.wraps` copies them
+    from the wrapped function.
     """
     ours = isinstance(callee, HoldsBody) and type(callee).__module__.startswith("gpuspark.")
     if ours and isinstance(callee, HoldsItemBody) and not in_array_function:
@@ -70,8 +73,8 @@ _IMPORT = "an import that is not at the head of the body, or not of math or nump
 
 
 def describe(node: ast.AST) -> str:
-    """What a reader would call the construct."""
-    words = {
+    """Returns what a user would call the construct."""
+    names = {
         ast.Try: "try", ast.With: "with", ast.FunctionDef: "a function inside the body", ast.Lambda: "a lambda",
         ast.ListComp: "a list comprehension", ast.GeneratorExp: "a generator expression", ast.List: "a list",
         ast.Dict: "a dictionary", ast.Set: "a set", ast.JoinedStr: "an f-string", ast.DictComp: "a comprehension",
@@ -81,5 +84,5 @@ def describe(node: ast.AST) -> str:
     if isinstance(node, ast.Attribute):
         return f"attribute .{node.attr}"
     if isinstance(node, ast.Name):
-        return f"the name {node.id!r}, which is no number, tuple or small array"
-    return words.get(type(node), type(node).__name__)
+        return f"the name {node.id!r}, which is not a number, tuple or small array"
+    return names.get(type(node), type(node).__name__)

@@ -19,7 +19,7 @@ from stub_driver.scenes import SAMPLE
 
 
 def _candidates(entry: str) -> list[Program]:
-    known = [SAMPLE, *programs._known.values()]
+    known = [SAMPLE, *programs._programs.values()]
     return [one for one in known if isinstance(one, Program) and one.target == "ptx" and one.entry == entry]
 
 

@@ -1,4 +1,4 @@
-"""Scalar functions that exercise the dialect, each with the column types that it is tried on."""
+"""Scalar functions that exercise the dialect, each with the column types that tests give it."""
 
 from __future__ import annotations
 

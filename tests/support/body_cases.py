@@ -1,4 +1,4 @@
-"""The bodies that tests share: what a case is, and the list of all of them."""
+"""The list of scalar functions that tests share, and the decorator that registers them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import gpuspark as gs
 
 @dataclass(frozen=True)
 class Case:
-    """A function and the types of the columns that it takes."""
+    """A decorated function and the types of its columns."""
 
     f: Any
     types: tuple[str, ...]

@@ -1,9 +1,9 @@
-"""The program that CUDA gets, as LLVM code, made to run on this machine's processor: no PTX, no emulator.
+"""Runs the LLVM code of CUDA programs on this machine's processor: no PTX, no emulator.
 
-Numba's LLVM code for a CUDA program is the input of NVIDIA's compiler. Here LLVM compiles the same code for
-the host, with NVIDIA's own mathematics library (libdevice) linked in: millions of rows in a second. What is
-exchanged is only what the machine gives: the registers that say which thread this is, and the intrinsics
-below. So this shows that code generation for PTX and the emulator agree with a compiler that knows neither.
+Numba's LLVM code for a CUDA program is the input of NVIDIA's compiler. Here LLVM compiles the same code for the host,
+with NVIDIA's own mathematics library (libdevice) linked in, and runs millions of rows per second. Only what the
+machine provides is replaced: the registers that hold the thread's indices, and the intrinsics below. So this shows
+that code generation for PTX and the emulator agree with a compiler that knows neither.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ _UNARY = {
 
 
 def _intrinsics() -> dict[str, str]:
-    """What the NVVM intrinsics do, in LLVM's own words: name to a function's result, parameters and body."""
-    found = {
+    """Returns the NVVM intrinsics as LLVM code: by name, a function's result, parameters and body."""
+    intrinsics = {
         name: f"double (double %a, double %b) %r = {op} double %a, %b\n ret double %r" for name, op in _BINARY.items()
     }
     for name, op in _UNARY.items():
-        found[name] = f"double (double %a) %r = call double @llvm.{op}.f64(double %a)\n ret double %r"
+        intrinsics[name] = f"double (double %a) %r = call double @llvm.{op}.f64(double %a)\n ret double %r"
     for name, op in (("fmin.d", "minnum"), ("fmax.d", "maxnum")):
-        found[name] = (
+        intrinsics[name] = (
             f"double (double %a, double %b) %r = call double @llvm.{op}.f64(double %a, double %b)\n ret double %r"
         )
-    for name in ("fabs.f32", "fabs.ftz.f32"):  # libdevice asks it of normal numbers only
-        found[name] = "float (float %a) %r = call float @llvm.fabs.f32(float %a)\n ret float %r"
-    for name in ("f2i.rn", "f2i.rn.ftz"):  # of what is no normal number: 0, either way
-        found[name] = (
+    for name in ("fabs.f32", "fabs.ftz.f32"):  # libdevice calls it with normal numbers only
+        intrinsics[name] = "float (float %a) %r = call float @llvm.fabs.f32(float %a)\n ret float %r"
+    for name in ("f2i.rn", "f2i.rn.ftz"):  # 0 for what is not a normal number, in both forms
+        intrinsics[name] = (
             "i32 (float %a) %n = call float @llvm.roundeven.f32(float %a)\n"
             " %r = call i32 @llvm.fptosi.sat.i32.f32(float %n)\n ret i32 %r"
         )
-    return found | {
+    return intrinsics | {
         "fma.rn.d": "double (double %a, double %b, double %c) "
         "%r = call double @llvm.fma.f64(double %a, double %b, double %c)\n ret double %r",
         "d2i.hi": "i32 (double %a) %i = bitcast double %a to i64\n %s = lshr i64 %i, 32\n"
@@ -74,7 +74,7 @@ def _intrinsics() -> dict[str, str]:
         " %e = call double @llvm.log2.f64(double %d)\n %r = fptrunc double %e to float\n ret float %r",
         "ex2.approx.ftz.f32": "float (float %a) %d = fpext float %a to double\n"
         " %e = call double @llvm.exp2.f64(double %d)\n %r = fptrunc double %e to float\n ret float %r",
-        # The PTX ISA: it reads and writes the upper half of a double; rounded to nearest, as in the emulator.
+        # PTX ISA: reads and writes the upper half of a double; rounded to nearest, as in the emulator.
         "rcp.approx.ftz.d": "double (double %a) %i = bitcast double %a to i64\n %u = and i64 %i, -4294967296\n"
         " %x = bitcast i64 %u to double\n %e = fdiv double 1.0, %x\n %j = bitcast double %e to i64\n"
         " %k = add i64 %j, 2147483648\n %m = and i64 %k, -4294967296\n %n = bitcast i64 %m to double\n"
@@ -90,7 +90,7 @@ _ASSEMBLY = {
     "add.cc.u32      r0, a0, b0": "add",
     "sub.cc.u32      r0, a0, b0": "sub",
 }
-"""libdevice holds a little PTX of its own: each is known by a piece of it. Sums and products of 128 bits."""
+"""The inline PTX in libdevice, recognised by a part of it: a reciprocal root, and sums and products of 128 bits."""
 _HALVES = """ %low = trunc i128 %r to i64
  %shifted = lshr i128 %r, 64
  %high = trunc i128 %shifted to i64
@@ -101,7 +101,7 @@ _HALVES = """ %low = trunc i128 %r to i64
 
 
 def _wide(name: str) -> str:
-    """128 bits of whole number out of two halves."""
+    """Returns LLVM code that joins two 64-bit halves to a 128-bit integer."""
     return (
         f" %{name}l = zext i64 %{name}0 to i128\n %{name}h = zext i64 %{name}1 to i128\n"
         f" %{name}s = shl i128 %{name}h, 64\n %{name} = or i128 %{name}s, %{name}l\n"
@@ -145,44 +145,47 @@ define double @host.asm.rsqrt(double %a) alwaysinline {{
 
 
 def _without_assembly(text: str) -> str:
-    def named(call: re.Match[str]) -> str:
-        known = [name for piece, name in _ASSEMBLY.items() if piece in call[2]]
-        assert len(known) == 1, call[2]
-        return f"call {call[1]} @host.asm.{known[0]}("
+    """Returns ``text`` with calls of our functions in place of inline PTX."""
 
-    return re.sub(r'call ([^\n"]*?) asm (?:sideeffect )?"([^"]*)", "[^"]*"\(', named, text)
+    def replacement(call: re.Match[str]) -> str:
+        names = [name for part, name in _ASSEMBLY.items() if part in call[2]]
+        assert len(names) == 1, call[2]
+        return f"call {call[1]} @host.asm.{names[0]}("
+
+    return re.sub(r'call ([^\n"]*?) asm (?:sideeffect )?"([^"]*)", "[^"]*"\(', replacement, text)
 
 
 _REGISTERS = ("tid", "ntid", "ctaid", "nctaid")
 
 
 class HostProgram:
-    """A program of the scalar dialect, compiled for CUDA and run here, thread by thread."""
+    """A program of the scalar dialect, compiled for CUDA and run on the host, thread by thread."""
 
     def __init__(self, request: Request) -> None:
         text = compiler.program_text(request.columns, "ptx", nullable=request.nullable)
         parameters = list(compiler._parameters(request.columns, request.result, nullable=request.nullable))
         signature = compiler.types.void(*parameters)
         entry, library = compiler.cuda_library(request.body, text, signature, request.checked)
-        kinds = ["i64" if str(kind) == "int64" else "ptr" for kind in parameters]
+        llvm_types = ["i64" if str(parameter) == "int64" else "ptr" for parameter in parameters]
         module = binding.parse_assembly(_host(library.llvm_strs[0]))
         for more in library.llvm_strs[1:]:
             module.link_in(binding.parse_assembly(_host(more)))
         needed = {f.name for f in module.functions if f.is_declaration and f.name.startswith("__nv_")}
         module.link_in(binding.parse_assembly(_libdevice(frozenset(needed))))
-        module.link_in(binding.parse_assembly(_driver(entry, kinds)))
+        module.link_in(binding.parse_assembly(_driver(entry, llvm_types)))
         for function in module.functions:
             if not function.is_declaration and function.name != "run":
                 function.linkage = "internal"
         module.verify()
-        self._run = _compiled(module, kinds)
+        self._run = _compiled(module, llvm_types)
 
     def __call__(self, words: Sequence[int], grid: int, block: int) -> None:
-        """Runs the threads of ``grid`` blocks, one after the other; the words are addresses and numbers."""
+        """Runs the threads of ``grid`` blocks one after the other. ``words``: the program's addresses and numbers."""
         self._run(grid, block, *words)
 
 
-def _compiled(module: Any, kinds: list[str]) -> Any:
+def _compiled(module: Any, llvm_types: list[str]) -> Any:
+    """Returns the function ``run`` of ``module``, compiled and callable."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     machine = binding.Target.from_default_triple().create_target_machine(
@@ -192,22 +195,22 @@ def _compiled(module: Any, kinds: list[str]) -> Any:
     builder.getModulePassManager().run(module, builder)
     engine = binding.create_mcjit_compiler(module, machine)
     engine.finalize_object()
-    prototype = ctypes.CFUNCTYPE(None, ctypes.c_int32, ctypes.c_int32, *[ctypes.c_int64] * len(kinds))
+    prototype = ctypes.CFUNCTYPE(None, ctypes.c_int32, ctypes.c_int32, *[ctypes.c_int64] * len(llvm_types))
     function: Any = prototype(engine.get_function_address("run"))
     function.engine = engine
     return function
 
 
-def _driver(entry: str, kinds: list[str]) -> str:
-    """``run(grid, block, words …)``: every thread of the grid."""
-    named = ", ".join(f"{kind} %a{n}" for n, kind in enumerate(kinds))
+def _driver(entry: str, llvm_types: list[str]) -> str:
+    """Returns LLVM code of a function ``run(grid, block, words ...)``, which runs every thread of the grid."""
+    named = ", ".join(f"{llvm_type} %a{n}" for n, llvm_type in enumerate(llvm_types))
     registers = "\n".join(
         f"@reg_{name} = internal global i32 0\n"
         f"define i32 @sreg_{name}() alwaysinline {{\n %v = load i32, ptr @reg_{name}\n ret i32 %v\n}}"
         for name in _REGISTERS
     )
     return f"""{registers}
-declare void @"{entry}"({", ".join(kinds)})
+declare void @"{entry}"({", ".join(llvm_types)})
 define void @run(i32 %grid, i32 %block, {named}) {{
 start:
  store i32 %grid, ptr @reg_nctaid
@@ -235,14 +238,15 @@ end:
 
 
 def _host(text: str) -> str:
-    """Code for another machine made code for this one; pointers have no types any more in this LLVM."""
+    """Returns LLVM code for CUDA changed to code for the host, with the untyped pointers of this LLVM."""
     text = re.sub(r"target (triple|datalayout) = .*", "", text)
-    text = re.sub(r"!nvvm\.annotations = .*", "", text)  # they would give the entry a GPU's calling convention
+    text = re.sub(r"!nvvm\.annotations = .*", "", text)  # they would give the entry point a GPU's calling convention
     text = re.sub(r'@"?llvm\.nvvm\.read\.ptx\.sreg\.(\w+)\.x"?', r"@sreg_\1", text)
     return "\n".join(line if line.startswith("!") else _untyped(line) for line in text.splitlines())
 
 
 def _untyped(line: str) -> str:
+    """Returns a line of LLVM code with ``ptr`` for every typed pointer."""
     plain = r"\b(?:i\d+|double|float|half|void|ptr)"
     whole = r"(?:\{[^{}]*\}|\[\d+ x [^\[\]]*\])"
     before = None
@@ -256,16 +260,16 @@ def _untyped(line: str) -> str:
 
 @cache
 def _library_text() -> str:
-    """libdevice, with its intrinsics under names of ours."""
-    found = [file for file in files("nvidia-cuda-nvcc-cu12") or () if file.name.startswith("libdevice")]
-    text = str(binding.parse_bitcode(found[0].read_binary()))
+    """Returns the text of libdevice, with its intrinsics renamed to ours."""
+    libraries = [file for file in files("nvidia-cuda-nvcc-cu12") or () if file.name.startswith("libdevice")]
+    text = str(binding.parse_bitcode(libraries[0].read_binary()))
     text = re.sub(r"target (triple|datalayout) = .*", "", text)
     return re.sub(r"@(llvm\.nvvm\.[\w.]+)", r"@host.\1", text)
 
 
 @cache
 def _libdevice(needed: frozenset[str]) -> str:
-    """These functions, those that they call, the tables, and the intrinsics."""
+    """Returns the text of these functions of libdevice with everything that they use."""
     text = _library_text()
     defined = {m[1]: m[0] for m in re.finditer(r"(?ms)^define [^@\n]*@([\w.]+)\(.*?^\}", text)}
     kept: dict[str, str] = {}
@@ -289,20 +293,20 @@ def _libdevice(needed: frozenset[str]) -> str:
 
 
 def _declared(text: str) -> list[str]:
-    """Declarations of LLVM's own intrinsics, as they are called."""
-    found = {}
+    """Returns declarations of the LLVM intrinsics that ``text`` calls."""
+    declarations = {}
     for result, name, arguments in re.findall(
         r"call (?:fast |contract |nsz )*([\w<> ]+?) @(llvm\.[\w.]+)\(([^)]*)\)", text
     ):
-        kinds = [
+        llvm_types = [
             " ".join(word for word in argument.split()[:1]) for argument in arguments.split(",") if argument.strip()
         ]
-        found[name] = f"declare {result.split()[-1]} @{name}({', '.join(kinds)})"
-    return list(found.values())
+        declarations[name] = f"declare {result.split()[-1]} @{name}({', '.join(llvm_types)})"
+    return list(declarations.values())
 
 
 class HostDevice(CpuDevice):
-    """The device protocol over :class:`HostProgram`: programs for CUDA, in host memory, at full speed."""
+    """A device that runs a :class:`HostProgram`: a program for CUDA, in host memory, at the processor's speed."""
 
     target: Target = "ptx"
 
@@ -321,14 +325,14 @@ def _address(pointer: Pointer) -> int:
 
 
 def on_host(function: ScalarFunction, types: Sequence[ColumnType], block: int = 256) -> HostDevice:
-    """The device that runs ``function`` for columns of these types."""
+    """Returns a device that runs ``function`` for columns of these types."""
     return HostDevice(HostProgram(function.request(types, CONFIG)), block)
 
 
 def results(
     function: ScalarFunction, types: Sequence[ColumnType], columns: Sequence[pa.Array], device: Device
 ) -> Result:
-    """What ``device`` gives: the column, or the error. Rows that the program marks are Python's, as ever."""
+    """Returns the column or the error that ``device`` gives. Python computes the rows that the program marks."""
     program = function.program(types, CONFIG, "cpu" if device.target == "cpu" else "cuda")
     work = Work()
     try:
@@ -342,6 +346,8 @@ def results(
 
 @dataclass(frozen=True)
 class Result:
+    """The outcome of one run: a column, or an error with an empty column; and the reasons for fallbacks."""
+
     column: pa.Array | None
     error: str
     reasons: list[str]

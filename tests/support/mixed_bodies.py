@@ -1,5 +1,5 @@
-"""Scalar functions in which Python's numbers meet NumPy's, whole numbers meet floats, and the order of reading and
-setting names matters: what a compiler gets wrong without an error."""
+"""Scalar functions that a compiler may get wrong without an error: Python's numbers meet NumPy's, integers meet floats,
+and the order of reading and setting names matters."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def python_or_numpy_number(a, b):
     return v * b + max(v, b)
 
 
-# --- whole numbers and floats under one name
+# --- integers and floats under one name
 
 
 @case("bigint", "bigint boolean", "int boolean")
@@ -194,7 +194,7 @@ def handled(a, b):
     return root
 
 
-# --- membership, names for functions
+# --- membership, and functions under other names
 
 
 @case("boolean", "double double", "double bigint")
@@ -224,7 +224,7 @@ def unpacked(a, b):
     return low - high * middle
 
 
-# --- what does not compile on some path, texts as options, lists that are only read
+# --- what does not compile on some path, strings as options, lists that are only read
 
 FACTORS = [0.5, 2.0, 4.0]
 METHODS = ["plain", "careful"]

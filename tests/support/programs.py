@@ -1,7 +1,7 @@
-"""Scalar functions made at random: assignments, branches, loops, early returns, arithmetic and mathematics.
+"""Random scalar functions: assignments, branches, loops, early returns, arithmetic and mathematics.
 
-Every name keeps one type (``whole`` or ``real``) so that most of them compile; loops are short, and values grow
-fast enough to meet overflow, infinities, NaN, domain errors and division by zero now and then.
+Every name keeps one type (``whole`` or ``real``), so that all functions compile. Loops are short, and values grow fast
+enough to reach overflow, infinities, NaN, domain errors and division by zero now and then.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ class Maker:
         return f"({form})".format(self.expression(kind, depth - 1), self.expression(kind, depth - 1))
 
     def leaf(self, kind: str) -> str:
-        known = [name for name, k in self.names.items() if k == kind]
-        if known and self.random.random() < 0.75:
-            return self.random.choice(known)
+        names = [name for name, k in self.names.items() if k == kind]
+        if names and self.random.random() < 0.75:
+            return self.random.choice(names)
         if kind == "whole":
             return str(self.random.choice((0, 1, 2, 3, 7, 10, 63, 1000, 2**31, 2**53 + 1)))
         return repr(self.random.choice((0.0, 0.5, 1.0, 1.5, 2.0, 3.14159, 1e-3, 1e10, 1e300)))
@@ -97,10 +97,10 @@ class Maker:
         return f"{self.leaf(kind)} {self.random.choice(_COMPARE)} {self.leaf(kind)}"
 
 
-def written(
+def load_programs(
     seeds: range, folder: Path, maker: Callable[[int], Any] = Maker, head: str = "import math\n"
 ) -> list[tuple[Any, Callable[..., Any]]]:
-    """The makers of these seeds, each with its function, in a file of their own, as a user would have them."""
+    """Writes the functions of these seeds to one file, as a user would; returns each maker with its loaded function."""
     makers = [maker(seed) for seed in seeds]
     name = f"{maker.__module__.rpartition('.')[2]}_{seeds.start}_{seeds.stop}"
     text = "\n\n\n".join(maker.function(f"f{n}") for n, maker in enumerate(makers))

@@ -1,9 +1,8 @@
-"""Random functions of the Python that people write around numbers: NumPy's scalars and booleans, assignment
-expressions, chained comparisons, imports, defaults, nested functions, mixed types, `in`, names that may be unset,
-`try`, tuples that are unpacked.
+"""Random functions in a wider Python: NumPy's scalars and booleans, assignment expressions, chained comparisons,
+imports, defaults, nested functions, mixed types, ``in``, names that may be unset, ``try``, unpacked tuples.
 
-:mod:`tests.support.programs` keeps every name to one type, so all of its programs compile. Here many are refused,
-rightly: what counts is that one which compiles means what Python means. The same seed writes the same program.
+:mod:`tests.support.programs` keeps every name to one type, so all of its functions compile. Here many are refused,
+rightly: what matters is that those which compile give Python's answers. The same seed writes the same function.
 """
 
 from __future__ import annotations
@@ -86,7 +85,7 @@ _WHOLE = (
 
 
 class Maker:
-    """Writes one function; ``COLUMNS`` says what its parameters may be given."""
+    """Writes one function; ``COLUMNS`` says the column types that its parameters may have."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(f"wider {seed}")
@@ -104,7 +103,7 @@ class Maker:
         self.deep = [*self.statements, self.branch, *self.random.sample(deep, 2)]
 
     def function(self, name: str) -> str:
-        """The text of the function."""
+        """Returns the text of the function."""
         lines = [line for _ in range(self.random.randint(1, 3)) for line in self.statement(2)]
         body = [*lines, f"return {self.answer()}"]
         self.text = "\n".join([f"def {name}(a, b, c):", *(f"    {line}" for line in body)])
@@ -119,7 +118,7 @@ class Maker:
         return [f"    {line}" for line in self.statement(depth)]
 
     def statement(self, depth: int) -> list[str]:
-        """The lines of one statement; ``depth`` is how deep others may stand in it."""
+        """Returns the lines of one statement; ``depth`` is how deep statements inside it may nest."""
         return self.random.choice(self.deep if depth else self.statements)(depth)
 
     def assign(self, depth: int) -> list[str]:
@@ -133,7 +132,7 @@ class Maker:
         return [f"{name} {operator} {self.expression(self.random.choice(('real', 'whole')), 1)}"]
 
     def mixed(self, depth: int) -> list[str]:
-        """An integer on one path, a float on another."""
+        """Returns the assignment of an integer on one path and of a float on another."""
         one, other = self.random.choice((("0", "{r}"), ("1", "-0.5"), ("{w}", "{r}"), ("0", "{w}"), ("{t}", "{w}")))
         test = self.expression("truth", 1)
         values = self.fill(one), self.fill(other)
@@ -163,7 +162,7 @@ class Maker:
         return [f"if {self.expression('truth', 1)} {joint} ({name} := {value}) > {limit}:", *self.block(depth - 1)]
 
     def unset(self, depth: int) -> list[str]:
-        """A name that only some path sets; it may be read after it, where Python raises."""
+        """Returns the assignment of a name on one path only; it may be read on others, where Python raises."""
         test, value = self.expression("truth", 1), self.expression("real", 1)
         name = f"u{self.fresh}"
         self.fresh += 1
@@ -216,7 +215,7 @@ class Maker:
         return [*lines, "else:", *self.block(0)] if self.random.random() < 0.2 else lines
 
     def target(self, kind: str) -> str:
-        """A name to assign to: one that there is, or a new one, from now on of this kind."""
+        """Returns a name to assign to, an existing or a new one, which has this kind from now on."""
         if self.random.random() < 0.5:
             name = self.random.choice(list(self.names))
         else:
@@ -243,7 +242,7 @@ class Maker:
         return self.fill(self.random.choice(self.forms[kind]), depth - 1)
 
     def fill(self, form: str, depth: int = 1) -> str:
-        """``form`` with expressions for {r}eal, {w}hole and {t}ruth, an i{n}dex and a {small} number."""
+        """Returns ``form`` with its placeholders filled: {r}eal, {w}hole, {t}ruth, an i{n}dex and a {small} number."""
         for word, kind in (("{r}", "real"), ("{w}", "whole"), ("{t}", "truth")):
             while word in form:
                 form = form.replace(word, self.expression(kind, depth), 1)
@@ -254,9 +253,9 @@ class Maker:
         return form
 
     def leaf(self, kind: str) -> str:
-        known = [name for name, k in self.names.items() if k == kind]
-        if known and self.random.random() < 0.75:
-            return self.random.choice(known)
+        names = [name for name, k in self.names.items() if k == kind]
+        if names and self.random.random() < 0.75:
+            return self.random.choice(names)
         if kind == "truth":
             return self.random.choice(("True", "False", "FLAG", "(a > 0)", "np.isnan(a)"))
         if kind == "whole":

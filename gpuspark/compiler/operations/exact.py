@@ -1,12 +1,12 @@
-"""``log2``, ``log10``, ``pow`` and ``gamma``, exact wherever the exact result is a float.
+"""``log2``, ``log10``, ``pow`` and ``gamma`` for CUDA, exact wherever the exact result is a float.
 
-Bodies cut such results to whole numbers: ``int(math.log2(8))`` is 3, and was 2 where the logarithm came out one unit in
-the last place too small. The C library, which computes for Python and for CPU programs, is exact there; NVIDIA's
-libdevice is not, and CUDA programs use the functions of this file. Elsewhere they are within one unit in the last
-place of the exact value (``tests/test_exact.py``). Numba's ``gamma`` is not exact on the CPU either.
+Bodies truncate such results: ``int(math.log2(8))`` is 3, but would be 2 if the logarithm were one unit in the last
+place too small. The C library, which Python and CPU programs use, is exact there; NVIDIA's libdevice is not, so CUDA
+programs use the functions of this file. Elsewhere they are within one unit in the last place of the exact value
+(``tests/test_exact.py``). ``gamma`` serves the CPU too, where Numba's is not exact either.
 
-Source: Sun Microsystems' fdlibm, 1993 (``e_pow.c`` and ``e_log10.c``), and FreeBSD's ``e_log2.c``. Each number is
-carried as the sum of a high part, short enough for products with it to be exact, and a low one.
+Source: Sun Microsystems' fdlibm, 1993 (``e_pow.c`` and ``e_log10.c``), and FreeBSD's ``e_log2.c``. Numbers are sums of
+a high part, short enough for its products to be exact, and a low part.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from gpuspark.compiler.operations.elementary import (
 from gpuspark.compiler.operations.registry import primitive
 
 _HIGH = -(1 << 32)
-"""Keeps the upper half of a float's bits: 21 bits of its fraction."""
+"""A mask that keeps the upper half of a float's bits: 21 significant bits."""
 _PER_LOG2_HIGH, _PER_LOG2_LOW = 1.44269504072144627571e00, 1.67517131648865118353e-10
 _PER_LOG10_HIGH, _PER_LOG10_LOW = 4.34294481878168880939e-01, 2.50829467116452752298e-11
 _LOG10_OF_2_HIGH, _LOG10_OF_2_LOW = 3.01029995663611771306e-01, 3.69423907715893078616e-13
 _LARGEST_FACTORIAL = 23.0
-"""``gamma`` of larger whole numbers is no float."""
+"""The largest whole number whose ``gamma`` is exactly a float."""
 
-# of pow: the series of log2 near 1 and near 3/2, and the one of exp
+# for pow: the series of log2 near 1 and near 3/2, and the series of exp
 _ROOT_OF_THREE_HALVES, _ROOT_OF_THREE = 0x3988EFFFFFFFF, 0xBB67A00000000
 _FRACTION_BITS = (1 << FRACTION) - 1
 _LOG2_OF_THREE_HALVES_HIGH, _LOG2_OF_THREE_HALVES_LOW = 5.84962487220764160156e-01, 1.35003920212974897128e-08
@@ -61,6 +61,7 @@ _LOG_OF_2_LOW = -1.90465429995776804525e-09
 
 
 def _high(x):
+    """Returns the high part of ``x``."""
     return float_of_bits(bits_of(x) & _HIGH)
 
 
@@ -68,7 +69,7 @@ _high_part = primitive("high_part", lambda x: _high, lambda x: _high)
 
 
 def _log_parts(x):
-    """``k``, ``high`` and ``low``, of which ``x`` is ``2**k * exp(high + low)``, for a positive and finite ``x``."""
+    """Returns ``k``, ``high`` and ``low`` with ``x = 2**k * exp(high + low)``, for a positive and finite ``x``."""
     tiny = x < SMALLEST_NORMAL
     bits = bits_of(x * 2.0**54 if tiny else x)
     exponent = (bits - ROOT_OF_HALF) >> FRACTION
@@ -88,6 +89,7 @@ _logarithm = primitive("log_parts", lambda x: _log_parts, lambda x: _log_parts)
 
 
 def _log2(x):
+    """Returns the logarithm to base 2."""
     k, high, low = _logarithm(x)
     product = high * _PER_LOG2_HIGH
     rest = (low + high) * _PER_LOG2_LOW + low * _PER_LOG2_HIGH
@@ -99,6 +101,7 @@ def _log2(x):
 
 
 def _log10(x):
+    """Returns the logarithm to base 10."""
     k, high, low = _logarithm(x)
     product = high * _PER_LOG10_HIGH
     large = k * _LOG10_OF_2_HIGH
@@ -111,7 +114,7 @@ def _log10(x):
 
 
 def _log2_parts(x):
-    """``high`` and ``low``, whose sum is ``log2(x)`` to some 70 bits, for a positive and finite ``x``."""
+    """Returns ``high`` and ``low``, whose sum is ``log2(x)`` to about 70 bits, for a positive and finite ``x``."""
     tiny = x < SMALLEST_NORMAL
     bits = bits_of(x * 2.0**54 if tiny else x)
     fraction = bits & _FRACTION_BITS
@@ -151,9 +154,10 @@ _library_pow = primitive("pow", lambda x, y: lambda x, y: math.pow(x, y))
 
 
 def _pow(x, y):
+    """Returns ``x**y`` as ``2**(y * log2(|x|))``, with libdevice's result for special cases and for the sign."""
     plain = _library_pow(x, y)
     if not 0.0 < math.fabs(plain) < math.inf or not math.isfinite(y):
-        return plain  # as the standard's table of special cases has it
+        return plain  # a special case of the C standard
     high, low = _log2_in_two(math.fabs(x))
     y_high = _high_part(y)
     p_low = (y - y_high) * high + y * low
@@ -175,7 +179,7 @@ def _pow(x, y):
 
 
 def _gamma(x):
-    """Python's: a product for whole numbers, as long as it is exact."""
+    """Returns Python's ``gamma``: for small whole numbers an exact product."""
     if 1.0 <= x <= _LARGEST_FACTORIAL and x == math.floor(x):
         product = 1.0
         factor = 2.0
@@ -187,7 +191,7 @@ def _gamma(x):
 
 
 library_log = primitive("log", lambda x: lambda x: math.log(x))
-"""For ``math.log(x, base)``, a quotient of two: on the CPU it is Python's to the last bit."""
+"""The C library's logarithm, for ``math.log(x, base)``: on the CPU the quotient is Python's to the last bit."""
 log2 = primitive("log2", lambda x: lambda x: math.log2(x), lambda x: _log2)
 log10 = primitive("log10", lambda x: lambda x: math.log10(x), lambda x: _log10)
 power = primitive("power", lambda x, y: lambda x, y: math.pow(x, y), lambda x, y: _pow)

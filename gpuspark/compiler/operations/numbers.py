@@ -1,6 +1,6 @@
-"""Python's arithmetic and comparisons on booleans, whole numbers and floats.
+"""Python's arithmetic and comparisons on booleans, integers and floats.
 
-Whole numbers have 64 bits here and no bound in Python; floats are IEEE doubles in both.
+Integers have 64 bits here and are unbounded in Python; floats are IEEE doubles in both.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from gpuspark.compiler.operations import moments
+from gpuspark.compiler.operations import datetimes
 from gpuspark.compiler.operations.exact import power as exact_power
 from gpuspark.compiler.operations.registry import (
-    FLAGGED,
-    choice,
+    MARKED,
+    chooser,
     is_boolean,
     is_float,
     is_integer,
@@ -29,10 +29,9 @@ from gpuspark.compiler.operations.registry import (
 
 _MIN = -(2**63)
 _EXACT = 2**53
-"""Below this a whole number and its float are equal. At it, the float may be that of the next number."""
+"""Below this, every integer equals its float. From here on, two integers may have the same float."""
 _WIDE = 9.2e18
-"""A float product below this leaves room for rounding under 2**63."""
-
+"""If the float product is below this, the exact product is below 2**63 in spite of rounding."""
 
 fmod = primitive("fmod", lambda x, y: lambda x, y: np.fmod(x, y))
 floor = primitive("floor", lambda x: lambda x: np.floor(x))
@@ -46,13 +45,13 @@ def add(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.int64(a), np.int64(b)
             total = wrap_add(x, y)
             if checked and ((x ^ total) & (y ^ total)) < 0:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return total
 
         return whole
     if is_number(a) and is_number(b):
         return lambda a, b, row: np.float64(a) + np.float64(b)
-    return moments.add(a, b)
+    return datetimes.add(a, b)
 
 
 @operation
@@ -63,13 +62,13 @@ def sub(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.int64(a), np.int64(b)
             difference = wrap_sub(x, y)
             if checked and ((x ^ y) & (x ^ difference)) < 0:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return difference
 
         return whole
     if is_number(a) and is_number(b):
         return lambda a, b, row: np.float64(a) - np.float64(b)
-    return moments.sub(a, b)
+    return datetimes.sub(a, b)
 
 
 @operation
@@ -79,7 +78,7 @@ def mul(checked: bool, a: Any, b: Any, row: Any) -> Any:
         def whole(a, b, row):
             x, y = np.int64(a), np.int64(b)
             if checked and abs(np.float64(x) * np.float64(y)) > _WIDE:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return wrap_mul(x, y)
 
         return whole
@@ -97,7 +96,7 @@ def truediv(checked: bool, a: Any, b: Any, row: Any) -> Any:
     def divide(a, b, row):
         x, y = np.float64(a), np.float64(b)
         if checked and (y == 0.0 or (both_whole and (abs(x) >= _EXACT or abs(y) >= _EXACT))):
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
             return 1.0
         return x / y
 
@@ -112,11 +111,11 @@ def floordiv(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.int64(a), np.int64(b)
             if y == 0:
                 if checked:
-                    row[0][0] = FLAGGED
+                    row[0][0] = MARKED
                 return np.int64(0)
             if y == -1:
                 if checked and x == _MIN:
-                    row[0][0] = FLAGGED
+                    row[0][0] = MARKED
                 return wrap_sub(np.int64(0), x)
             return x // y
 
@@ -127,7 +126,7 @@ def floordiv(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.float64(a), np.float64(b)
             if y == 0.0:
                 if checked:
-                    row[0][0] = FLAGGED
+                    row[0][0] = MARKED
                     return 1.0
                 return x / y
             rest = fmod(x, y)
@@ -153,7 +152,7 @@ def mod(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.int64(a), np.int64(b)
             if y == 0:
                 if checked:
-                    row[0][0] = FLAGGED
+                    row[0][0] = MARKED
                 return np.int64(0)
             if y == -1:
                 return np.int64(0)
@@ -166,7 +165,7 @@ def mod(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.float64(a), np.float64(b)
             if y == 0.0:
                 if checked:
-                    row[0][0] = FLAGGED
+                    row[0][0] = MARKED
                 return math.nan
             rest = fmod(x, y)
             if rest == 0.0:
@@ -189,14 +188,14 @@ def pow(checked: bool, a: Any, b: Any, row: Any) -> Any:
             x, y = np.float64(a), np.float64(b)
             if checked:
                 if x < 0.0 and y != floor(y) and abs(y) < _WIDE:
-                    row[0][0] = FLAGGED  # a complex number in Python
+                    row[0][0] = MARKED  # a complex number in Python
                     return 1.0
                 if x == 0.0 and y < 0.0:
-                    row[0][0] = FLAGGED
+                    row[0][0] = MARKED
                     return 1.0
             power = exact_power(x, y)
             if checked and math.isinf(power) and math.isfinite(x) and math.isfinite(y):
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return power
 
         return real
@@ -204,13 +203,13 @@ def pow(checked: bool, a: Any, b: Any, row: Any) -> Any:
 
 
 def _whole_power(checked: bool) -> Any:
-    """By squaring. In Python a negative exponent gives a float, which has no place here."""
+    """Returns the power of two integers, by squaring. A negative exponent, a float in Python, marks the row."""
 
     def whole(a, b, row):
         base, exponent = np.int64(a), np.int64(b)
         if exponent < 0:
             if checked:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return np.int64(0)
         power = np.int64(1)
         size = 1.0  # |power|, as a float
@@ -224,7 +223,7 @@ def _whole_power(checked: bool) -> Any:
                 base = wrap_mul(base, base)
                 span *= span
         if checked and not size < _WIDE:
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
         return power
 
     return whole
@@ -237,13 +236,13 @@ def neg(checked: bool, a: Any, row: Any) -> Any:
         def whole(a, row):
             x = np.int64(a)
             if checked and x == _MIN:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return wrap_sub(np.int64(0), x)
 
         return whole
     if is_float(a):
         return lambda a, row: -np.float64(a)
-    return moments.neg(a)
+    return datetimes.neg(a)
 
 
 @operation
@@ -253,7 +252,7 @@ def abs_(checked: bool, a: Any, row: Any) -> Any:
         def whole(a, row):
             x = np.int64(a)
             if checked and x == _MIN:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return wrap_sub(np.int64(0), x) if x < 0 else x
 
         return whole
@@ -268,69 +267,8 @@ def pos(checked: bool, a: Any, row: Any) -> Any:
 
 
 @operation
-def invert(checked: bool, a: Any, row: Any) -> Any:
-    return (lambda a, row: ~np.int64(a)) if is_integer(a) else None
-
-
-@operation
-def and_(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    if is_boolean(a) and is_boolean(b):
-        return lambda a, b, row: bool(a) & bool(b)
-    return (lambda a, b, row: np.int64(a) & np.int64(b)) if is_integer(a) and is_integer(b) else None
-
-
-@operation
-def or_(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    if is_boolean(a) and is_boolean(b):
-        return lambda a, b, row: bool(a) | bool(b)
-    return (lambda a, b, row: np.int64(a) | np.int64(b)) if is_integer(a) and is_integer(b) else None
-
-
-@operation
-def xor(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    if is_boolean(a) and is_boolean(b):
-        return lambda a, b, row: bool(a) ^ bool(b)
-    return (lambda a, b, row: np.int64(a) ^ np.int64(b)) if is_integer(a) and is_integer(b) else None
-
-
-@operation
-def lshift(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    if not (is_integer(a) and is_integer(b)):
-        return None
-
-    def shift(a, b, row):
-        x, places = np.int64(a), np.int64(b)
-        if places < 0 or places > 63:
-            if checked and (places < 0 or x != 0):
-                row[0][0] = FLAGGED
-            return np.int64(0)
-        shifted = x << places
-        if checked and (shifted >> places) != x:
-            row[0][0] = FLAGGED
-        return shifted
-
-    return shift
-
-
-@operation
-def rshift(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    if not (is_integer(a) and is_integer(b)):
-        return None
-
-    def shift(a, b, row):
-        x, places = np.int64(a), np.int64(b)
-        if places < 0:
-            if checked:
-                row[0][0] = FLAGGED
-            return np.int64(0)
-        return x >> min(places, np.int64(63))
-
-    return shift
-
-
-@operation
 def min_(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    """``min(a, b)``: the first unless the second is less, so the order decides about NaN and -0.0."""
+    """``min(a, b)``: the first unless the second is less, so the order matters for NaN and -0.0."""
     if is_integer(a) and is_integer(b) and is_boolean(a) == is_boolean(b):
         return lambda a, b, row: b if b < a else a
     if is_float(a) and is_float(b):
@@ -348,7 +286,7 @@ def max_(checked: bool, a: Any, b: Any, row: Any) -> Any:
 
 
 def _comparison(name: str, relation: Any) -> None:
-    """Registers one comparison. Python compares a whole number with a float exactly."""
+    """Registers a comparison. Python compares an integer with a float exactly, so large integers mark the row."""
 
     def choose(checked: bool, a: Any, b: Any, row: Any) -> Any:
         if is_integer(a) and is_integer(b):
@@ -360,11 +298,11 @@ def _comparison(name: str, relation: Any) -> None:
 
             def mixed(a, b, row):
                 if checked and abs(np.float64(a if first_is_whole else b)) >= _EXACT:
-                    row[0][0] = FLAGGED
+                    row[0][0] = MARKED
                 return relation(np.float64(a), np.float64(b))
 
             return mixed
-        return moments.compare(relation, a, b)
+        return datetimes.compare(relation, a, b)
 
     choose.__name__ = name
     operation(choose)
@@ -375,23 +313,26 @@ for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
 
 
 @operation
-def element(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    """Whether ``a`` is the element ``b`` of a container. Python asks first whether they are one object, so a NaN may be
-    an element, though it is equal to nothing: such a row is marked, in both modes."""
+def is_element(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    """Whether ``a`` is the element ``b`` of a container.
+
+    Python first asks whether they are the same object, so a NaN may be an element, though it equals nothing: two NaNs
+    mark the row, in both modes.
+    """
     if is_float(a) and is_float(b):
 
         def real(a, b, row):
             if a != a and b != b:
-                row[0][0] = FLAGGED
+                row[0][0] = MARKED
             return a == b
 
         return real
-    return choice("eq")(checked, a, b, row)
+    return chooser("eq")(checked, a, b, row)
 
 
 @operation
 def real(checked: bool, a: Any, row: Any) -> Any:
-    """``x.real`` of a number, which is ``x``; of a boolean, a whole number."""
+    """``x.real``: ``x`` itself; for a boolean, an integer."""
     if is_boolean(a):
         return lambda a, row: np.int64(a)
     return (lambda a, row: a) if is_number(a) else None
@@ -399,7 +340,7 @@ def real(checked: bool, a: Any, row: Any) -> Any:
 
 @operation
 def imag(checked: bool, a: Any, row: Any) -> Any:
-    """``x.imag`` of a number: zero of the number's own type."""
+    """``x.imag``: zero of the number's own type."""
     if is_integer(a):
         return lambda a, row: np.int64(0)
     return (lambda a, row: 0.0) if is_float(a) else None

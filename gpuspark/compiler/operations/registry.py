@@ -1,8 +1,8 @@
-"""The table of operations, and how one of them reaches Numba's compilers.
+"""The table of operations, and their registration with Numba's compilers.
 
-An implementation's last parameter is ``row``: the pair (status byte, row number). Writing ``FLAGGED`` to
-the byte asks for the row to be computed again by Python. The byte is a variable of the loop's, whose
-address goes through every call: once all is inlined it lives in a register, and costs next to nothing.
+An implementation's last parameter is ``row``: the pair (address of the status byte, row number). Writing ``MARKED`` to
+the byte marks the row, which Python then computes again. The byte is a local variable of the loop; once all calls are
+inlined it lives in a register and costs almost nothing.
 """
 
 from __future__ import annotations
@@ -20,20 +20,28 @@ from numba.core import cgutils, errors
 
 _INLINE = {"forceinline": True}
 NULL_RESULT = 1
-FLAGGED = 2
-REFUSED = "\u00a6"
-"""Stands around a reason inside the compiler's own, longer, message."""
+"""The bit of a row's status byte that says that the result is null."""
+MARKED = 2
+"""The bit of a row's status byte that says that Python computes the row again."""
+REASON_DELIMITER = "\u00a6"
+"""Encloses a reason of ours inside Numba's longer message."""
 
 Choose = Callable[..., Callable[..., Any] | str | None]
-"""For types: the implementation, ``None`` where there is none, or the reason for that in words."""
-_CHOICES: dict[str, Choose] = {}
+"""Maps Numba's types to an implementation, to ``None`` if there is none, or to the reason for that in words."""
+_CHOOSERS: dict[str, Choose] = {}
+"""The operations by name."""
 _STUBS: dict[tuple[str, bool], Callable[..., Any]] = {}
+"""The functions that program texts call, by operation and arithmetic mode."""
 _FOR_CUDA: list[Callable[[Any, Any], None]] = []
-"""What is still to be registered with the CUDA compiler, given its ``extending`` and ``libdevice``.
-Importing that compiler takes seconds, which programs for the CPU do not pay."""
+"""Registrations with the CUDA compiler, to be called with its modules ``extending`` and ``libdevice``.
+
+They wait for :func:`enable_cuda`, since importing that compiler takes seconds, which CPU programs should not pay.
+"""
 
 
 def _stub(name: str) -> Callable[..., Any]:
+    """Returns a new function called ``name``, to be overloaded in compiled code."""
+
     def stub(*arguments: Any) -> Any:
         raise RuntimeError("operations exist in compiled programs only")
 
@@ -42,7 +50,7 @@ def _stub(name: str) -> Callable[..., Any]:
 
 def operation(choose: Choose) -> Choose:
     """Registers ``choose(checked, *types)`` under its own name, for both arithmetic modes."""
-    _CHOICES[choose.__name__.strip("_")] = choose
+    _CHOOSERS[choose.__name__.strip("_")] = choose
     for checked in (True, False):
         stub = _stub(f"{choose.__name__.strip('_')}_{'checked' if checked else 'native'}")
         explained = _explained(stub, functools.partial(choose, checked))
@@ -52,17 +60,21 @@ def operation(choose: Choose) -> Choose:
     return choose
 
 
-def choice(name: str) -> Choose:
-    """The choice that is registered under ``name``, for operations that fall back on it."""
-    return _CHOICES[name]
+def chooser(name: str) -> Choose:
+    """Returns the function registered as the operation ``name``, for operations that fall back on it."""
+    return _CHOOSERS[name]
 
 
 def _overload(stub: Callable[..., Any], choose: Callable[..., Any], compiler: Any, _libdevice: Any) -> None:
+    """Registers an operation with the CUDA compiler."""
     compiler.overload(stub)(choose)
 
 
 def primitive(name: str, cpu: Callable[..., Any], cuda: Callable[..., Any] | None = None) -> Callable[..., Any]:
-    """A function of floats: ``cpu`` on the CPU; on CUDA ``cuda``, or what NVIDIA's libdevice has under ``name``."""
+    """Returns a function of floats for implementations to call.
+
+    It runs ``cpu`` on the CPU, and on CUDA ``cuda`` or, by default, NVIDIA's libdevice function ``name``.
+    """
     stub = _stub(name)
     extending.overload(stub, jit_options=_INLINE)(cpu)
 
@@ -71,15 +83,17 @@ def primitive(name: str, cpu: Callable[..., Any], cuda: Callable[..., Any] | Non
             compiler.overload(stub)(cuda)
             return
         device = getattr(libdevice, name)
-        one = len(inspect.signature(cpu).parameters) == 1
-        compiler.overload(stub)((lambda x: lambda x: device(x)) if one else (lambda x, y: lambda x, y: device(x, y)))
+        is_unary = len(inspect.signature(cpu).parameters) == 1
+        compiler.overload(stub)(
+            (lambda x: lambda x: device(x)) if is_unary else (lambda x, y: lambda x, y: device(x, y))
+        )
 
     _FOR_CUDA.append(for_cuda)
     return stub
 
 
 def reinterpret(name: str, to: Any) -> Callable[..., Any]:
-    """A function that gives the same 64 bits the type ``to``."""
+    """Returns a function that changes the type of a 64-bit value to ``to``, and not its bits."""
 
     def typed(_context: Any, a: Any) -> Any:
         return to(a), lambda _context, _builder, _signature, arguments: arguments[0]
@@ -88,7 +102,7 @@ def reinterpret(name: str, to: Any) -> Callable[..., Any]:
 
 
 def convert_bits(name: str, of: Any, to: Any, llvm: ir.Type) -> Callable[..., Any]:
-    """A function that reads the bits of an ``of`` as a ``to``, which is ``llvm`` to LLVM."""
+    """Returns a function that reinterprets the bits of a value of type ``of`` as ``to``, in LLVM the type ``llvm``."""
 
     def typed(_context: Any, a: Any) -> Any:
         return to(of), lambda _context, builder, _signature, arguments: builder.bitcast(arguments[0], llvm)
@@ -97,17 +111,21 @@ def convert_bits(name: str, of: Any, to: Any, llvm: ir.Type) -> Callable[..., An
 
 
 def _wrapping(name: str) -> Callable[..., Any]:
-    """``add``, ``sub`` or ``mul`` of 64-bit whole numbers, of which the low 64 bits count. Numba's own tell LLVM
-    that they never overflow, and LLVM may then drop a check of whether they did."""
+    """Returns ``add``, ``sub`` or ``mul`` of 64-bit integers that wraps on overflow.
+
+    Numba's own operators tell LLVM that they never overflow, and LLVM may then remove a check of whether they did.
+    """
 
     def typed(_context: Any, a: Any, b: Any) -> Any:
-        found = types.int64(types.int64, types.int64)
-        return found, lambda _context, builder, _signature, arguments: getattr(builder, name)(*arguments)
+        signature = types.int64(types.int64, types.int64)
+        return signature, lambda _context, builder, _signature, arguments: getattr(builder, name)(*arguments)
 
     return _intrinsic(f"wrapping_{name}", typed)
 
 
-def _slot(_context: Any) -> Any:
+def _status_byte(_context: Any) -> Any:
+    """Types and implements :data:`status_byte`."""
+
     def code(_context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
         return cgutils.alloca_once(builder, ir.IntType(8))
 
@@ -115,7 +133,7 @@ def _slot(_context: Any) -> Any:
 
 
 def _intrinsic(name: str, typed: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of up to two arguments that is a few instructions of LLVM's, with either compiler."""
+    """Returns a function of up to two arguments that inserts LLVM instructions, for both compilers."""
     stub = _stub(name)
     count = len(inspect.signature(typed).parameters) - 1
 
@@ -129,36 +147,40 @@ def _intrinsic(name: str, typed: Callable[..., Any]) -> Callable[..., Any]:
     return stub
 
 
-def _present(_context: Any, a: Any) -> Any:
+def _optional_value(_context: Any, a: Any) -> Any:
+    """Types and implements :data:`optional_value`."""
+
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return context.make_helper(builder, signature.args[0], value=arguments[0]).data
 
     return a.type(a), code
 
 
-present = _intrinsic("present", _present)
-"""The value of an optional, which the caller knows not to be ``None``, or does not use if it is."""
+optional_value = _intrinsic("optional_value", _optional_value)
+"""Returns the value of an optional without a check. If it is ``None``, the value is undefined."""
 
 
 wrap_add, wrap_sub, wrap_mul = (_wrapping(name) for name in ("add", "sub", "mul"))
 
-slot = _intrinsic("slot", _slot)
-"""The address of a byte of the program's own."""
+status_byte = _intrinsic("status_byte", _status_byte)
+"""Returns the address of a new byte on the stack."""
 
 
-def _advanced(_context: Any, a: Any, b: Any) -> Any:
+def _offset_pointer(_context: Any, a: Any, b: Any) -> Any:
+    """Types and implements :data:`offset_pointer`."""
+
     def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.gep(arguments[0], [arguments[1]])
 
     return a(a, types.int64), code
 
 
-advanced = _intrinsic("advanced", _advanced)
-"""The address of the element ``b`` places after ``a``."""
+offset_pointer = _intrinsic("offset_pointer", _offset_pointer)
+"""Returns the address of the element ``b`` positions after the address ``a``."""
 
 
 def enable_cuda() -> None:
-    """Registers everything with the CUDA compiler, once. It must have been started (``toolchain.start``)."""
+    """Registers all operations with the CUDA compiler, once. ``toolchain.start("ptx")`` must have been called."""
     from numba.cuda import extending as cuda_extending
     from numba.cuda import libdevice
 
@@ -167,21 +189,21 @@ def enable_cuda() -> None:
 
 
 def stubs(names: tuple[str, ...], checked: bool) -> dict[str, Callable[..., Any]]:
-    """What the operations called ``names`` are bound to in a program's text."""
+    """Returns the functions to bind to the operations ``names`` in a program text."""
     return {name: _STUBS[name, checked] for name in names}
 
 
 def _explained(stub: Callable[..., Any], choose: Callable[..., Any]) -> Callable[..., Any]:
-    """``choose``, with a reason that a reader understands where there is no implementation."""
+    """Returns ``choose`` with the types only, raising a readable reason where there is no implementation."""
 
-    def explained(*kinds: Any) -> Callable[..., Any]:
-        found = choose(*kinds)
-        if found is None:
-            operands = " and ".join(spoken(kind) for kind in kinds[:-1])
-            found = f"{written(stub.__name__.rsplit('_', 1)[0])} of {operands}"
-        if isinstance(found, str):
-            raise errors.TypingError(f"{REFUSED}{found}{REFUSED}")
-        return cast(Callable[..., Any], found)
+    def explained(*numba_types: Any) -> Callable[..., Any]:
+        chosen = choose(*numba_types)
+        if chosen is None:
+            operands = " and ".join(type_in_words(numba_type) for numba_type in numba_types[:-1])
+            chosen = f"{as_written(stub.__name__.rsplit('_', 1)[0])} of {operands}"
+        if isinstance(chosen, str):
+            raise errors.TypingError(f"{REASON_DELIMITER}{chosen}{REASON_DELIMITER}")
+        return cast(Callable[..., Any], chosen)
 
     parameters = [p.replace(annotation=p.empty) for p in inspect.signature(choose).parameters.values()]
     explained.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -192,54 +214,55 @@ _SYMBOLS = {
     "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "lshift": "<<",
     "rshift": ">>", "and": "&", "or": "|", "xor": "^", "neg": "-", "pos": "+", "invert": "~", "real": ".real",
     "imag": ".imag", "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "round_to": "round",
+    "range_bound": "range", "range_step": "range", "is_element": "'in'",
 }  # fmt: skip
 
 
-def written(name: str) -> str:
-    """The operation ``name`` as a body writes it: ``np.sign`` for ``np_sign``, ``+`` for ``unsettled_add_left``."""
-    bare = re.sub("^(either|numpy|unsettled)_|_(both|left|right)$", "", name)
+def as_written(name: str) -> str:
+    """Returns the operation ``name`` as a body writes it: ``np.sign`` for ``np_sign``, ``+`` for ``mixed_add_left``."""
+    bare = re.sub("^(maybe_numpy|numpy|mixed)_|_(both|left|right)$", "", name)
     return _SYMBOLS.get(bare) or re.sub("^(math|np)_", r"\1.", bare)
 
 
-def spoken(kind: Any) -> str:
-    """One of Numba's types in words."""
+def type_in_words(numba_type: Any) -> str:
+    """Returns one of Numba's types in words."""
     words = ((is_boolean, "a boolean"), (is_integer, "an integer"), (is_float, "a float"), (is_none, "None"),
-             (is_moment, "a date or timestamp"), (is_duration, "a time difference"))  # fmt: skip
-    return next((word for test, word in words if test(kind)), str(kind))
+             (is_datetime, "a date or timestamp"), (is_duration, "a time difference"))  # fmt: skip
+    return next((word for test, word in words if test(numba_type)), str(numba_type))
 
 
-# --- the kinds of Numba's types, as Python sees them
+# --- groups of Numba's types, as Python sees them
 
 
-def is_boolean(kind: Any) -> bool:
-    return isinstance(kind, types.Boolean | types.BooleanLiteral)
+def is_boolean(numba_type: Any) -> bool:
+    return isinstance(numba_type, types.Boolean | types.BooleanLiteral)
 
 
-def is_integer(kind: Any) -> bool:
-    """Python's ``bool`` is an ``int`` too."""
-    return isinstance(kind, types.Integer) or is_boolean(kind)
+def is_integer(numba_type: Any) -> bool:
+    """Returns whether Python would see an ``int``: a boolean is one too."""
+    return isinstance(numba_type, types.Integer) or is_boolean(numba_type)
 
 
-def is_float(kind: Any) -> bool:
-    return isinstance(kind, types.Float)
+def is_float(numba_type: Any) -> bool:
+    return isinstance(numba_type, types.Float)
 
 
-def is_number(kind: Any) -> bool:
-    return is_integer(kind) or is_float(kind)
+def is_number(numba_type: Any) -> bool:
+    return is_integer(numba_type) or is_float(numba_type)
 
 
-def is_optional(kind: Any) -> bool:
-    return isinstance(kind, types.Optional)
+def is_optional(numba_type: Any) -> bool:
+    return isinstance(numba_type, types.Optional)
 
 
-def is_none(kind: Any) -> bool:
-    return isinstance(kind, types.NoneType)
+def is_none(numba_type: Any) -> bool:
+    return isinstance(numba_type, types.NoneType)
 
 
-def is_moment(kind: Any) -> bool:
-    """A date or a timestamp."""
-    return isinstance(kind, types.NPDatetime)
+def is_datetime(numba_type: Any) -> bool:
+    """Returns whether the type is a date or a timestamp."""
+    return isinstance(numba_type, types.NPDatetime)
 
 
-def is_duration(kind: Any) -> bool:
-    return isinstance(kind, types.NPTimedelta)
+def is_duration(numba_type: Any) -> bool:
+    return isinstance(numba_type, types.NPTimedelta)

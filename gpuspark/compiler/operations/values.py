@@ -1,4 +1,4 @@
-"""Loading, storing, nulls, truth and control: what surrounds the arithmetic of a body."""
+"""Loads, stores, nulls, truth and control flow: what surrounds the arithmetic of a body."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from gpuspark.compiler.operations import moments
+from gpuspark.compiler.operations import datetimes
 from gpuspark.compiler.operations.registry import (
-    FLAGGED,
+    MARKED,
     NULL_RESULT,
     is_boolean,
     is_duration,
@@ -21,35 +21,36 @@ from gpuspark.compiler.operations.registry import (
     is_number,
     is_optional,
     operation,
-    present,
-    spoken,
+    optional_value,
     stubs,
+    type_in_words,
 )
 
 
 @operation
-def some(checked: bool, a: Any, row: Any) -> Any:
-    """``a`` where Python needs a value. ``None`` raises there: the row is marked, in both modes."""
+def non_null(checked: bool, a: Any, row: Any) -> Any:
+    """``a`` where Python needs a value. ``None``, for which Python raises, marks the row in both modes."""
     if not is_optional(a):
-        return None if is_none(a) else lambda a, row: a
+        return "None where a value is needed" if is_none(a) else lambda a, row: a
 
     def unwrap(a, row):
         if a is None:
-            row[0][0] = FLAGGED
-        return present(a)
+            row[0][0] = MARKED
+        return optional_value(a)
 
     return unwrap
 
 
 @operation
-def set_(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    """The name ``a`` if the flag ``b`` says that it is set. Python raises ``UnboundLocalError`` where it is not."""
+def read_if_set(checked: bool, a: Any, b: Any, row: Any) -> Any:
+    """The name ``a`` if the flag ``b`` says that it is set. If not, Python raises ``UnboundLocalError``: the row is
+    marked."""
     if is_optional(a):
 
         def optional(a, b, row):
             if b:
                 return a
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
             return None
 
         return optional
@@ -59,7 +60,7 @@ def set_(checked: bool, a: Any, b: Any, row: Any) -> Any:
     def number(a, b, row):
         if b:
             return a
-        row[0][0] = FLAGGED
+        row[0][0] = MARKED
         return a - a if is_real else zero
 
     zero = False if is_boolean(a) else 0
@@ -68,67 +69,69 @@ def set_(checked: bool, a: Any, b: Any, row: Any) -> Any:
 
 
 @operation
-def left(checked: bool, a: Any, row: Any) -> Any:
-    """The side of a choice that is left to Python: the row is marked, in both modes; ``a`` only has the type."""
+def left_to_python(checked: bool, a: Any, row: Any) -> Any:
+    """The side of a conditional expression that is left to Python: marks the row. ``a`` only provides the type."""
 
     def mark(a, row):
-        row[0][0] = FLAGGED
+        row[0][0] = MARKED
         return a
 
     return mark
 
 
 @operation
-def attempt(checked: bool, row: Any) -> Any:
-    """The beginning of ``try``: without marks nobody would notice what its handlers are for."""
+def begin_try(checked: bool, row: Any) -> Any:
+    """The beginning of ``try``, which needs the checks of ``arithmetic=python``: its handlers run in marked rows."""
 
     def nothing(row):
         pass
 
-    return nothing if checked else "try in spark.gpuspark.arithmetic=native, which notices no errors"
+    return nothing if checked else "try in spark.gpuspark.arithmetic=native, which does not check for errors"
 
 
 @operation
 def truth(checked: bool, a: Any, row: Any) -> Any:
+    """``bool(a)``: false for ``None`` and zero."""
     if is_none(a):
         return lambda a, row: False
     if is_optional(a) and is_number(a.type):
-        return lambda a, row: False if a is None else present(a) != 0
+        return lambda a, row: False if a is None else optional_value(a) != 0
     if is_duration(a):
-        return moments.truth()
+        return datetimes.truth()
     return (lambda a, row: a != 0) if is_number(a) else None
 
 
 @operation
-def fail(checked: bool, row: Any) -> Any:
-    """``raise``: Python raises it."""
+def mark(checked: bool, row: Any) -> Any:
+    """``raise``: marks the row, so that Python raises."""
 
     def mark(row):
-        row[0][0] = FLAGGED
+        row[0][0] = MARKED
 
     return mark
 
 
 @operation
-def stopped(checked: bool, row: Any) -> Any:
-    """Whether the row is marked: a marked row leaves its loops, which might not end otherwise."""
+def is_marked(checked: bool, row: Any) -> Any:
+    """Whether the row is marked. A marked row leaves its loops, which might not end otherwise."""
     return lambda row: row[0][0] != 0
 
 
 @operation
-def index(checked: bool, a: Any, row: Any) -> Any:
+def range_bound(checked: bool, a: Any, row: Any) -> Any:
+    """A bound of a range."""
     if is_boolean(a):
         return "range of a boolean"
     return (lambda a, row: np.int64(a)) if is_integer(a) else None
 
 
 @operation
-def step(checked: bool, a: Any, row: Any) -> Any:
-    """The step of a range: zero raises in Python."""
+def range_step(checked: bool, a: Any, row: Any) -> Any:
+    """The step of a range. Zero, for which Python raises, marks the row."""
 
     def nonzero(a, row):
         if a == 0:
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
             return np.int64(1)
         return np.int64(a)
 
@@ -137,12 +140,13 @@ def step(checked: bool, a: Any, row: Any) -> Any:
 
 @operation
 def len_(checked: bool, a: Any, row: Any) -> Any:
+    """``len(a)`` of a tuple or array."""
     return (lambda a, row: len(a)) if isinstance(a, types.BaseTuple | types.Array) else None
 
 
 @operation
 def item(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    """``a[b]`` of a tuple of one type or of an array; an index out of range raises in Python."""
+    """``a[b]`` of a tuple of one type or of an array. An index out of range, for which Python raises, marks the row."""
     if is_boolean(b):
         return "a boolean as an index, which is a mask to NumPy"
 
@@ -151,7 +155,7 @@ def item(checked: bool, a: Any, b: Any, row: Any) -> Any:
         if i < 0:
             i += len(a)
         if i < 0 or i >= len(a):
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
             return a[0]
         return a[i]
 
@@ -162,7 +166,7 @@ def item(checked: bool, a: Any, b: Any, row: Any) -> Any:
         if j < 0:
             j += a.shape[1]
         if i < 0 or i >= a.shape[0] or j < 0 or j >= a.shape[1]:
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
             return a[0, 0]
         return a[i, j]
 
@@ -178,13 +182,13 @@ def item(checked: bool, a: Any, b: Any, row: Any) -> Any:
 
 @operation
 def bit(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    """Bit ``b`` of the bytes at ``a``, least significant first, as in Arrow's bitmaps."""
+    """Bit ``b`` of the bitmap at ``a``, least significant bit first as in Arrow."""
     return lambda a, b, row: (a[b >> 3] >> (b & 7)) & 1 != 0
 
 
 @operation
 def nullable(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    """The value ``a`` if ``b``, else ``None``."""
+    """The value ``a`` if the validity ``b`` is true, else ``None``."""
 
     def choose(a, b, row):
         if b:
@@ -196,7 +200,7 @@ def nullable(checked: bool, a: Any, b: Any, row: Any) -> Any:
 
 @operation
 def store(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    """Writes the result ``b`` to its row of the column ``a``; ``None`` makes the row null."""
+    """Writes the result ``b`` to the row's element of the column ``a``; ``None`` makes it null."""
     write_value = stubs(("write",), checked)["write"]
 
     def null(a, b, row):
@@ -206,7 +210,7 @@ def store(checked: bool, a: Any, b: Any, row: Any) -> Any:
         if b is None:
             row[0][0] |= NULL_RESULT
         else:
-            write_value(a, present(b), row)
+            write_value(a, optional_value(b), row)
 
     def plain(a, b, row):
         write_value(a, b, row)
@@ -216,64 +220,69 @@ def store(checked: bool, a: Any, b: Any, row: Any) -> Any:
 
 @operation
 def write(checked: bool, a: Any, b: Any, row: Any) -> Any:
-    """The table of what a body may return for each declared type (``gpuspark.columns.values`` has Python's side).
-    A value that the column cannot hold is marked, in both modes: Python converts it, or raises."""
-    to = a.dtype
-    if to == types.uint8:  # a boolean column: no other has unsigned bytes
+    """Writes the value ``b`` to the row's element of the column ``a``, whose type decides which values it takes.
+
+    ``gpuspark.columns.values`` does the same in Python. A value that the column cannot hold marks the row, in both
+    modes: Python converts it or raises.
+    """
+    column_type = a.dtype
+    if column_type == types.uint8:  # a boolean column: no other has unsigned bytes
 
         def boolean(a, b, row):
             a[row[1]] = 1 if b != 0 else 0
 
         return boolean if is_number(b) else None
-    if is_float(to) and is_number(b):
-        return _write_float(to, b)
-    if is_integer(to) and is_number(b) and not is_boolean(b):
-        return _write_integer(to, b)
-    if to == b and not is_integer(to):
+    if is_float(column_type) and is_number(b):
+        return _write_float(column_type, b)
+    if is_integer(column_type) and is_number(b) and not is_boolean(b):
+        return _write_integer(column_type, b)
+    if column_type == b and not is_integer(column_type):
 
         def same(a, b, row):
             a[row[1]] = b
 
         return same
-    return f"the result is {spoken(b)}, which a column of {to} does not take"
+    return f"the result is {type_in_words(b)}, which a column of {column_type} cannot hold"
 
 
-def _write_float(to: Any, kind: Any) -> Any:
-    exact = 2**53 if to.bitwidth == 64 else 2**24
-    whole = is_integer(kind)
+def _write_float(column_type: Any, numba_type: Any) -> Any:
+    """Returns the function that writes a number to a column of floats."""
+    exact = 2**53 if column_type.bitwidth == 64 else 2**24
+    whole = is_integer(numba_type)
 
     def real(a, b, row):
         if whole and abs(np.float64(b)) >= exact:  # 2**53 + 1 is 2**53 as a float
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
         a[row[1]] = b
 
     return real
 
 
-def _write_integer(to: Any, kind: Any) -> Any:
-    low, high = -(2 ** (to.bitwidth - 1)), 2 ** (to.bitwidth - 1) - 1
+def _write_integer(column_type: Any, numba_type: Any) -> Any:
+    """Returns the function that writes a number to a column of integers, if it fits."""
+    low, high = -(2 ** (column_type.bitwidth - 1)), 2 ** (column_type.bitwidth - 1) - 1
     under, over = float(low) - 1.0, float(high + 1)
 
     def whole(a, b, row):
         if b < low or b > high:
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
         else:
             a[row[1]] = b
 
     def truncated(a, b, row):
         if not (b > under and b < over) or math.isnan(b):
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
         else:
             a[row[1]] = np.int64(b)
 
-    return truncated if is_float(kind) else whole
+    return truncated if is_float(numba_type) else whole
 
 
 # --- isinstance
 
 
 def _instance(name: str, holds: Callable[[Any], bool]) -> None:
-    """Whether a number is of the Python type ``name``: its own type says so, for all rows."""
+    """Registers the test whether a number has the Python type ``name``: its Numba type decides for all rows."""
 
     def choose(checked: bool, a: Any, row: Any) -> Any:
         if not is_number(a):

@@ -1,3 +1,3 @@
-"""The public corpus: every scalar function of `fluids`, which nobody here wrote, against plain Python."""
+"""The public corpus: every scalar function of the package ``fluids``, compared with plain Python."""
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""``python -m tests.proof.corpus [STEP]``: compares every function of the corpus (or every STEP-th one) with Python,
-and writes docs/corpus.md.
+"""``python -m tests.proof.corpus [STEP]`` compares every function of the corpus, or every STEP-th one, with Python, and
+writes docs/corpus.md.
 
-Ends with exit code 1 where an answer differs from Python's."""
+The exit code is 1 if an answer differs from Python's.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +25,13 @@ def main(step: int = 1) -> int:
     numbers = range(0, len(public_functions()), step)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(PROCESSES, context, prepare) as pool:
-        for one in pool.map(examine, numbers):
-            examined.append(one)
-            for outcome in one.outcomes:
+        for function in pool.map(examine, numbers):
+            examined.append(function)
+            for outcome in function.outcomes:
                 for difference in outcome.comparison.differences:
-                    print(f"DIFFERENCE {one.name} {outcome.types} {difference}", flush=True)
+                    print(f"DIFFERENCE {function.name} {outcome.types} {difference}", flush=True)
     PAGE.write_text(page(version("fluids"), examined, step))
-    differences = total(outcome.comparison for one in examined for outcome in one.outcomes).differences
+    differences = total(outcome.comparison for function in examined for outcome in function.outcomes).differences
     print(f"{len(examined)} functions, {len(differences)} differences: see {PAGE}")
     return 1 if differences else 0
 

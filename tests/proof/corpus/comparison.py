@@ -1,4 +1,4 @@
-"""One function of the corpus, compiled for the columns' types, against plain Python, row by row."""
+"""Compares one function of the corpus, compiled for given column types, with plain Python, row by row."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MIXED = ("double", "double", "bigint", "bigint", "int", "boolean")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one function with columns of these types."""
+    """The result of one function for columns of these types."""
 
     name: str
     types: tuple[str, ...]
@@ -32,11 +32,11 @@ class Outcome:
     """Why it was not compiled."""
     comparison: Comparison
     left_to_python: tuple[str, ...] = ()
-    """What stands in branches and does not compile."""
+    """The constructs in branches that do not compile."""
 
 
 def type_choices(member: Member) -> list[tuple[str, ...]]:
-    """The column types that a function is tried with: doubles; and a mixture, always the same one."""
+    """Returns the column types that a function is tried with: doubles, and a mixture that depends on its name only."""
     source = random.Random(member.name)
     doubles = ("double",) * len(member.columns)
     return list(dict.fromkeys((doubles, tuple(source.choice(MIXED) for _ in member.columns))))
@@ -45,25 +45,25 @@ def type_choices(member: Member) -> list[tuple[str, ...]]:
 def compare(member: Member, types: tuple[str, ...], count: int, *, emulated: bool = False) -> Outcome:
     """Compares ``count`` random rows on the CPU, or on the emulated device, with what plain Python gives."""
     function = gs.udf(member.result)(member.function).scalar_function(member.columns)
-    kinds = [parse(name) for name in types]
+    column_types = [parse(name) for name in types]
     device: DeviceName = "emulated" if emulated else "cpu"
-    refusals = tuple(function.obstacles(kinds, CONFIG, [device])[device])
+    refusals = tuple(function.obstacles(column_types, CONFIG, [device])[device])
     if refusals:
         return Outcome(member.name, types, refusals, Comparison())
-    known = list(_answers(function, kinds, rows(types, count, f"{member.name} {types}")))
-    comparison = compare_rows(function, kinds, known, EmulatedDevice(1 << 24) if emulated else CpuDevice())
+    answers = list(_answers(function, column_types, rows(types, count, f"{member.name} {types}")))
+    comparison = compare_rows(function, column_types, answers, EmulatedDevice(1 << 24) if emulated else CpuDevice())
     left = function.body.left_to_python if function.body else ()
     return Outcome(member.name, types, (), comparison, left)
 
 
 def _answers(
-    function: ScalarFunction, kinds: Sequence[ColumnType], given: Sequence[Row]
+    function: ScalarFunction, column_types: Sequence[ColumnType], batch: Sequence[Row]
 ) -> Iterator[tuple[Row, Answer]]:
-    """Python's answer for each row that it does not take too long for."""
-    for row in given:
+    """Yields each row with Python's answer, without the rows that take Python too long."""
+    for row in batch:
         try:
             with limited():
-                known = answer(function, columns_of(kinds, [row]))
+                python_answer = answer(function, columns_of(column_types, [row]))
         except TooSlow:
             continue
-        yield row, known
+        yield row, python_answer

@@ -1,4 +1,4 @@
-"""What one process of the command does: examines single functions of the corpus."""
+"""Examines single functions of the corpus, in a worker process of the command."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.proof.corpus.report import Examined
 
 ROWS = 100
 PATIENCE = 600
-"""Seconds for one function; after these its process ends, and says where it was."""
+"""The seconds allowed for one function, after which its process prints its stack and ends."""
 
 
 def examine(number: int) -> Examined:
-    """The function of this number, with each choice of column types."""
+    """Returns the outcomes of the function with this number, for each choice of column types."""
     faulthandler.dump_traceback_later(PATIENCE, exit=True)
     function = public_functions()[number]
     name = f"{function.__module__}.{function.__qualname__}"
@@ -31,6 +31,6 @@ def examine(number: int) -> Examined:
 
 
 def prepare() -> None:
-    """Functions of the corpus may warn, and write files where they are run."""
+    """Prepares a worker process: functions of the corpus may warn, and write files to the working directory."""
     warnings.simplefilter("ignore")
     os.chdir(tempfile.gettempdir())

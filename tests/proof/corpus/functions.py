@@ -1,4 +1,4 @@
-"""The functions of the corpus: which there are, which are scalar, and how each is called."""
+"""The functions of the corpus: their list, which of them are scalar, and how each is called."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from typing import Any
 from tests.proof.corpus.values import rows
 
 OUTSIDE_MODULES = ("fluids.numba", "fluids.numba_vectorized", "fluids.units", "fluids.design_climate")
-"""The first three need other packages, and hold the same functions once more; the last one downloads data."""
+"""The modules left out: three need other packages and repeat the same functions, the last one downloads data."""
 SECONDS = 0.2
-"""How long Python may take over one row."""
+"""The seconds that Python may take for one row."""
 CONTAINER = re.compile("not iterable|has no len|not subscriptable|does not support item assignment")
-"""What Python says of a number where a list was expected."""
+"""Python's error messages for a number where a list was expected."""
 MANY = 3
-"""Functions that take longer over more rows than these stay outside."""
+"""Functions that take too long for more rows than this are left out."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """One scalar function of the corpus, and its parameters that are given columns."""
+    """One scalar function of the corpus, and its parameters that have columns."""
 
     function: Callable[..., Any]
     columns: tuple[str, ...]
     result: str
-    """The type of its results, by what it returned."""
+    """Its result type, from what it returned."""
 
     @property
     def name(self) -> str:
@@ -41,18 +41,18 @@ class Member:
 
 
 class TooSlow(BaseException):
-    """Python took longer over a row than a test has time for. Bodies do not catch it as an ``Exception``."""
+    """Raised if Python takes too long for a row. Bodies cannot catch it as an ``Exception``."""
 
 
 @contextmanager
 def limited(seconds: float = SECONDS) -> Iterator[None]:
-    """Raises :class:`TooSlow` in the block after so many seconds of the processor's time."""
+    """Context manager that raises :class:`TooSlow` after ``seconds`` of processor time in the block."""
 
     def stop(*_: object) -> None:
         raise TooSlow
 
     before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, seconds)  # again, where a destructor swallowed it
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, seconds)  # repeated, in case a destructor swallowed it
     try:
         yield
     finally:
@@ -62,11 +62,11 @@ def limited(seconds: float = SECONDS) -> Iterator[None]:
 
 @cache
 def public_functions() -> tuple[types.FunctionType, ...]:
-    """Every public plain function of the package, once, in the order of modules and lines."""
+    """Returns every public plain function of the package once, in the order of modules and lines."""
     for name in ("scipy.interpolate", "scipy.integrate", "scipy.optimize", "scipy.special"):
-        importlib.import_module(name)  # bodies import them, at their first row
+        importlib.import_module(name)  # bodies import them when they first run
     package = importlib.import_module("fluids")
-    found: dict[int, types.FunctionType] = {}
+    functions: dict[int, types.FunctionType] = {}
     for module_info in pkgutil.walk_packages(package.__path__, "fluids."):
         if module_info.name in OUTSIDE_MODULES:
             continue
@@ -74,12 +74,12 @@ def public_functions() -> tuple[types.FunctionType, ...]:
         own = [f for f in vars(module).values() if isinstance(f, types.FunctionType)]
         for function in own:
             if function.__module__ == module.__name__ and not function.__name__.startswith("_"):
-                found[id(function)] = function
-    return tuple(found.values())
+                functions[id(function)] = function
+    return tuple(functions.values())
 
 
 def member(function: types.FunctionType) -> Member | str:
-    """The function with the columns that it is called with; or why it stands outside: a text."""
+    """Returns the function with the parameters that have columns, or the reason why it is left out, as a string."""
     reason = "no parameters that are numbers"
     for columns in choices(function):
         result = _result(function, columns)
@@ -90,7 +90,7 @@ def member(function: types.FunctionType) -> Member | str:
 
 
 def choices(function: types.FunctionType) -> list[tuple[str, ...]]:
-    """The parameters that columns may be given for: those without defaults; all that may be numbers."""
+    """Returns the choices of parameters that have columns: those without defaults, and all that may be numbers."""
     parameters = inspect.signature(function).parameters.values()
     if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
         return []
@@ -104,7 +104,7 @@ def _may_be_number(default: Any) -> bool:
 
 
 def _result(function: types.FunctionType, columns: tuple[str, ...]) -> str:
-    """The type of what Python returns for numbers, or why that is none."""
+    """Returns the type of what Python returns for numbers, or why there is none."""
     returned: list[Any] = []
     errors: list[BaseException] = []
     slow = 0
@@ -116,7 +116,7 @@ def _result(function: types.FunctionType, columns: tuple[str, ...]) -> str:
             slow += 1
         except Exception as error:  # noqa: BLE001  (the error is the answer)
             errors.append(error)
-    # Roots of negative numbers are complex; no column holds those, so they are errors.
+    # Roots of negative numbers are complex: no column holds those, so they count as errors below.
     if any(isinstance(e, TypeError) and CONTAINER.search(str(e)) for e in errors):
         return "takes lists on some path"
     values = [value for value in returned if value is not None and not isinstance(value, complex)]
@@ -130,7 +130,7 @@ def _result(function: types.FunctionType, columns: tuple[str, ...]) -> str:
         if wrong is not None or not errors:
             return "takes other things than numbers" if wrong else "returns nothing"
         return "raises for all numbers tried"
-    kinds = {type(v) for v in values}
-    if kinds == {bool}:
+    result_types = {type(v) for v in values}
+    if result_types == {bool}:
         return "boolean"
-    return "bigint" if kinds == {int} else "double"
+    return "bigint" if result_types == {int} else "double"

@@ -11,12 +11,12 @@ from tests.proof.corpus.comparison import Outcome
 from tests.support.row_by_row import Comparison
 
 REASONS = 15
-"""How many reasons the page lists."""
+"""The number of reasons that the page lists."""
 
 
 @dataclass(frozen=True)
 class Examined:
-    """One public function: why it stands outside, or what came of it with each choice of column types."""
+    """One public function: why it is left out, or its outcome for each choice of column types."""
 
     name: str
     outside: str
@@ -24,7 +24,7 @@ class Examined:
 
 
 def page(version: str, examined: Sequence[Examined], step: int = 1) -> str:
-    """The page's text, after a run over every ``step``-th function."""
+    """Returns the page's text after a run over every ``step``-th function."""
     share = "each" if step == 1 else f"every {step}th"
     scalar = [one for one in examined if not one.outside]
     compiled = [one for one in scalar if not one.outcomes[0].refusals]
@@ -71,18 +71,18 @@ def _table(head: tuple[str, str], counted: Iterable[tuple[str, int]]) -> str:
 
 
 def total(comparisons: Iterable[Comparison]) -> Comparison:
-    """The sum of all."""
+    """Returns the sum of all comparisons."""
     whole = Comparison()
-    for one in comparisons:
-        whole.rows += one.rows
-        whole.recomputed += one.recomputed
-        whole.excused += one.excused
-        whole.differences += one.differences
+    for comparison in comparisons:
+        whole.rows += comparison.rows
+        whole.recomputed += comparison.recomputed
+        whole.excused += comparison.excused
+        whole.differences += comparison.differences
     return whole
 
 
 def kind_of(refusal: str) -> str:
-    """A refusal without its names, file and line."""
+    """Returns a refusal without its names, file and line."""
     text = re.sub(r"\s*\([^()]*, line \d+\)", "", refusal)
     text = re.sub(r"'[^']*'", "'…'", text)
     text = re.sub(r"^(a call of|attribute|assignment to) [^:]*?(?= with| of |$)", r"\1 …", text)

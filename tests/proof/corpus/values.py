@@ -1,4 +1,4 @@
-"""Random columns for functions of engineering: plausible magnitudes, and among them everything that is not."""
+"""Random rows for engineering functions: plausible magnitudes, mixed with hostile values."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ HOSTILE: dict[str, list[Any]] = {
 
 
 def rows(types: tuple[str, ...], count: int, seed: str) -> list[tuple[Any, ...]]:
-    """``count`` rows: half of plausible values, the others with one hostile value or more.
-
-    The same ``seed`` gives the same rows."""
+    """Returns ``count`` rows: half of plausible values, the others with hostile ones. They depend on ``seed`` only."""
     source = random.Random(seed)
     return [_row(types, source, row) for row in range(count)]
 

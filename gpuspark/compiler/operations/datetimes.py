@@ -1,6 +1,6 @@
-"""Dates, timestamps and their differences: comparison and difference, as Python's ``datetime`` has them.
+"""Dates, timestamps and their differences, compared and subtracted as by Python's ``datetime``.
 
-A date is a number of days, a timestamp and a difference a number of microseconds, each in 64 bits.
+A date is a 64-bit number of days; a timestamp and a time difference are 64-bit numbers of microseconds.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import numpy as np
 from numba import types
 
 from gpuspark.compiler.operations.registry import (
-    FLAGGED,
+    MARKED,
+    is_datetime,
     is_duration,
-    is_moment,
     operation,
     reinterpret,
     wrap_add,
@@ -25,9 +25,9 @@ DATE = types.NPDatetime("D")
 TIMESTAMP = types.NPDatetime("us")
 DURATION = types.NPTimedelta("us")
 _DAY = 86_400_000_000
+"""The microseconds of a day."""
 _EXACT = 2**53
 _LEAST = -(2**63)
-
 
 as_date = reinterpret("as_date", DATE)
 as_timestamp = reinterpret("as_timestamp", TIMESTAMP)
@@ -51,6 +51,7 @@ def duration(_checked: bool, a: Any, row: Any) -> Any:
 
 
 def add(a: Any, b: Any) -> Any:
+    """Returns the sum of two time differences, or ``None`` for other types."""
     if not (is_duration(a) and is_duration(b)):
         return None
 
@@ -58,14 +59,15 @@ def add(a: Any, b: Any) -> Any:
         x, y = as_int(a), as_int(b)
         total = wrap_add(x, y)
         if ((x ^ total) & (y ^ total)) < 0:
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
         return as_duration(total)
 
     return total
 
 
 def sub(a: Any, b: Any) -> Any:
-    if is_moment(a) and a == b:
+    """Returns the difference of two dates, timestamps or time differences, or ``None`` for other types."""
+    if is_datetime(a) and a == b:
         scale = _DAY if a == DATE else 1
 
         def between(a, b, row):
@@ -79,31 +81,34 @@ def sub(a: Any, b: Any) -> Any:
         x, y = as_int(a), as_int(b)
         left = wrap_sub(x, y)
         if ((x ^ y) & (x ^ left)) < 0:
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
         return as_duration(left)
 
     return difference
 
 
 def neg(a: Any) -> Any:
+    """Returns the negation of a time difference, or ``None`` for other types."""
     if not is_duration(a):
         return None
 
     def opposite(a, row):
-        if as_int(a) == _LEAST:  # 64 bits do not hold its opposite
-            row[0][0] = FLAGGED
+        if as_int(a) == _LEAST:  # its opposite needs more than 64 bits
+            row[0][0] = MARKED
         return as_duration(wrap_sub(np.int64(0), as_int(a)))
 
     return opposite
 
 
 def compare(relation: Any, a: Any, b: Any) -> Any:
-    if a != b or not (is_moment(a) or is_duration(a)):
+    """Returns the comparison of two values of one type, or ``None`` for other types."""
+    if a != b or not (is_datetime(a) or is_duration(a)):
         return None
     return lambda a, b, row: relation(as_int(a), as_int(b))
 
 
 def truth() -> Any:
+    """Returns the truth test of a time difference, which is false for zero."""
     return lambda a, row: as_int(a) != 0
 
 
@@ -130,7 +135,7 @@ def total_seconds(_checked: bool, a: Any, row: Any) -> Any:
     def quotient(a, row):
         whole = as_int(a)
         if abs(np.float64(whole)) >= _EXACT:
-            row[0][0] = FLAGGED
+            row[0][0] = MARKED
         return np.float64(whole) / 1e6
 
     return quotient
