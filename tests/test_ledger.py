@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import gpuspark as gs
-from gpuspark.accounting import report as account
+from gpuspark.accounting import report
 from gpuspark.accounting.report import Ledger
 from gpuspark.errors import ConfigError
 from gpuspark.spark.session import WORKER_LOGGING
@@ -64,7 +64,7 @@ def test_a_few_tasks_read_what_many_wrote(clean) -> None:
     tracker = context.statusTracker()
     jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(group)]
     assert jobs
-    assert {tracker.getStageInfo(stage).numTasks for job in jobs for stage in job.stageIds} == {account._READERS}
+    assert {tracker.getStageInfo(stage).numTasks for job in jobs for stage in job.stageIds} == {report._READERS}
 
 
 def test_chains_filters_empty_partitions_and_two_actions(clean) -> None:
