@@ -52,7 +52,7 @@ def test_dlpack_the_array_interface_and_arrows_c_interface() -> None:
 
 
 def test_text_is_no_array_and_the_error_says_what_to_use() -> None:
-    with pytest.raises(TypeError, match=r"a column of string is no array: use \.to_arrow\(\)"):
+    with pytest.raises(TypeError, match=r"a column of string is not an array: use \.to_arrow\(\)"):
         _ = gs.Column(pa.array(["a"])).values
 
 
@@ -77,7 +77,7 @@ def test_with_column_takes_columns_arrays_series_and_arrow() -> None:
 
 def test_two_columns_of_one_name_are_refused() -> None:
     both = pa.RecordBatch.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
-    with pytest.raises(CallError, match="two columns of one name"):
+    with pytest.raises(CallError, match="two columns have the same name"):
         gs.Batch.from_arrow(both)
 
 

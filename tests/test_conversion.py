@@ -119,9 +119,9 @@ REFUSED = {
 def test_what_holds_many_values_and_is_no_column_is_refused(said: str) -> None:
     value = REFUSED[said]
     for column in (pa.array([1.0, 2.0, 3.0]), pd.Series([1.0, 2.0, 3.0]), np.ones(3)):
-        with pytest.raises(CallError, match=rf"ratio was given ({said}).* for b, which is no column"):
+        with pytest.raises(CallError, match=rf"ratio was given ({said}).* for b, which is not a column"):
             ratio(column, value)
-        with pytest.raises(CallError, match=rf"haversine was given ({said}).* for lat2, which is no column"):
+        with pytest.raises(CallError, match=rf"haversine was given ({said}).* for lat2, which is not a column"):
             kernels.haversine(column, 0.0, value, 1.0)
     if hasattr(value, "dtype") or hasattr(value, "schema"):
         with pytest.raises(CallError, match=said):

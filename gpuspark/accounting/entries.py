@@ -134,7 +134,7 @@ class Entry:
             totals.seconds[phase] += spent
         totals.reasons += [reason for reason in reasons if reason not in totals.reasons]
 
-    def found(self, device: str, reasons: Sequence[str]) -> None:
+    def add_findings(self, device: str, reasons: Sequence[str]) -> None:
         """Adds the reasons of a batch that failed, and nothing else of it."""
         if reasons:
             self.add(device=device, rows=0, batches=0, bytes_in=0, bytes_out=0, seconds={}, reasons=reasons)
