@@ -245,7 +245,7 @@ def test_what_is_not_supported_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(CallError, match="there is no file"):
         read_model(tmp_path / "none.json")
     (tmp_path / "model.pkl").write_bytes(b"")
-    with pytest.raises(CallError, match=r"model.pkl is no model file"):
+    with pytest.raises(CallError, match=r"model.pkl is not a model file"):
         read_model(tmp_path / "model.pkl")
 
 
@@ -304,7 +304,7 @@ def test_frames_that_do_not_fit_are_refused(spark: Any) -> None:
     ):
         with pytest.raises(CallError, match=said):
             gs.score(frame, fitted, columns)
-    with pytest.raises(CallError, match="of this LinearRegression there is prediction"):
+    with pytest.raises(CallError, match="this LinearRegression has prediction"):
         gs.score(frame, fitted, ["a", "b"], output="probabilities")
 
 

@@ -83,7 +83,9 @@ def case_sensitive(spark: Any) -> Any:
 @pytest.mark.usefixtures("case_sensitive")
 def test_names_are_compared_as_spark_compares_them(frame: Any) -> None:
     for name in ("FLAG", "sepal.width", "Petal.Length"):
-        with pytest.raises(CallError, match=f"the feature {re.escape(name)} is no column of the frame.*Did you mean"):
+        with pytest.raises(
+            CallError, match=f"the feature {re.escape(name)} is not a column of the frame.*Did you mean"
+        ):
             gs.score(frame, SUM, [name, "b"])
 
 
@@ -96,11 +98,11 @@ def test_names_are_compared_as_spark_compares_them(frame: Any) -> None:
         ("petal", "the feature petal is a column of struct<length:double,on:boolean>, .*name its fields"),
         ("list", "the feature list is a column of array<double>, .*give its elements"),
         ("table", "the feature table is a column of map<string,double>, .*give its values"),
-        ("bytes", "the feature bytes is a column of binary, .*make it a number"),
-        ("tinny", r"the feature tinny is no column of the frame, nor a field of one. Did you mean 'tiny'\?"),
-        ("petal.width", "the feature petal.width is no column of the frame, nor a field of one"),
+        ("bytes", "the feature bytes is a column of binary, .*convert it to a number"),
+        ("tinny", r"the feature tinny is not a column of the frame, nor a field of one. Did you mean 'tiny'\?"),
+        ("petal.width", "the feature petal.width is not a column of the frame, nor a field of one"),
         ("*", r"columns=\['\*', 'b'\] are 20 columns of the frame: name each feature, without \*"),
-        (lambda: F.col("nowhere"), "the feature number 1 is no column of the frame"),
+        (lambda: F.col("nowhere"), "the feature number 1 is not a column of the frame"),
         (3, "the feature number 1 is a int: give a column's name, or a Spark column"),
     ],
 )
@@ -118,9 +120,9 @@ def test_a_name_of_several_columns_is_refused(spark: Any) -> None:
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        (["petal.length", "Width"], "the feature petal.length is given in place 1, and stood in place 2"),
+        (["petal.length", "Width"], "the feature petal.length is given in position 1, but .* in position 2"),
         (["`petal.length`", "b"], r"in another order: give columns=\['Width', 'petal.length'\]"),
-        (["b", "WIDTH"], "the feature .* is given in place 2, and stood in place 1"),
+        (["b", "WIDTH"], "the feature .* is given in position 2, but .* in position 1"),
         (["b"], r"was fitted to 2 features, and is given 1: give columns=\['Width', 'petal.length'\]"),
         (lambda: F.col("b"), "is one name or column: give a list"),
         ("b", "is one name or column: give a list"),

@@ -231,7 +231,7 @@ BREAKS = (
     Break("score", "booleans are no numbers", "gpuspark/models/scorer.py",
           "column.cast(pa.uint8()) if boolean else column", "column", "tests/test_score_columns.py"),
     Break("score", "a name with a dot is a field", "gpuspark/models/features.py",
-          "if whole else name", "if False else name", "tests/test_score_columns.py"),
+          "if matches else name", "if False else name", "tests/test_score_columns.py"),
     Break("devices", "a permit waits for the one that its process holds", "gpuspark/devices/permits.py",
           "if folder is None or key in _held:", "if folder is None:", "tests/test_permits.py"),
     # --- batch dialect
@@ -310,7 +310,7 @@ BREAKS = (
           "tests/test_udf.py"),
     # --- devices
     Break("devices", "a compiler that does not start ends the task", "gpuspark/errors.py",
-          "    except Exception as error:  # an Attribute", "    except ImportError as error:  # with another",
+          "    except Exception as error:  # an Attribute", "    except ImportError as error:  # an Attribute",
           "tests/test_toolchain.py"),
     Break("devices", "the rest of Numba is imported at the first compilation", "gpuspark/compiler/toolchain.py",
           "        cpu_target.target_context.refresh()", "        cpu_target  # ", "tests/test_toolchain.py"),
