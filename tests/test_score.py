@@ -30,8 +30,7 @@ SMALL = {"min_samples_leaf": 2}
 
 
 def classifiers(trees: int, seed: int) -> dict[str, Any]:
-    """Small ones of every supported kind; those of trees compare with thresholds as their library does, or not at
-    all."""
+    """Returns small classifiers of every supported class."""
     forest = {"n_estimators": trees, "random_state": seed}
     boosted = {"max_iter": trees, "random_state": seed, **SMALL}
     return {
@@ -86,7 +85,7 @@ EXACT = ("Forest", "ExtraTrees", "GradientBoosting", "LGBM", "forest", "Scaler")
 
 
 def data(seed: int, rows: int = 60, *, missing: bool) -> np.ndarray:
-    """Features between which trees must choose: codes, numbers that float32 rounds, few distinct ones, and zeros."""
+    """Returns four features: category codes, few distinct values, values that float32 rounds, and tiny ones."""
     random = np.random.default_rng(seed)
     x = np.stack(
         [
@@ -103,7 +102,7 @@ def data(seed: int, rows: int = 60, *, missing: bool) -> np.ndarray:
 
 
 def columns_of(x: np.ndarray) -> list[pa.Array]:
-    """As Arrow; NaN here and null there are both missing."""
+    """Returns the columns of ``x`` as Arrow; missing values are NaN in one half and null in the other."""
     return [pa.array(x[:, k], mask=np.isnan(x[:, k]) if k % 2 else None) for k in range(x.shape[1])]
 
 
@@ -179,7 +178,7 @@ def test_every_device_scores_as_the_library(device: str) -> None:
 
 
 def test_a_feature_at_a_threshold_goes_where_the_library_sends_it() -> None:
-    """scikit-learn's forests and XGBoost round features to float32, and compare with float64 and float32."""
+    """scikit-learn's forests and XGBoost round features to float32 and compare with float64 and float32 thresholds."""
     x = np.array([[0.1], [0.3], [0.7], [0.9]])
     y = [0.0, 0.0, 1.0, 1.0]
     near = [np.nextafter(v, side) for v in (0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 0.9) for side in (-1, v, 2)]
@@ -198,7 +197,7 @@ def test_a_feature_at_a_threshold_goes_where_the_library_sends_it() -> None:
 
 
 def test_thresholds_between_neighbours_in_single_precision() -> None:
-    """Halfway between two, in double precision: rounded to the nearest, half of them would be the upper one."""
+    """Thresholds halfway between two float32 values: rounding to nearest would turn half of them into the upper one."""
     x = (4 + np.arange(8) * 2.0**-21)[:, None]
     forest = ensemble.RandomForestRegressor(1, bootstrap=False)
     for model in (forest, ensemble.GradientBoostingRegressor(n_estimators=2)):
@@ -309,7 +308,7 @@ def test_frames_that_do_not_fit_are_refused(spark: Any) -> None:
 
 
 def test_workers_need_no_library_of_models() -> None:
-    """What a worker unpickles and runs, in a process that has none of them."""
+    """Unpickles and runs a scorer as a worker does, in a process that cannot import these libraries."""
     x = data(6, missing=True)
     made = pickle.dumps((read_model(ensemble.RandomForestClassifier(2).fit(x, np.arange(60) % 2)), columns_of(x)))
     script = (

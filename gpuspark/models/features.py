@@ -103,7 +103,7 @@ def _check_order(names: Sequence[str], fitted: Sequence[str]) -> None:
         if fitted_position != position:
             raise CallError(
                 f"the feature {name} is given in position {position + 1}, but the model was fitted with it in position "
-                f"{fitted_position + 1}: give columns={list(fitted)}"
+                f"{fitted_position + 1}, its features being in another order: give columns={list(fitted)}"
             )
 
 
