@@ -256,15 +256,15 @@ import tempfile
 from pathlib import Path
 from gpuspark.disk_cache import DiskCache
 cache = DiskCache(Path({str(tmp_path)!r}), limit=20_000)
-found = 0
+hits = 0
 for turn in range(300):
     for number in range(4):
         key = f"{{number:064x}}"
         cache.put(key, bytes([number]) * (4000 + 100 * number))
         got = cache.get(key)
         assert got is None or got == bytes([number]) * (4000 + 100 * number)
-        found += got is not None
-print(found > 0)"""
+        hits += got is not None
+print(hits > 0)"""
     environment = {"PYTHONPATH": os.getcwd()}
     both = [
         subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
@@ -323,8 +323,8 @@ if os.geteuid() == 0:
     user = NOBODY if os.geteuid() == 0 else os.geteuid()
     with tempfile.TemporaryDirectory() as open_to_all:
         os.chmod(open_to_all, 0o1777)
-        found = run_python(become_ordinary + CACHE_FOLDER, HOME="/", TMPDIR=open_to_all)
-    assert found == f"{open_to_all}/gpuspark-{user}/programs b'code'"
+        output = run_python(become_ordinary + CACHE_FOLDER, HOME="/", TMPDIR=open_to_all)
+    assert output == f"{open_to_all}/gpuspark-{user}/programs b'code'"
 
 
 def test_no_folder_at_all_is_no_error() -> None:

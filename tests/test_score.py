@@ -111,10 +111,10 @@ def assert_scores_like(model: Any, x: np.ndarray, device: str, *, exact: bool) -
     names = [f"x{k}" for k in range(x.shape[1])]
     for output in scorer.outputs:
         with on_device(device):
-            found = scorer.compute(columns_of(x), names, output)
+            column = scorer.compute(columns_of(x), names, output)
         want = getattr(model, METHODS[output])(x)
-        assert len(found) == len(x)
-        ours = np.array(found.to_pylist())
+        assert len(column) == len(x)
+        ours = np.array(column.to_pylist())
         is_label = output == "prediction" and scorer.labels is not None
         if is_label or (exact and scorer.link == "identity"):
             np.testing.assert_array_equal(ours, want)
@@ -221,8 +221,8 @@ def test_early_stopping_and_files(tmp_path: Path) -> None:
             plain.predict(x).tolist()
         )
     light.booster_.save_model(tmp_path / "model.txt")
-    found = read_model(str(tmp_path / "model.txt")).compute(columns_of(x), "abcd", "probabilities")
-    assert_linked(found.to_pylist(), light.predict_proba(x))
+    column = read_model(str(tmp_path / "model.txt")).compute(columns_of(x), "abcd", "probabilities")
+    assert_linked(column.to_pylist(), light.predict_proba(x))
     assert read_model(plain.get_booster()).outputs == ["prediction", "probabilities"]
 
 
@@ -249,7 +249,7 @@ def test_what_is_not_supported_is_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "bad", "said"),
+    ("model", "bad", "message"),
     [
         (linear_model.LinearRegression(), np.nan, "no missing values, and row 2 of the batch has null or NaN in b"),
         (ensemble.GradientBoostingRegressor(n_estimators=1), np.nan, "GradientBoostingRegressor takes no missing"),
@@ -259,14 +259,14 @@ def test_what_is_not_supported_is_refused_by_name(tmp_path: Path) -> None:
     ],
     ids=lambda value: type(value).__name__ if hasattr(value, "fit") else "",
 )  # fmt: skip
-def test_features_that_the_estimator_refuses_are_refused(model: Any, bad: float, said: str) -> None:
+def test_features_that_the_estimator_refuses_are_refused(model: Any, bad: float, message: str) -> None:
     x = np.nan_to_num(data(2, missing=False))
     fitted = model.fit(x, x[:, 0])
     x[2, 1] = bad
     with pytest.raises(ValueError, match=r"NaN|infinity|inf"):
         getattr(fitted, "predict" if hasattr(fitted, "predict") else "transform")(x)
     scorer = read_model(fitted)
-    with pytest.raises(CallError, match=said):
+    with pytest.raises(CallError, match=message):
         scorer.compute([pa.array(x[:, k]) for k in range(4)], "abcd", scorer.outputs[0])
 
 
@@ -295,13 +295,13 @@ def test_frames_that_do_not_fit_are_refused(spark: Any) -> None:
 
     frame = spark.createDataFrame([(1.0, 2.0, "x")], "a double, b double, word string")
     fitted = linear_model.LinearRegression().fit(pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 5.0]}), [1.0, 2.0])
-    for columns, said in (
+    for columns, message in (
         (["a"], "was fitted to 2 features, and is given 1"),
         (["b", "a"], r"in another order: give columns=\['a', 'b'\]"),
         (["a", "word"], "the feature word is a column of string"),
         ("ab", "is one name"),
     ):
-        with pytest.raises(CallError, match=said):
+        with pytest.raises(CallError, match=message):
             gs.score(frame, fitted, columns)
     with pytest.raises(CallError, match="this LinearRegression has prediction"):
         gs.score(frame, fitted, ["a", "b"], output="probabilities")
@@ -310,12 +310,12 @@ def test_frames_that_do_not_fit_are_refused(spark: Any) -> None:
 def test_workers_need_no_library_of_models() -> None:
     """Unpickles and runs a scorer as a worker does, in a process that cannot import these libraries."""
     x = data(6, missing=True)
-    made = pickle.dumps((read_model(ensemble.RandomForestClassifier(2).fit(x, np.arange(60) % 2)), columns_of(x)))
+    pickled = pickle.dumps((read_model(ensemble.RandomForestClassifier(2).fit(x, np.arange(60) % 2)), columns_of(x)))
     script = (
         "import pickle, sys\n"
         "for name in ('sklearn', 'treelite', 'xgboost', 'lightgbm', 'scipy'): sys.modules[name] = None\n"
         "scorer, columns = pickle.loads(sys.stdin.buffer.read())\n"
         "print(len(scorer.compute(columns, 'abcd', 'prediction')))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], input=made, capture_output=True, check=False)
+    done = subprocess.run([sys.executable, "-c", script], input=pickled, capture_output=True, check=False)
     assert done.stdout == b"60\n", done.stderr.decode()

@@ -103,7 +103,7 @@ def test_names_are_compared_as_spark_compares_them(frame: Any) -> None:
         ("petal.width", "the feature petal.width is not a column of the frame, nor a field of one"),
         ("*", r"columns=\['\*', 'b'\] are 20 columns of the frame: name each feature, without \*"),
         (lambda: F.col("nowhere"), "the feature number 1 is not a column of the frame"),
-        (3, "the feature number 1 is a int: give a column's name, or a Spark column"),
+        (3, "the feature number 1 is of type int: give a column's name, or a Spark column"),
     ],
 )
 def test_the_error_for_a_feature_names_it_and_says_what_to_do(frame: Any, feature: Any, message: str) -> None:

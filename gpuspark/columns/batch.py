@@ -67,6 +67,7 @@ class Column:
 
     @property
     def null_count(self) -> int:
+        """The number of nulls."""
         return 0 if self._arrow is None else int(self._arrow.null_count)
 
     @cached_property

@@ -53,7 +53,9 @@ def _column(df: DataFrame, column: Any, name: str) -> Column:
     if isinstance(column, Column):
         return column
     if not isinstance(column, str):
-        raise CallError(f"the feature {name} is a {type(column).__name__}: give a column's name, or a Spark column")
+        raise CallError(
+            f"the feature {name} is of type {type(column).__name__}: give a column's name, or a Spark column"
+        )
     try:
         return df[_quoted(df, column)]
     except AnalysisException as error:
