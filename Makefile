@@ -19,7 +19,7 @@ OLDEST := pyspark==4.1.* pandas==2.2.* pyarrow==19.* numpy==2.0.* numba==0.64.*
 MIDDLE := pyspark==4.2.* pandas==3.0.*
 MIXED := pyspark==4.3.* pandas==2.3.*
 SPARK := tests/test_udf.py tests/test_series*.py
-CORE := $(SPARK) tests/test_frames.py tests/test_values.py tests/test_rewrite.py tests/test_plan.py
+CORE := $(SPARK) tests/test_map_in_arrow.py tests/test_values.py tests/test_rewrite.py tests/test_plan.py
 NEWEST := tests/test_compiler.py tests/test_rewrite.py tests/test_arrays.py tests/test_check.py tests/test_contracts.py \
 	tests/test_toolchain.py tests/test_udf.py
 TOOLCHAINS := tests/test_machine_code.py tests/test_emulated.py tests/test_properties.py tests/test_cuda.py \

@@ -38,7 +38,7 @@ def _one_of(*words: str) -> Callable[[str], str]:
 
 
 def _bytes(text: str) -> int:
-    """A size as Spark writes it: ``67108864``, ``64k``, ``64m`` or ``1g``."""
+    """Parses a size as Spark writes it: ``67108864``, ``64k``, ``64m`` or ``1g``."""
     units = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
     number = text.lower().removesuffix("b")
     scale = units.get(number[-1:], 1)
@@ -76,7 +76,7 @@ def _key(name: str, default: Any, read: Callable[[str], Any], doc: str) -> Any:
 
 @dataclass(frozen=True)
 class Config:
-    """The session flag, read. Sizes are bytes.
+    """The values of the ``spark.gpuspark.*`` keys. Sizes are in bytes.
 
     >>> Config.from_mapping({"spark.gpuspark.device": "cpu"}).device
     'cpu'
@@ -124,12 +124,12 @@ class Config:
 
     @classmethod
     def keys(cls) -> dict[str, str]:
-        """Every key with its meaning."""
+        """Returns every key with its description."""
         return {f.metadata["key"]: f.metadata["doc"] for f in fields(cls)}
 
     @classmethod
     def from_mapping(cls, properties: Mapping[str, str]) -> Config:
-        """Reads every ``spark.gpuspark.*`` entry of ``properties``; other entries are not ours.
+        """Parses the ``spark.gpuspark.*`` entries of ``properties`` and ignores all others.
 
         Raises :class:`~gpuspark.errors.ConfigError` for an unknown key or a bad value.
         """

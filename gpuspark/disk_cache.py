@@ -1,18 +1,16 @@
-"""A private store of small binary entries on disk: compiled programs survive the process that made them.
-
-Its law:
+"""A private on-disk cache of compiled programs, shared by all processes of one user.
 
 * The folder belongs to its user alone (mode 0700). A folder or entry that another user owns, or that
-  group or world may write, is ignored: what is read from here is executed.
-* A cache is never a reason to fail. Where no folder can be had, every ``get`` answers ``None`` and
-  every ``put`` does nothing.
-* Entries appear whole or not at all (written aside, then renamed), so processes need no lock. Each
-  carries a checksum over its key and bytes; a damaged, truncated, renamed or outdated one is ignored,
-  and the next ``put`` replaces it.
-* The size is bounded: the entries that were not used for the longest time go first.
+  group or others may write, is ignored: cached programs are executed.
+* The cache never raises an error. Without a usable folder, every ``get`` returns ``None`` and every
+  ``put`` does nothing.
+* Entries are written atomically (to a temporary file that is then renamed), so processes need no lock.
+  Each entry carries a checksum of its key and bytes; a damaged, truncated, renamed or outdated entry is
+  ignored, and the next ``put`` replaces it.
+* The size is bounded: the least recently used entries are removed first.
 
-The folder is ``$GPUSPARK_CACHE_DIR`` where that is set (and only that); else ``gpuspark`` in the
-user's cache folder; else ``gpuspark-<user id>`` in the temporary folder; else there is none.
+The folder is ``$GPUSPARK_CACHE_DIR`` if that is set (then no other is tried); else ``gpuspark`` in the
+user's cache folder; else ``gpuspark-<user id>`` in the temporary folder.
 """
 
 from __future__ import annotations
@@ -36,14 +34,14 @@ _MAGIC = b"gpuspark entry 1\n"
 _HEADER_BYTES = len(_MAGIC) + hashlib.sha256().digest_size
 _KEY = re.compile(r"[0-9a-f]{16,128}")
 _ABANDONED_SECONDS = 3600
-"""A file that was written aside and is older than this was left by a process that died."""
+"""Age from which a temporary file is taken to be left over from a process that died."""
 
 
 class DiskCache:
-    """A store in ``folder``; with ``None`` one that keeps nothing.
+    """A cache in ``folder``, or one that stores nothing if ``folder`` is ``None``.
 
-    Keys are lower-case hexadecimal digests (16 to 128 digits) of everything that decided the value.
-    The store holds at most ``limit`` bytes; a larger value is not kept.
+    Keys are lower-case hexadecimal digests (16 to 128 digits) of everything that determines the value.
+    The cache holds at most ``limit`` bytes; a larger value is not stored.
 
     >>> cache = DiskCache(None)
     >>> cache.put("00" * 32, b"code")
@@ -56,7 +54,7 @@ class DiskCache:
         self.limit = limit
 
     def get(self, key: str) -> bytes | None:
-        """The bytes last put under ``key``, or ``None`` where there is no sound entry."""
+        """Returns the bytes last stored under ``key``, or ``None`` if there is no valid entry."""
         _check_key(key)
         try:
             with self._open_folder() as folder:
@@ -69,7 +67,7 @@ class DiskCache:
             return None
 
     def put(self, key: str, payload: bytes) -> None:
-        """Keeps ``payload`` under ``key``, in place of what was there. Does nothing where it cannot."""
+        """Stores ``payload`` under ``key``, replacing an earlier value. Does nothing if it cannot be written."""
         _check_key(key)
         entry = _seal(key, payload)
         if len(entry) > self.limit:
@@ -81,7 +79,7 @@ class DiskCache:
 
     @contextmanager
     def _open_folder(self) -> Iterator[int]:
-        """The folder as a descriptor, found private: nobody can swap it between check and use."""
+        """Yields a descriptor of the folder after checking that it is private; nobody can swap it afterwards."""
         if self.folder is None:
             raise FileNotFoundError("there is no cache folder")
         descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -96,21 +94,21 @@ class DiskCache:
     def _read(self, folder: int, key: str) -> bytes:
         descriptor = os.open(key, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
         with open(descriptor, "rb") as file:
-            facts = os.fstat(descriptor)
-            if not stat.S_ISREG(facts.st_mode) or facts.st_size > self.limit or _problem(facts):
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > self.limit or _problem(status):
                 return b""
             return file.read()
 
     def _make_room(self, folder: int) -> None:
-        """Removes the entries that were used longest ago until the rest fits, and abandoned files."""
+        """Removes the least recently used entries until the rest fits, and left-over temporary files."""
         entries: list[tuple[int, int, str]] = []
-        with os.scandir(folder) as found:
-            for file in found:
+        with os.scandir(folder) as files:
+            for file in files:
                 with suppress(FileNotFoundError):
-                    facts = file.stat(follow_symlinks=False)
+                    status = file.stat(follow_symlinks=False)
                     if _KEY.fullmatch(file.name):
-                        entries.append((facts.st_mtime_ns, facts.st_size, file.name))
-                    elif file.name.startswith(".") and facts.st_mtime < time.time() - _ABANDONED_SECONDS:
+                        entries.append((status.st_mtime_ns, status.st_size, file.name))
+                    elif file.name.startswith(".") and status.st_mtime < time.time() - _ABANDONED_SECONDS:
                         os.unlink(file.name, dir_fd=folder)
         total = sum(size for _, size, _ in entries)
         for _, size, name in sorted(entries):
@@ -122,13 +120,13 @@ class DiskCache:
 
 
 def default_cache() -> DiskCache:
-    """The store of compiled programs of this user."""
+    """Returns this user's cache of compiled programs."""
     return DiskCache(private_folder("programs"))
 
 
 def private_folder(name: str) -> Path | None:
-    """The folder ``name`` inside gpuspark's private cache folder, made if need be; or ``None``."""
-    base, _ = _choose()
+    """Returns the folder ``name`` inside gpuspark's private cache folder, created if needed; or ``None``."""
+    base, _ = _choose_folder()
     if base is None:
         return None
     folder = base / name
@@ -136,16 +134,16 @@ def private_folder(name: str) -> Path | None:
 
 
 def describe() -> str:
-    """Where compiled programs are kept, or every reason why they are not: for people to read."""
-    base, problems = _choose()
+    """Describes where compiled programs are stored, or every reason why they are not."""
+    base, problems = _choose_folder()
     return str(base) if base else "none: " + "; ".join(problems)
 
 
-def _choose() -> tuple[Path | None, list[str]]:
-    """The first folder that can be had, and what is wrong with those before it."""
+def _choose_folder() -> tuple[Path | None, list[str]]:
+    """Returns the first usable folder, and what is wrong with the candidates before it."""
     problems: list[str] = []
     if sys.platform == "win32":
-        return None, ["this system has no owners and modes of files to rely on"]
+        return None, ["this system has no file owners and modes to rely on"]
     for candidate in _candidates():
         problem = _make_private(candidate)
         if problem is None:
@@ -170,24 +168,25 @@ def _candidates() -> Iterator[Path]:
 
 
 def _make_private(folder: Path) -> str | None:
-    """Makes ``folder`` unless it is there; answers what is wrong with it, or ``None``."""
+    """Creates ``folder`` if it is missing; returns what is wrong with it, or ``None``."""
     if not folder.is_absolute():
         return "is not an absolute path"
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        facts = folder.stat()
+        status = folder.stat()
     except OSError as error:
-        return f"cannot be made: {error.strerror}"
+        return f"cannot be created: {error.strerror}"
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         return "cannot be written"
-    return _problem(facts)
+    return _problem(status)
 
 
-def _problem(facts: os.stat_result) -> str | None:
-    if facts.st_uid != os.geteuid():
-        return f"belongs to another user ({facts.st_uid})"
-    if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+def _problem(status: os.stat_result) -> str | None:
+    """Returns why a file or folder with this status is not private, or ``None`` if it is."""
+    if status.st_uid != os.geteuid():
+        return f"belongs to another user ({status.st_uid})"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return "may be written by others (chmod go-w)"
     return None
 
@@ -207,21 +206,23 @@ def _unseal(key: str, entry: bytes) -> bytes | None:
 
 
 def _write(folder: int, key: str, entry: bytes) -> None:
-    aside = f".{key}.{secrets.token_hex(8)}"
+    temporary = f".{key}.{secrets.token_hex(8)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with open(os.open(aside, flags, 0o600, dir_fd=folder), "wb") as file:
+        with open(os.open(temporary, flags, 0o600, dir_fd=folder), "wb") as file:
             file.write(entry)
-        os.replace(aside, key, src_dir_fd=folder, dst_dir_fd=folder)
+        os.replace(temporary, key, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError:
         with suppress(OSError):
-            os.unlink(aside, dir_fd=folder)
+            os.unlink(temporary, dir_fd=folder)
         raise
 
 
 def _mark_used(folder: int, key: str) -> None:
-    """The time of last use is the time of modification: many disks do not keep the time of access.
-    On a disk that cannot be written it stays as it is."""
+    """Sets an entry's modification time, which stands for its last use: many disks do not record access times.
+
+    Does nothing on a read-only disk.
+    """
     now = time.time_ns()
     with suppress(OSError):
         os.utime(key, ns=(now, now), dir_fd=folder, follow_symlinks=False)

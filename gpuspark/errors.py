@@ -7,13 +7,13 @@
     ├── DeclarationError (TypeError)     a decorator used wrongly: found when the function is defined
     ├── CallError (TypeError)            a function called with the wrong columns
     ├── ResultError (ValueError)         a body returned what its declared type cannot hold
-    ├── VerificationError (RuntimeError) a device and plain Python gave two answers
-    ├── GroupTooLarge (ValueError)       a group of apply_in_segments that a worker may not hold
+    ├── VerificationError (RuntimeError) a device and plain Python gave different results
+    ├── GroupTooLarge (ValueError)       a group of apply_in_segments exceeds the size limit
     ├── FallbackError (RuntimeError)     fallback=raise, and the device asked for was not used
-    ├── CapsuleError (ValueError)        a capsule that cannot be read, or not be replayed here
+    ├── CapsuleError (ValueError)        a capsule cannot be read, or cannot be replayed here
     └── DeviceError (RuntimeError)
-        ├── DeviceUnavailable            there is no such device here, and why
-        ├── OutOfMemory                  the device has no room; a row-wise program halves its batch
+        ├── DeviceUnavailable            the device is absent or may not be used, and why
+        ├── OutOfMemory                  the device's memory is full; a row-wise program halves its batch
         ├── DeviceFault                  an illegal access, found by the emulator
         └── DeviceLost                   a sticky error: the process cannot use the device again
 
@@ -29,7 +29,7 @@ from contextlib import contextmanager
 
 
 class GpusparkError(Exception):
-    """The base of every error that gpuspark raises on its own account."""
+    """The base class of gpuspark's own errors."""
 
 
 class ConfigError(GpusparkError, ValueError):
@@ -37,7 +37,7 @@ class ConfigError(GpusparkError, ValueError):
 
 
 class DeclarationError(GpusparkError, TypeError):
-    """A decorator was given a type, option or function that it cannot take."""
+    """A decorator was given an invalid type, option or function."""
 
 
 class CallError(GpusparkError, TypeError):
@@ -49,7 +49,7 @@ class ResultError(GpusparkError, ValueError):
 
 
 class GroupTooLarge(GpusparkError, ValueError):
-    """A group has more bytes than ``spark.gpuspark.segment.maxBytes`` allows a worker to hold."""
+    """A group is larger than ``spark.gpuspark.segment.maxBytes``."""
 
 
 class FallbackError(GpusparkError, RuntimeError):
@@ -61,11 +61,11 @@ class VerificationError(GpusparkError, RuntimeError):
 
 
 class CapsuleError(GpusparkError, ValueError):
-    """A capsule is broken, of another format, or cannot be replayed on this machine."""
+    """A capsule is damaged, has another format, or cannot be replayed on this machine."""
 
 
 class DeviceError(GpusparkError, RuntimeError):
-    """A device could not do what was asked of it."""
+    """A device failed; the subclasses say how."""
 
 
 class DeviceUnavailable(DeviceError):
@@ -73,18 +73,19 @@ class DeviceUnavailable(DeviceError):
 
     @property
     def busy(self) -> bool:
-        """Whether the device is there and taken for now, so that waiting helps."""
+        """Whether the device exists but is in use, so that waiting may help."""
         return False
 
 
 class OutOfMemory(DeviceError):
-    """The device has no room for an allocation. Recoverable: the batch is made smaller."""
+    """The device cannot satisfy an allocation. Recoverable: gpuspark retries with a smaller batch."""
 
 
 class DeviceFault(DeviceError):
-    """A program touched memory that is not its own, or a checker of the emulator found a race.
+    """A program accessed memory illegally, or a checker of the emulator found a fault such as a race.
 
-    ``checker``: which of the emulator's found it (docs/seeded-bugs.md names them); empty on other devices."""
+    ``checker`` is the name of that checker (docs/seeded-bugs.md lists them); empty on other devices.
+    """
 
     def __init__(self, message: str, *, checker: str = "") -> None:
         super().__init__(message)
@@ -92,11 +93,11 @@ class DeviceFault(DeviceError):
 
 
 class DeviceLost(DeviceError):
-    """The device's context is broken for good: this process must not use the device again."""
+    """The device's context is broken permanently: this process must not use the device again."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """The hint that names the choice nearest to ``word``, or lists them all.
+    """Returns a hint that names the choice closest to ``word``, or lists all choices.
 
     >>> nearest("cpuu", ["cpu", "cuda"])
     "Did you mean 'cpu'?"
@@ -108,8 +109,9 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 
 @contextmanager
 def loading(refusal: Callable[[str], Exception]) -> Iterator[None]:
-    """Within, packages of others are imported and their libraries started, and nothing else is done: whatever they
-    raise there is theirs, and becomes ``refusal(why)``.
+    """Context manager for importing third-party packages: raises ``refusal(reason)`` for whatever they raise.
+
+    Only imports and library initialisation belong inside, so that no error of gpuspark or of the user is caught.
 
     >>> with loading(OSError):
     ...     raise AttributeError("numpy has no row_stack")
@@ -118,13 +120,13 @@ def loading(refusal: Callable[[str], Exception]) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:  # with another NumPy an AttributeError, without a library an OSError, ...
+    except Exception as error:  # an AttributeError with another NumPy, an OSError without a shared library, ...
         text = next(iter(str(error).splitlines()), "")
         raise refusal(f"{type(error).__name__}: {text}" if text else type(error).__name__) from error
 
 
 def locate(error: BaseException, **where: object) -> None:
-    """Adds one note to ``error`` that says where in gpuspark it happened; type and traceback stay.
+    """Adds a note to ``error`` that says where in gpuspark it was raised; its type and traceback stay.
 
     >>> e = ZeroDivisionError("division by zero")
     >>> locate(e, function="f", row=7)

@@ -1,6 +1,6 @@
-"""Public assertions: a function of yours gives one answer on every device.
+"""Public assertions that a function gives the same result on every device.
 
-For the tests of your own functions; needs no Spark and no GPU.
+For tests of your own functions; they need neither Spark nor a GPU.
 """
 
 from __future__ import annotations
@@ -27,21 +27,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a function did with a table: a column, or the error that it raised."""
+    """The result of a function over a table: a column, or the error that it raised."""
 
     values: list[Any] | None
+    """The column's Python values; ``None`` after an error."""
     arrow: str
+    """The column's Arrow type."""
     error: str
+    """The type and text of the error; empty without one."""
 
     def __str__(self) -> str:
         return self.error or f"{self.arrow} {self.values}"
 
 
 def run_on(device: DeviceName, f: ScalarUDF, table: pa.Table | pa.RecordBatch, **flags: Any) -> Outcome:
-    """Runs ``f`` over the columns of ``table``, which are its parameters by order, on ``device``.
+    """Runs ``f`` on ``device`` with the columns of ``table`` as its arguments, in order; returns the outcome.
 
-    ``flags``: fields of :class:`~gpuspark.config.Config`. Errors of devices, and fallbacks, are raised;
-    errors of the body or of its results are an outcome.
+    ``flags`` are fields of :class:`~gpuspark.config.Config`. Device errors and fallbacks are raised; errors of
+    the body or of its results are returned in the outcome.
     """
     columns = [_one_array(table.column(n)) for n in range(table.num_columns)]
     names = tuple(f.signature.parameters)[: len(columns)]
@@ -58,8 +61,9 @@ def run_on(device: DeviceName, f: ScalarUDF, table: pa.Table | pa.RecordBatch, *
 
 
 def on_device(device: DeviceName, **flags: Any) -> AbstractContextManager[None]:
-    """Inside ``with on_device("emulated"):`` kernels and array functions that are called outside of Spark run there,
-    or raise. ``flags``: fields of :class:`~gpuspark.config.Config`.
+    """Context manager in which kernels and array functions called outside Spark run on ``device``, or raise.
+
+    ``flags`` are fields of :class:`~gpuspark.config.Config`.
 
     >>> from gpuspark import kernels
     >>> import pyarrow as pa
@@ -78,12 +82,13 @@ def assert_same_on_all_devices(
     ulp: int | None = None,
     **flags: Any,
 ) -> Outcome:
-    """Asserts that ``f`` gives on each of ``devices`` what it gives in plain Python: values, nulls, types,
-    and errors. Floats may differ by ``ulp`` units in the last place; if it is not given, by a few where the body
-    calls functions of mathematics, and by none elsewhere. Returns plain Python's outcome.
+    """Asserts that ``f`` gives the same values, nulls, types and errors on ``devices`` as in plain Python.
 
-    Raises ``AssertionError`` at the first difference, and :class:`~gpuspark.errors.FallbackError` where a
-    device cannot run the function.
+    Floats may differ by ``ulp`` units in the last place; by default by a few if the body calls mathematical
+    functions, and not at all otherwise. Returns plain Python's outcome.
+
+    Raises ``AssertionError`` at the first difference, and :class:`~gpuspark.errors.FallbackError` if a device
+    cannot run the function.
 
     >>> import pyarrow as pa, gpuspark as gs
     >>> f = gs.udf("double")(lambda a: a * 2)
@@ -94,12 +99,12 @@ def assert_same_on_all_devices(
     if ulp is None:
         ulp = tolerance(f.scalar_function(tuple(f.signature.parameters)[: table.num_columns]))
     for device in devices:
-        found = run_on(device, f, table, **flags)
-        assert found.error == expected.error, f"{f.__name__} on {device}: {found}\nin Python: {expected}"
-        assert found.arrow == expected.arrow, f"{f.__name__} on {device}: {found.arrow}, in Python {expected.arrow}"
-        for row, (ours, theirs) in enumerate(zip(found.values or [], expected.values or [], strict=True)):
-            assert same(ours, theirs, ulp), (
-                f"{f.__name__} on {device}, row {row} {_row(table, row)}: {ours!r}, in Python {theirs!r}"
+        actual = run_on(device, f, table, **flags)
+        assert actual.error == expected.error, f"{f.__name__} on {device}: {actual}\nin Python: {expected}"
+        assert actual.arrow == expected.arrow, f"{f.__name__} on {device}: {actual.arrow}, in Python {expected.arrow}"
+        for row, (value, wanted) in enumerate(zip(actual.values or [], expected.values or [], strict=True)):
+            assert same(value, wanted, ulp), (
+                f"{f.__name__} on {device}, row {row} {_row(table, row)}: {value!r}, in Python {wanted!r}"
             )
     return expected
 
@@ -109,8 +114,8 @@ def _config(device: DeviceName, flags: dict[str, Any]) -> Config:
 
 
 def _row(table: pa.Table | pa.RecordBatch, row: int) -> dict[str, Any]:
-    found: dict[str, Any] = table.slice(row, 1).to_pylist()[0]
-    return found
+    values: dict[str, Any] = table.slice(row, 1).to_pylist()[0]
+    return values
 
 
 def _one_array(column: Any) -> pa.Array:

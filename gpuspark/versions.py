@@ -1,4 +1,4 @@
-"""The versions of the packages that decide what gpuspark does."""
+"""Versions of installed packages."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def installed(distributions: Iterable[str]) -> dict[str, str]:
-    """The version of each of ``distributions`` that is installed here.
+    """Returns the version of each of ``distributions`` that is installed.
 
     >>> sorted(installed(["numpy", "no-such-distribution"]))
     ['numpy']
     """
-    found = {}
+    versions = {}
     for name in distributions:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -1,4 +1,4 @@
-"""Batch and Column: views of Arrow data that other libraries take as they are."""
+"""``Batch`` and ``Column``: views of Arrow data that other libraries accept directly."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def test_values_and_validity_are_the_columns(name: str, data: st.DataObject) -> 
     array = data.draw(arrays(types.parse(name), data.draw(st.integers(0, 20))))
     column = gs.Column(array)
     valid = column.validity
-    whole = {"date": pa.int32(), "timestamp_ntz": pa.int64()}.get(name, array.type)
-    expected = array.cast(whole).drop_null().to_pylist()
-    found = column.values if valid is None else column.values[valid]
+    storage_type = {"date": pa.int32(), "timestamp_ntz": pa.int64()}.get(name, array.type)
+    expected = array.cast(storage_type).drop_null().to_pylist()
+    actual = column.values if valid is None else column.values[valid]
     assert (valid is None) == (array.null_count == 0)
     assert len(column.values) == len(array)
-    np.testing.assert_array_equal(found, np.array(expected, dtype=found.dtype))
+    np.testing.assert_array_equal(actual, np.array(expected, dtype=actual.dtype))
 
 
-def test_numbers_are_views_and_slices_begin_where_they_should() -> None:
+def test_values_are_views_that_start_at_the_slices_offset() -> None:
     array = pa.array(np.arange(10.0)).slice(3)
     values = gs.Column(array).values
     assert values.ctypes.data == array.buffers()[1].address + 24
@@ -51,8 +51,8 @@ def test_dlpack_the_array_interface_and_arrows_c_interface() -> None:
         np.from_dlpack(gs.Column(pa.array([1.0, None])))
 
 
-def test_text_is_no_array_and_the_error_says_what_to_use() -> None:
-    with pytest.raises(TypeError, match=r"a column of string is no array: use \.to_arrow\(\)"):
+def test_strings_have_no_values_and_the_error_says_what_to_use() -> None:
+    with pytest.raises(TypeError, match=r"a column of string is not an array: use \.to_arrow\(\)"):
         _ = gs.Column(pa.array(["a"])).values
 
 
@@ -65,8 +65,7 @@ def test_frames_both_ways() -> None:
 
 def test_with_column_takes_columns_arrays_series_and_arrow() -> None:
     batch = gs.Batch.from_arrow(pa.record_batch({"a": [1.0, np.nan]}))
-    made = [batch["a"], np.array([1, 2]), pd.Series([1.0, np.nan]), pa.array([None, 1]), [True, None]]
-    for value in made:
+    for value in [batch["a"], np.array([1, 2]), pd.Series([1.0, np.nan]), pa.array([None, 1]), [True, None]]:
         batch = batch.with_column(f"c{len(batch.schema)}", value)
     assert batch["c1"].null_count == 0
     assert batch["c3"].to_pylist() == [1.0, None]
@@ -75,9 +74,9 @@ def test_with_column_takes_columns_arrays_series_and_arrow() -> None:
         batch.with_column("d", np.zeros(1))
 
 
-def test_two_columns_of_one_name_are_refused() -> None:
+def test_two_columns_with_the_same_name_are_refused() -> None:
     both = pa.RecordBatch.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
-    with pytest.raises(CallError, match="two columns of one name"):
+    with pytest.raises(CallError, match="two columns have the same name"):
         gs.Batch.from_arrow(both)
 
 
@@ -107,8 +106,8 @@ def test_array_code_is_portable() -> None:
     assert float(body(strict, strict.from_dlpack(np.array(batch["a"].values)))) == float(plain) == 6.0
 
 
-class Speaks:
-    """An array in host memory of another library: DLPack is all that it speaks."""
+class DLPackArray:
+    """An array of another library in host memory that implements only DLPack."""
 
     def __init__(self, values: np.ndarray) -> None:
         self._values = values
@@ -121,16 +120,16 @@ class Speaks:
 
 
 def test_an_array_in_host_memory_becomes_a_column_on_a_gpu(monkeypatch) -> None:
-    """CuPy, played by NumPy here, refuses it in these words (CuPy 14.2)."""
+    """NumPy stands in for CuPy, whose ``from_dlpack`` rejects host memory with this message (CuPy 14.2)."""
 
     def refused(array):
         raise TypeError("CPU arrays cannot be directly imported to CuPy.")
 
     cupy = SimpleNamespace(asarray=lambda host: np.array(host), from_dlpack=refused)
     monkeypatch.setattr(batch_module, "_array_module", lambda device: cupy if device == "cuda" else np)
-    given = Speaks(np.arange(3.0))
-    on_gpu = gs.Batch.from_arrow(pa.record_batch({"a": [1, 2, 3]}), "cuda").with_column("b", given)
+    array = DLPackArray(np.arange(3.0))
+    on_gpu = gs.Batch.from_arrow(pa.record_batch({"a": [1, 2, 3]}), "cuda").with_column("b", array)
     assert on_gpu["b"].device == "cuda"
     np.testing.assert_array_equal(on_gpu["b"].values, [0.0, 1.0, 2.0])
-    on_cpu = gs.Batch.from_arrow(pa.record_batch({"a": [1, 2, 3]})).with_column("b", given)
+    on_cpu = gs.Batch.from_arrow(pa.record_batch({"a": [1, 2, 3]})).with_column("b", array)
     assert on_cpu["b"].to_arrow().equals(pa.array([0.0, 1.0, 2.0]))

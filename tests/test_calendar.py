@@ -1,5 +1,5 @@
-"""Dates, timestamps and time differences at the ends of what Python has: PySpark converts every value of a batch before
-it calls the body, so one value beyond the years 1 to 9999 is an error, whether the body uses it or not."""
+"""Dates, timestamps and time differences at the limits of Python's types. PySpark converts every value of a batch
+before it calls the body, so a value outside the years 1 to 9999 raises an error, whether the body uses it or not."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ MICROSECONDS = st.one_of(
 
 
 def outcome(f, *columns: pa.Array) -> object:
-    """What the columns give, or the type of the error."""
+    """Returns the result of ``f``, or the type of its error."""
     try:
         return f(*columns).to_pylist()
     except (OverflowError, ValueError) as error:
         return type(error)
 
 
-def plainly(body, *columns: list[int | None], unit: datetime.timedelta) -> object:
-    """As PySpark: every value becomes Python's, then the body runs over the rows without a null."""
+def as_pyspark(body, *columns: list[int | None], unit: datetime.timedelta) -> object:
+    """Converts every value to Python first, like PySpark, then runs the body over the rows without a null."""
     try:
-        read = [[None if n is None else EPOCH + n * unit for n in column] for column in columns]
+        converted = [[None if n is None else EPOCH + n * unit for n in column] for column in columns]
     except OverflowError as error:
         return type(error)
-    return [None if None in row else body(*row) for row in zip(*read, strict=True)]
+    return [None if None in row else body(*row) for row in zip(*converted, strict=True)]
 
 
 def difference(a, b):
@@ -63,29 +63,29 @@ BODIES = [(difference, gs.udf("int")(difference)), (unused, gs.udf("int")(unused
 
 @pytest.mark.parametrize("device", DEVICES)
 @given(st.lists(st.tuples(st.none() | DAYS, st.none() | DAYS), min_size=1, max_size=5))
-def test_dates_that_python_does_not_have_raise_on_every_device(device, rows) -> None:
+def test_dates_outside_pythons_range_raise_on_every_device(device, rows) -> None:
     columns = [list(column) for column in zip(*rows, strict=True)]
     dates = [pa.array(column, pa.int32()).cast(pa.date32()) for column in columns]
     with configured(Config(device=device, fallback="raise")):
         for body, function in BODIES:
-            assert outcome(function, *dates) == plainly(body, *columns, unit=datetime.timedelta(days=1))
+            assert outcome(function, *dates) == as_pyspark(body, *columns, unit=datetime.timedelta(days=1))
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @given(st.lists(st.tuples(st.none() | MICROSECONDS, st.none() | MICROSECONDS), min_size=1, max_size=5))
-def test_timestamps_that_python_does_not_have_raise_on_every_device(device, rows) -> None:
+def test_timestamps_outside_pythons_range_raise_on_every_device(device, rows) -> None:
     columns = [list(column) for column in zip(*rows, strict=True)]
     moments = [pa.array(column, pa.timestamp("us")) for column in columns]
     with configured(Config(device=device, fallback="raise")):
         for body, function in BODIES:
-            assert outcome(function, *moments) == plainly(body, *columns, unit=datetime.timedelta(microseconds=1))
+            assert outcome(function, *moments) == as_pyspark(body, *columns, unit=datetime.timedelta(microseconds=1))
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Asia/Tokyo"])
 @pytest.mark.parametrize("moment", [FIRST * DAY, (LAST + 1) * DAY - 1])
-def test_a_zone_decides_at_the_ends_of_the_calendar(device, zone, moment) -> None:
-    """Arrow's own conversion is the oracle: in some zones the first and last hours of UTC do not exist."""
+def test_at_the_ends_of_the_calendar_the_time_zone_decides(device, zone, moment) -> None:
+    """Compared with Arrow's conversion: some zones lack the first or last hours of UTC."""
     column = pa.array([moment], pa.timestamp("us", zone))
     with configured(Config(device=device, fallback="raise")):
         ours = outcome(gs.udf(lambda a: 1, "int"), column)
@@ -106,7 +106,7 @@ def half(a):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("length", [-(2**63), -(2**63) + 1, 2**63 - 1, 0])
-def test_the_opposite_of_the_longest_difference_is_pythons(device, length) -> None:
+def test_negating_the_longest_difference_is_as_in_python(device, length) -> None:
     column = pa.array([length], pa.duration("us"))
     value = datetime.timedelta(microseconds=length)
     with configured(Config(device=device, fallback="raise")):

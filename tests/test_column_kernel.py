@@ -46,5 +46,5 @@ def test_columns_of_other_types_are_named() -> None:
     def counts(x):
         return pa.array(numbers(x, "x"), pa.int32())
 
-    with pytest.raises(CallError, match="x is a column of string, and must be one of numbers: cast it"):
+    with pytest.raises(CallError, match="x is a column of string, and must be numeric: cast it"):
         kernel(counts)(pa.array(["a"]))

@@ -1,4 +1,4 @@
-"""The session flag: every key reads what it documents, and nothing else."""
+"""``spark.gpuspark.*`` keys: each accepts the documented values, and rejects all others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpuspark.config import PREFIX, Config
 from gpuspark.errors import ConfigError
 
 
-def test_the_keys_are_the_documented_ones() -> None:
+def test_keys_are_the_documented_ones() -> None:
     assert {key.removeprefix(PREFIX) for key in Config.keys()} == {  # noqa: SIM118
         "enabled",
         "device",
@@ -30,7 +30,7 @@ def test_the_keys_are_the_documented_ones() -> None:
     assert all(Config.keys().values())
 
 
-def test_nothing_set_gives_the_defaults_and_other_keys_are_not_ours() -> None:
+def test_without_keys_the_defaults_apply_and_other_keys_are_ignored() -> None:
     assert Config.from_mapping({}) == Config()
     assert Config.from_mapping({"spark.sql.shuffle.partitions": "7", "spark.gpu": "x"}) == Config()
 
@@ -59,7 +59,7 @@ def test_a_key_sets_its_own_field_only(key: str, text: str, name: str, value: ob
 
 
 @given(number=st.integers(1, 2**40), unit=st.sampled_from(["", "k", "m", "g", "K", "kb", "M", "GB"]))
-def test_sizes_are_spark_sizes(number: int, unit: str) -> None:
+def test_sizes_are_written_as_in_spark(number: int, unit: str) -> None:
     scale = 1024 ** " kmg".index(unit[:1].lower() or " ")
     assert Config.from_mapping({PREFIX + "batch.targetBytes": f"{number}{unit}"}).target_bytes == number * scale
 
@@ -87,7 +87,7 @@ def test_sizes_are_spark_sizes(number: int, unit: str) -> None:
         ("capsule.folder", ""),
     ],
 )
-def test_a_bad_value_names_its_key_and_what_it_takes(key: str, text: str) -> None:
+def test_an_error_names_the_key_and_the_values_that_it_takes(key: str, text: str) -> None:
     takes = "it takes (true or false|one of|a positive|a number from 0 to 1|off, or a folder)"
     with pytest.raises(ConfigError, match=f"{PREFIX}{key}=.*{takes}"):
         Config.from_mapping({PREFIX + key: text})
@@ -101,6 +101,6 @@ def test_an_unknown_key_names_the_nearest(wrong: str, meant: str) -> None:
         Config.from_mapping({PREFIX + wrong: "true"})
 
 
-def test_a_wrong_word_names_the_nearest() -> None:
+def test_an_unknown_device_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'cpu'"):
         Config.from_mapping({PREFIX + "device": "cpuu"})

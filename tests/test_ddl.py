@@ -1,4 +1,4 @@
-"""Texts of types, read without Spark: the oracle is Spark's own parser."""
+"""Type strings parsed without Spark, against Spark's own parser."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import gpuspark as gs
 from gpuspark.columns import ddl, types
 from gpuspark.errors import DeclarationError
 
-READ = (
+ACCEPTED = (
     "a int, b string", "a: int", "a int not null", "`a b` int", "`a``b` int", "", "struct<>",
     "struct< a : int , b string not null comment 'x,y'>", "STRUCT<a:INT>", "array<int>", "ARRAY < BIGINT >",
     "map<string,array<int>>", "decimal", "decimal(5)", "DEC(10, 2)", "numeric(3,1)", "Int", " int ", "integer",
@@ -34,7 +34,7 @@ READ = (
     "struct<struct:struct<array:array<int>>>",
 )  # fmt: skip
 
-NOT_READ = (
+REFUSED = (
     "array<int not null>", "decimal(5,-2)", "decimal(40,2)", "decimal(3,5)", "decimal(1,2,3)", "bool",
     "timestamp with time zone", "timestamp_ltz(9)", "timestamp_ntz(9)", "timestamp(9)", "interval second to day",
     "interval week", "char", "varchar", "string(5)", "binary(5)", "null", "object", "geometry", "geography",
@@ -56,7 +56,7 @@ def _ours(text: str) -> str | None:
 
 
 def _sparks(text: str) -> str | None:
-    """What Spark makes of the text; it needs a session."""
+    """Returns Spark's name of the type, or ``None`` if Spark refuses ``text``; needs a session."""
     from pyspark.errors import PySparkException
     from pyspark.sql.types import DataType
 
@@ -66,13 +66,13 @@ def _sparks(text: str) -> str | None:
         return None
 
 
-def test_texts_that_spark_reads_mean_what_they_mean_to_spark(spark) -> None:
-    assert {text: _ours(text) for text in READ} == {text: _sparks(text) for text in READ}
+def test_strings_that_spark_accepts_mean_the_same(spark) -> None:
+    assert {text: _ours(text) for text in ACCEPTED} == {text: _sparks(text) for text in ACCEPTED}
 
 
-def test_texts_that_spark_refuses_are_refused(spark) -> None:
-    assert [text for text in NOT_READ if _sparks(text) is not None] == []
-    assert [text for text in NOT_READ if _ours(text) is not None] == []
+def test_strings_that_spark_refuses_are_refused(spark) -> None:
+    assert [text for text in REFUSED if _sparks(text) is not None] == []
+    assert [text for text in REFUSED if _ours(text) is not None] == []
 
 
 _PLAIN = ("int", "BigInt", "double", "string", "decimal(9,2)", "timestamp_ntz", "interval day to second", "variant")
@@ -82,24 +82,24 @@ _WORDS = st.sampled_from("int a not null < > , : comment 'c' array interval day 
 
 
 @st.composite
-def _texts(draw: st.DrawFn, depth: int = 0) -> str:
-    """A text of a type, spelt in one of many ways."""
+def _type_strings(draw: st.DrawFn, depth: int = 0) -> str:
+    """Draws a type string in one of many spellings."""
     gap, form = draw(_GAPS), draw(st.sampled_from(("plain", "array", "map", "struct") if depth < 3 else ("plain",)))
     if form == "plain":
         return draw(st.sampled_from(_PLAIN))
-    inner = [draw(_texts(depth + 1)) for _ in range(draw(st.integers(1, 3)))]
+    inner = [draw(_type_strings(depth + 1)) for _ in range(draw(st.integers(1, 3)))]
     if form == "array":
         return f"array{gap}<{gap}{inner[0]}{gap}>"
     if form == "map":
         return f"MAP<{inner[0]}{gap},{gap}{inner[-1]}>"
     endings = st.sampled_from(("", " not null", " comment 'a, b>'", ' NOT NULL COMMENT "c"'))
     colon = st.sampled_from((":", " ", " : "))
-    return f"struct{gap}<{','.join(draw(_NAMES) + draw(colon) + one + draw(endings) for one in inner)}>"
+    return f"struct{gap}<{','.join(draw(_NAMES) + draw(colon) + field + draw(endings) for field in inner)}>"
 
 
 @settings(max_examples=100)
-@given(st.one_of(_texts(), st.lists(_WORDS, max_size=6).map(" ".join)))
-def test_any_text_is_read_as_spark_reads_it(spark, text: str) -> None:
+@given(st.one_of(_type_strings(), st.lists(_WORDS, max_size=6).map(" ".join)))
+def test_any_string_is_parsed_as_spark_parses_it(spark, text: str) -> None:
     assert _ours(text) == _sparks(text)
 
 
@@ -110,15 +110,15 @@ def test_types_without_an_arrow_form_are_refused_at_decoration(text: str) -> Non
 
 
 @pytest.mark.parametrize("text", ["struct<interval:int>", "interval int", "interval hour to minute", "char string"])
-def test_names_that_look_like_such_types_are_no_obstacle(text: str) -> None:
+def test_field_names_that_look_like_such_types_are_accepted(text: str) -> None:
     assert types.declared(text).kind == "other"
 
 
-def test_objects_of_pyspark_are_the_types_that_they_name() -> None:
+def test_pyspark_types_are_converted() -> None:
     from pyspark.sql import types as spark_types
 
     class Double(spark_types.UserDefinedType):
-        """A user's type, whose name is that of a type of Spark's."""
+        """A user-defined type with the name of one of Spark's types."""
 
         @classmethod
         def sqlType(cls):  # noqa: N802  (PySpark's name)
@@ -132,14 +132,14 @@ def test_objects_of_pyspark_are_the_types_that_they_name() -> None:
         types.declared(spark_types.ArrayType(spark_types.VarcharType(3)))
 
 
-def test_a_text_of_fields_declares_a_struct(spark) -> None:
+def test_a_list_of_fields_declares_a_struct(spark) -> None:
     spark.conf.set("spark.gpuspark.fallback", "silent")
     pair = gs.udf(lambda v: (v, str(v)), "`a b` int not null, c string comment 'text'")
     row = spark.range(1).select(pair("id").alias("r")).first()
     assert row.r.asDict() == {"a b": 0, "c": "0"}
 
 
-def test_columns_by_name_and_alone() -> None:
+def test_columns_with_and_without_names() -> None:
     assert ddl.columns("double, map<int,string>") == ["double", "map<int,string>"]
     assert ddl.columns("a double, `b c`: int not null comment 'x, y'") == {"a": "double", "b c": "int"}
     with pytest.raises(DeclarationError, match=r"a, b int.*is not a type"):

@@ -1,4 +1,4 @@
-"""The private store on disk: what it keeps, what it ignores, and that it never fails its caller."""
+"""The private cache on disk: what it stores, what it ignores, and that it never raises an error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gpuspark.disk_cache import DiskCache
 KEY = hashlib.sha256(b"a program").hexdigest()
 NOBODY = 65534
 ENTRY_OVERHEAD = 49
-"""Bytes that an entry takes beside its payload: a magic of 17 and a SHA-256 of 32."""
+"""Bytes of an entry besides its payload: a magic number of 17 bytes and a SHA-256 digest of 32."""
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def key(number: int) -> str:
 
 
 def run_python(code: str, **environment: str) -> str:
-    """What ``code`` prints in a process of its own that has only ``environment``."""
+    """Returns what ``code`` prints in a new process whose environment is only ``environment``."""
     return subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": os.getcwd(), **environment},
@@ -52,7 +52,7 @@ def run_python(code: str, **environment: str) -> str:
 
 
 def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes ``path`` another user's; who may not do that becomes another user instead."""
+    """Makes ``path`` belong to another user; without root rights, pretends to be another user instead."""
     if os.geteuid() == 0:
         os.chown(path, NOBODY, NOBODY)
     else:
@@ -68,7 +68,7 @@ def test_an_unknown_key_is_none(cache: DiskCache) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=1000))
-def test_what_was_put_is_got(cache: DiskCache, payload: bytes) -> None:
+def test_get_returns_what_was_put(cache: DiskCache, payload: bytes) -> None:
     cache.put(KEY, payload)
     assert cache.get(KEY) == payload
 
@@ -209,7 +209,7 @@ print(cache.get({KEY!r}), __import__("os").listdir({str(cache.folder)!r}))"""
 # --- the bound -----------------------------------------------------------------------------------
 
 
-def test_the_entry_used_longest_ago_goes_first(tmp_path: Path) -> None:
+def test_the_least_recently_used_entry_is_removed_first(tmp_path: Path) -> None:
     cache = DiskCache(tmp_path, limit=3 * (100 + ENTRY_OVERHEAD))
     tmp_path.chmod(0o700)
     for number in range(3):
@@ -219,7 +219,7 @@ def test_the_entry_used_longest_ago_goes_first(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == sorted(key(n) for n in (0, 2, 3))
 
 
-def test_the_store_stays_within_its_limit(tmp_path: Path) -> None:
+def test_the_cache_stays_within_its_limit(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     cache = DiskCache(tmp_path, limit=10_000)
     for number in range(40):
@@ -246,9 +246,9 @@ def test_files_of_processes_that_died_are_removed(cache: DiskCache) -> None:
     assert sorted(os.listdir(cache.folder)) == sorted([KEY, young.name])
 
 
-def test_two_processes_at_once_do_no_harm(tmp_path: Path) -> None:
-    """Both write and read the same few keys under a limit that keeps removing them: whatever is
-    read is whole and belongs to its key."""
+def test_two_processes_may_share_a_cache(tmp_path: Path) -> None:
+    """Both write and read the same few keys under a limit that keeps removing them: every entry that is
+    read is complete and belongs to its key."""
     tmp_path.chmod(0o700)
     code = f"""
 import sys
@@ -256,15 +256,15 @@ import tempfile
 from pathlib import Path
 from gpuspark.disk_cache import DiskCache
 cache = DiskCache(Path({str(tmp_path)!r}), limit=20_000)
-found = 0
+hits = 0
 for turn in range(300):
     for number in range(4):
         key = f"{{number:064x}}"
         cache.put(key, bytes([number]) * (4000 + 100 * number))
         got = cache.get(key)
         assert got is None or got == bytes([number]) * (4000 + 100 * number)
-        found += got is not None
-print(found > 0)"""
+        hits += got is not None
+print(hits > 0)"""
     environment = {"PYTHONPATH": os.getcwd()}
     both = [
         subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
@@ -276,7 +276,7 @@ print(found > 0)"""
 
 # --- choosing the folder -------------------------------------------------------------------------
 
-WHERE = """
+CACHE_FOLDER = """
 from gpuspark.disk_cache import default_cache
 cache = default_cache()
 cache.put("0" * 64, b"code")
@@ -304,14 +304,14 @@ def test_a_chosen_folder_that_cannot_be_used_is_no_cache(tmp_path: Path, monkeyp
 
 
 def test_the_home_folder(tmp_path: Path) -> None:
-    assert run_python(WHERE, HOME=str(tmp_path)) == f"{tmp_path}/.cache/gpuspark/programs b'code'"
-    assert run_python(WHERE, XDG_CACHE_HOME=str(tmp_path)) == f"{tmp_path}/gpuspark/programs b'code'"
+    assert run_python(CACHE_FOLDER, HOME=str(tmp_path)) == f"{tmp_path}/.cache/gpuspark/programs b'code'"
+    assert run_python(CACHE_FOLDER, XDG_CACHE_HOME=str(tmp_path)) == f"{tmp_path}/gpuspark/programs b'code'"
 
 
 @pytest.mark.parametrize("home", ["/proc", "/nonexistent", "relative"])
 def test_a_missing_or_unwritable_home_falls_back_to_the_temporary_folder(home: str, tmp_path: Path) -> None:
     expected = f"{tmp_path}/gpuspark-{os.geteuid()}/programs b'code'"
-    assert run_python(WHERE, HOME=home, TMPDIR=str(tmp_path)) == expected
+    assert run_python(CACHE_FOLDER, HOME=home, TMPDIR=str(tmp_path)) == expected
 
 
 def test_a_user_who_may_not_write_the_home_folder() -> None:
@@ -323,8 +323,8 @@ if os.geteuid() == 0:
     user = NOBODY if os.geteuid() == 0 else os.geteuid()
     with tempfile.TemporaryDirectory() as open_to_all:
         os.chmod(open_to_all, 0o1777)
-        found = run_python(become_ordinary + WHERE, HOME="/", TMPDIR=open_to_all)
-    assert found == f"{open_to_all}/gpuspark-{user}/programs b'code'"
+        output = run_python(become_ordinary + CACHE_FOLDER, HOME="/", TMPDIR=open_to_all)
+    assert output == f"{open_to_all}/gpuspark-{user}/programs b'code'"
 
 
 def test_no_folder_at_all_is_no_error() -> None:
@@ -334,10 +334,10 @@ def gettempdir():
     raise FileNotFoundError("No usable temporary directory found")
 tempfile.gettempdir = gettempdir
 """
-    assert run_python(no_temporary_folder + WHERE, HOME="/proc") == "None None"
+    assert run_python(no_temporary_folder + CACHE_FOLDER, HOME="/proc") == "None None"
 
 
-def test_a_planted_temporary_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_temporary_folder_made_by_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/proc")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

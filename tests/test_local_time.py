@@ -1,4 +1,4 @@
-"""Which zones count as UTC, held against the local times that Python itself gives for two centuries."""
+"""``local_time_is_utc`` for every time zone, against Python's own local times over two centuries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ZONES = sorted(zoneinfo.available_timezones())
 
 
 @pytest.fixture(autouse=True)
-def zone_put_back() -> Iterator[None]:
+def restored_time_zone() -> Iterator[None]:
     before = os.environ.get("TZ")
     yield
     _set(before)
@@ -38,7 +38,7 @@ def _set(zone: str | None) -> None:
 
 
 def _always_at_utc() -> bool:
-    """By Python's own local time, every fortnight from 1880 to 2080."""
+    """Returns whether Python's local time is UTC on one day of every fortnight from 1880 to 2080."""
     fortnight, first = 14 * 86400, int(datetime.datetime(1880, 1, 1, tzinfo=UTC).timestamp())
     return all(time.localtime(first + n * fortnight).tm_gmtoff == 0 for n in range(5200))
 
@@ -53,13 +53,13 @@ def test_zones_that_are_utc_by_definition(zone: str) -> None:
 @pytest.mark.parametrize(
     "zone", ["Africa/Sao_Tome", "Africa/Abidjan", "Europe/London", "Europe/Lisbon", "UTC+1", "UTC0BST", "Asia/Tokyo"]
 )
-def test_zones_that_are_at_utc_at_times_only(zone: str) -> None:
+def test_zones_that_equal_utc_only_at_times(zone: str) -> None:
     _set(zone)
     assert not local_time_is_utc()
     assert not _always_at_utc()
 
 
-def test_no_zone_of_the_database_is_taken_for_utc() -> None:
+def test_every_zone_taken_for_utc_is_always_utc() -> None:
     for zone in ZONES:
         _set(zone)
         if local_time_is_utc():
@@ -67,13 +67,13 @@ def test_no_zone_of_the_database_is_taken_for_utc() -> None:
 
 
 @pytest.mark.parametrize("zone", ["UTC", "GMT", "Africa/Sao_Tome", "Africa/Abidjan", "Europe/London", "Iceland", None])
-def test_without_tz_the_systems_zone_file_counts(zone: str | None, tmp_path: Path) -> None:
-    """The zone's file stands for ``/etc/localtime``."""
+def test_without_tz_the_system_zone_file_decides(zone: str | None, tmp_path: Path) -> None:
+    """The zone's file replaces ``/etc/localtime``."""
     file = tmp_path / "localtime"
     if zone is not None:
         file.write_bytes(_zone_file(zone))
     _set("UTC0")
-    del os.environ["TZ"]  # the time module still says UTC, as it would under a zone that is at UTC today
+    del os.environ["TZ"]  # the time module still reports UTC, as in a zone that equals UTC today
     assert local_time_is_utc(file) == (zone in ("UTC", "GMT", None))
 
 
@@ -85,7 +85,7 @@ def _zone_file(zone: str) -> bytes:
 
 
 @pytest.mark.parametrize("content", [b"", b"UTC", b"TZif2" + bytes(39), b"TZif" + bytes(46)])
-def test_a_file_that_is_no_zone_is_not_utc(content: bytes, tmp_path: Path) -> None:
+def test_an_invalid_zone_file_is_not_utc(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "localtime"
     file.write_bytes(content)
     _set("UTC0")

@@ -30,8 +30,7 @@ SMALL = {"min_samples_leaf": 2}
 
 
 def classifiers(trees: int, seed: int) -> dict[str, Any]:
-    """Small ones of every supported kind; those of trees compare with thresholds as their library does, or not at
-    all."""
+    """Returns small classifiers of every supported class."""
     forest = {"n_estimators": trees, "random_state": seed}
     boosted = {"max_iter": trees, "random_state": seed, **SMALL}
     return {
@@ -86,7 +85,7 @@ EXACT = ("Forest", "ExtraTrees", "GradientBoosting", "LGBM", "forest", "Scaler")
 
 
 def data(seed: int, rows: int = 60, *, missing: bool) -> np.ndarray:
-    """Features between which trees must choose: codes, numbers that float32 rounds, few distinct ones, and zeros."""
+    """Returns four features: category codes, few distinct values, values that float32 rounds, and tiny ones."""
     random = np.random.default_rng(seed)
     x = np.stack(
         [
@@ -103,7 +102,7 @@ def data(seed: int, rows: int = 60, *, missing: bool) -> np.ndarray:
 
 
 def columns_of(x: np.ndarray) -> list[pa.Array]:
-    """As Arrow; NaN here and null there are both missing."""
+    """Returns the columns of ``x`` as Arrow; missing values are NaN in one half and null in the other."""
     return [pa.array(x[:, k], mask=np.isnan(x[:, k]) if k % 2 else None) for k in range(x.shape[1])]
 
 
@@ -112,10 +111,10 @@ def assert_scores_like(model: Any, x: np.ndarray, device: str, *, exact: bool) -
     names = [f"x{k}" for k in range(x.shape[1])]
     for output in scorer.outputs:
         with on_device(device):
-            found = scorer.compute(columns_of(x), names, output)
+            column = scorer.compute(columns_of(x), names, output)
         want = getattr(model, METHODS[output])(x)
-        assert len(found) == len(x)
-        ours = np.array(found.to_pylist())
+        assert len(column) == len(x)
+        ours = np.array(column.to_pylist())
         is_label = output == "prediction" and scorer.labels is not None
         if is_label or (exact and scorer.link == "identity"):
             np.testing.assert_array_equal(ours, want)
@@ -179,7 +178,7 @@ def test_every_device_scores_as_the_library(device: str) -> None:
 
 
 def test_a_feature_at_a_threshold_goes_where_the_library_sends_it() -> None:
-    """scikit-learn's forests and XGBoost round features to float32, and compare with float64 and float32."""
+    """scikit-learn's forests and XGBoost round features to float32 and compare with float64 and float32 thresholds."""
     x = np.array([[0.1], [0.3], [0.7], [0.9]])
     y = [0.0, 0.0, 1.0, 1.0]
     near = [np.nextafter(v, side) for v in (0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 0.9) for side in (-1, v, 2)]
@@ -198,7 +197,7 @@ def test_a_feature_at_a_threshold_goes_where_the_library_sends_it() -> None:
 
 
 def test_thresholds_between_neighbours_in_single_precision() -> None:
-    """Halfway between two, in double precision: rounded to the nearest, half of them would be the upper one."""
+    """Thresholds halfway between two float32 values: rounding to nearest would turn half of them into the upper one."""
     x = (4 + np.arange(8) * 2.0**-21)[:, None]
     forest = ensemble.RandomForestRegressor(1, bootstrap=False)
     for model in (forest, ensemble.GradientBoostingRegressor(n_estimators=2)):
@@ -222,8 +221,8 @@ def test_early_stopping_and_files(tmp_path: Path) -> None:
             plain.predict(x).tolist()
         )
     light.booster_.save_model(tmp_path / "model.txt")
-    found = read_model(str(tmp_path / "model.txt")).compute(columns_of(x), "abcd", "probabilities")
-    assert_linked(found.to_pylist(), light.predict_proba(x))
+    column = read_model(str(tmp_path / "model.txt")).compute(columns_of(x), "abcd", "probabilities")
+    assert_linked(column.to_pylist(), light.predict_proba(x))
     assert read_model(plain.get_booster()).outputs == ["prediction", "probabilities"]
 
 
@@ -245,12 +244,12 @@ def test_what_is_not_supported_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(CallError, match="there is no file"):
         read_model(tmp_path / "none.json")
     (tmp_path / "model.pkl").write_bytes(b"")
-    with pytest.raises(CallError, match=r"model.pkl is no model file"):
+    with pytest.raises(CallError, match=r"model.pkl is not a model file"):
         read_model(tmp_path / "model.pkl")
 
 
 @pytest.mark.parametrize(
-    ("model", "bad", "said"),
+    ("model", "bad", "message"),
     [
         (linear_model.LinearRegression(), np.nan, "no missing values, and row 2 of the batch has null or NaN in b"),
         (ensemble.GradientBoostingRegressor(n_estimators=1), np.nan, "GradientBoostingRegressor takes no missing"),
@@ -260,14 +259,14 @@ def test_what_is_not_supported_is_refused_by_name(tmp_path: Path) -> None:
     ],
     ids=lambda value: type(value).__name__ if hasattr(value, "fit") else "",
 )  # fmt: skip
-def test_features_that_the_estimator_refuses_are_refused(model: Any, bad: float, said: str) -> None:
+def test_features_that_the_estimator_refuses_are_refused(model: Any, bad: float, message: str) -> None:
     x = np.nan_to_num(data(2, missing=False))
     fitted = model.fit(x, x[:, 0])
     x[2, 1] = bad
     with pytest.raises(ValueError, match=r"NaN|infinity|inf"):
         getattr(fitted, "predict" if hasattr(fitted, "predict") else "transform")(x)
     scorer = read_model(fitted)
-    with pytest.raises(CallError, match=said):
+    with pytest.raises(CallError, match=message):
         scorer.compute([pa.array(x[:, k]) for k in range(4)], "abcd", scorer.outputs[0])
 
 
@@ -296,27 +295,27 @@ def test_frames_that_do_not_fit_are_refused(spark: Any) -> None:
 
     frame = spark.createDataFrame([(1.0, 2.0, "x")], "a double, b double, word string")
     fitted = linear_model.LinearRegression().fit(pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 5.0]}), [1.0, 2.0])
-    for columns, said in (
+    for columns, message in (
         (["a"], "was fitted to 2 features, and is given 1"),
         (["b", "a"], r"in another order: give columns=\['a', 'b'\]"),
         (["a", "word"], "the feature word is a column of string"),
         ("ab", "is one name"),
     ):
-        with pytest.raises(CallError, match=said):
+        with pytest.raises(CallError, match=message):
             gs.score(frame, fitted, columns)
-    with pytest.raises(CallError, match="of this LinearRegression there is prediction"):
+    with pytest.raises(CallError, match="this LinearRegression has prediction"):
         gs.score(frame, fitted, ["a", "b"], output="probabilities")
 
 
 def test_workers_need_no_library_of_models() -> None:
-    """What a worker unpickles and runs, in a process that has none of them."""
+    """Unpickles and runs a scorer as a worker does, in a process that cannot import these libraries."""
     x = data(6, missing=True)
-    made = pickle.dumps((read_model(ensemble.RandomForestClassifier(2).fit(x, np.arange(60) % 2)), columns_of(x)))
+    pickled = pickle.dumps((read_model(ensemble.RandomForestClassifier(2).fit(x, np.arange(60) % 2)), columns_of(x)))
     script = (
         "import pickle, sys\n"
         "for name in ('sklearn', 'treelite', 'xgboost', 'lightgbm', 'scipy'): sys.modules[name] = None\n"
         "scorer, columns = pickle.loads(sys.stdin.buffer.read())\n"
         "print(len(scorer.compute(columns, 'abcd', 'prediction')))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], input=made, capture_output=True, check=False)
+    done = subprocess.run([sys.executable, "-c", script], input=pickled, capture_output=True, check=False)
     assert done.stdout == b"60\n", done.stderr.decode()

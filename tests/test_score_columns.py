@@ -1,5 +1,5 @@
-"""What ``gs.score`` takes for features: names as users write them, Spark columns, every type of number; and what each
-refusal says. Against the estimator's own ``predict`` of the same numbers."""
+"""The features that ``gs.score`` accepts (names, Spark columns, every numeric type), against the estimator's own
+``predict`` of the same numbers; and the errors for those that it refuses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gpuspark.testing import on_device
 from tests.support.devices import DEVICES
 
 SUM = LinearRegression().fit(np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 5.0], [4.0, 4.0]]), [10.0, 100.0, 520.0, 440.0])
-"""Of two features, to all intents ``10 * a + 100 * b``."""
+"""A model of two features that is practically ``10 * a + 100 * b``."""
 NAMED = LinearRegression().fit(
     pd.DataFrame({"Width": [1.0, 0.0, 2.0], "petal.length": [0.0, 1.0, 5.0]}), [1.0, 2.0, 3.0]
 )
@@ -40,33 +40,33 @@ def frame(spark: Any) -> Any:
     return spark.sql(SELECTED)
 
 
-TAKEN: list[tuple[Any, ...]] = [
+ACCEPTED: list[tuple[Any, ...]] = [
     ("flag", 1.0), ("petal.length", 1.5), ("`petal.length`", 1.5), ("petal.on", 0.0), ("`petal`.`length`", 7.0),
     ("tiny", 2.0), ("small", 3.0), ("whole", 4.0), ("big", 5.0), ("single", 1.25), ("exact", 2.75), ("a`b", 3.0),
     ("`a``b`", 3.0), ("FLAG", 1.0), ("sepal.width", 4.0), ("`sepal.width`", 4.0), ("Petal.Length", 1.5),
     (F.col, "petal.on", 0.0), (F.col, "`petal.length`", 1.5), (F.expr, "big * 2 + 1", 11.0),
     (F.expr, "single > 1", 1.0),
 ]  # fmt: skip
-"""What is given for a feature, and the number that it stands for."""
+"""Features as users write them, and the value of each."""
 
 
-def test_features_are_taken_as_users_write_them(frame: Any) -> None:
+def test_features_are_resolved_as_users_write_them(frame: Any) -> None:
     scored, expected = frame, []
-    for n, (*written, number) in enumerate(TAKEN):
-        column = written[0] if len(written) == 1 else written[0](written[1])
-        scored = gs.score(scored, SUM, [column, "b"], name=f"found_{n}")
+    for n, (*feature, number) in enumerate(ACCEPTED):
+        column = feature[0] if len(feature) == 1 else feature[0](feature[1])
+        scored = gs.score(scored, SUM, [column, "b"], name=f"score_{n}")
         expected.append(float(SUM.predict([[number, 2.0]])[0]))
-    [row] = scored.select([f"found_{n}" for n in range(len(TAKEN))]).collect()
+    [row] = scored.select([f"score_{n}" for n in range(len(ACCEPTED))]).collect()
     assert list(row) == pytest.approx(expected, rel=1e-12)
 
 
-def test_columns_may_be_any_sequence_and_a_feature_may_stand_twice(frame: Any) -> None:
+def test_columns_may_be_any_sequence_and_repeat_a_feature(frame: Any) -> None:
     columns = pd.Index(["b", "b"])
     [row] = gs.score(gs.score(frame, SUM, columns), SUM, ("b", F.col("b")), name="again").collect()
     assert (row.prediction, row.again) == pytest.approx((SUM.predict([[2.0, 2.0]])[0],) * 2)
 
 
-def test_what_is_null_everywhere_is_missing(frame: Any) -> None:
+def test_a_column_of_nulls_is_missing(frame: Any) -> None:
     x = [[np.nan, 1.0], [1.0, 2.0], [2.0, 3.0]] * 3
     forest = RandomForestRegressor(2, random_state=0).fit(x, [1.0, 2.0, 3.0] * 3)
     [row] = gs.score(frame, forest, ["nothing", "b"]).collect()
@@ -83,12 +83,14 @@ def case_sensitive(spark: Any) -> Any:
 @pytest.mark.usefixtures("case_sensitive")
 def test_names_are_compared_as_spark_compares_them(frame: Any) -> None:
     for name in ("FLAG", "sepal.width", "Petal.Length"):
-        with pytest.raises(CallError, match=f"the feature {re.escape(name)} is no column of the frame.*Did you mean"):
+        with pytest.raises(
+            CallError, match=f"the feature {re.escape(name)} is not a column of the frame.*Did you mean"
+        ):
             gs.score(frame, SUM, [name, "b"])
 
 
 @pytest.mark.parametrize(
-    ("feature", "said"),
+    ("feature", "message"),
     [
         ("word", "the feature word is a column of string, .*cast it: F.col"),
         ("day", "the feature day is a column of date, .*F.unix_date"),
@@ -96,16 +98,16 @@ def test_names_are_compared_as_spark_compares_them(frame: Any) -> None:
         ("petal", "the feature petal is a column of struct<length:double,on:boolean>, .*name its fields"),
         ("list", "the feature list is a column of array<double>, .*give its elements"),
         ("table", "the feature table is a column of map<string,double>, .*give its values"),
-        ("bytes", "the feature bytes is a column of binary, .*make it a number"),
-        ("tinny", r"the feature tinny is no column of the frame, nor a field of one. Did you mean 'tiny'\?"),
-        ("petal.width", "the feature petal.width is no column of the frame, nor a field of one"),
+        ("bytes", "the feature bytes is a column of binary, .*convert it to a number"),
+        ("tinny", r"the feature tinny is not a column of the frame, nor a field of one. Did you mean 'tiny'\?"),
+        ("petal.width", "the feature petal.width is not a column of the frame, nor a field of one"),
         ("*", r"columns=\['\*', 'b'\] are 20 columns of the frame: name each feature, without \*"),
-        (lambda: F.col("nowhere"), "the feature number 1 is no column of the frame"),
-        (3, "the feature number 1 is a int: give a column's name, or a Spark column"),
+        (lambda: F.col("nowhere"), "the feature number 1 is not a column of the frame"),
+        (3, "the feature number 1 is of type int: give a column's name, or a Spark column"),
     ],
 )
-def test_a_feature_that_is_refused_is_named_with_its_type_and_what_to_do(frame: Any, feature: Any, said: str) -> None:
-    with pytest.raises(CallError, match=said):
+def test_the_error_for_a_feature_names_it_and_says_what_to_do(frame: Any, feature: Any, message: str) -> None:
+    with pytest.raises(CallError, match=message):
         gs.score(frame, SUM, [feature() if callable(feature) else feature, "b"])
 
 
@@ -116,22 +118,22 @@ def test_a_name_of_several_columns_is_refused(spark: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "said"),
+    ("columns", "message"),
     [
-        (["petal.length", "Width"], "the feature petal.length is given in place 1, and stood in place 2"),
+        (["petal.length", "Width"], "the feature petal.length is given in position 1, but .* in position 2"),
         (["`petal.length`", "b"], r"in another order: give columns=\['Width', 'petal.length'\]"),
-        (["b", "WIDTH"], "the feature .* is given in place 2, and stood in place 1"),
+        (["b", "WIDTH"], "the feature .* is given in position 2, but .* in position 1"),
         (["b"], r"was fitted to 2 features, and is given 1: give columns=\['Width', 'petal.length'\]"),
         (lambda: F.col("b"), "is one name or column: give a list"),
         ("b", "is one name or column: give a list"),
     ],
 )
-def test_features_in_another_order_than_the_models_are_refused(frame: Any, columns: Any, said: str) -> None:
-    with pytest.raises(CallError, match=said):
+def test_features_in_another_order_than_the_models_are_refused(frame: Any, columns: Any, message: str) -> None:
+    with pytest.raises(CallError, match=message):
         gs.score(frame.withColumn("Width", F.lit(1.0)), NAMED, columns() if callable(columns) else columns)
 
 
-def test_features_of_other_names_than_the_models_are_its_in_their_order(frame: Any) -> None:
+def test_features_with_other_names_than_the_models_are_matched_by_position(frame: Any) -> None:
     assert gs.score(frame, NAMED, ["b", "Petal.Length"]).columns[-1] == "prediction"
     assert gs.score(frame, NAMED, [F.col("big").alias("width"), "b"]).columns[-1] == "prediction"
 
@@ -146,10 +148,10 @@ def test_booleans_are_0_and_1_and_a_null_is_refused_by_name(device: str, rows: l
             with pytest.raises(CallError, match=r"has null or NaN in (one|two)"):
                 scorer.compute(columns, ["one", "two"], "prediction")
         else:
-            found = scorer.compute(columns, ["one", "two"], "prediction").to_pylist()
-            assert found == pytest.approx(SUM.predict(np.array(rows, float)).tolist())
+            predictions = scorer.compute(columns, ["one", "two"], "prediction").to_pylist()
+            assert predictions == pytest.approx(SUM.predict(np.array(rows, float)).tolist())
 
 
-def test_a_column_that_a_worker_cannot_read_is_named() -> None:
+def test_the_error_in_a_worker_names_the_column() -> None:
     with pytest.raises(CallError, match="the feature two is a column of string"):
         read_model(SUM).compute([pa.array([1.0]), pa.array(["x"])], ["one", "two"], "prediction")

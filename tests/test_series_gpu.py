@@ -198,7 +198,7 @@ def test_columns_without_an_equal_cudf_form_stay_on_pandas() -> None:
     for column, kind in WITHOUT:
         assert f"{kind}" in cudf_form.obstacle(column, "pandas")
     for column in NULLS_DIFFER:
-        assert "nulls, which cuDF compares otherwise" in cudf_form.obstacle(column, "pandas")
+        assert "nulls, which cuDF compares differently" in cudf_form.obstacle(column, "pandas")
         assert cudf_form.obstacle(column, "cudf") is None
 
 
@@ -212,6 +212,6 @@ def test_what_goes_to_cudf_means_what_pysparks_pandas_form_means(zone) -> None:
     ]  # fmt: skip
     for column in columns:
         (theirs,) = pandas_form.to_pandas([column], pandas_form.Conversion(zone))
-        ours = cudf_form._as_pandas_means(column, "pandas", zone).to_pandas()
+        ours = cudf_form._with_pandas_meaning(column, "pandas", zone).to_pandas()
         pd.testing.assert_series_equal(ours, theirs, check_names=False, check_dtype=column.type != pa.float32())
-    assert cudf_form._as_pandas_means(columns[0], "cudf", zone) is columns[0]
+    assert cudf_form._with_pandas_meaning(columns[0], "cudf", zone) is columns[0]

@@ -1,4 +1,4 @@
-"""The session flag as the driver reads it and as a task reads it, in classic Spark and in Connect."""
+"""``spark.gpuspark.*`` as the driver and as tasks read it, in classic Spark and in Spark Connect."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-def told_by_a_task(spark: SparkSession) -> list[dict[str, Any]]:
-    """What each of two tasks reads: its configuration, its facts, and what PySpark says of them."""
+def facts_in_tasks(spark: SparkSession) -> list[dict[str, Any]]:
+    """Returns what each of two tasks reads: its configuration and facts, and the same facts from PySpark."""
     from pyspark.sql import functions as F
 
-    def tell(ids):  # type: ignore[no-untyped-def]
+    def read_facts(ids):  # type: ignore[no-untyped-def]
         import pyarrow as pa
         from pyspark import TaskContext
 
@@ -30,36 +30,36 @@ def told_by_a_task(spark: SparkSession) -> list[dict[str, Any]]:
         task, facts = TaskContext.get(), task_facts()
         assert task is not None
         assert facts is not None
-        told = {
+        facts_read = {
             "device": task_config().device,
             "target_bytes": task_config().target_bytes,
-            "remembered": task_config() is task_config(),
+            "cached": task_config() is task_config(),
             "ours": [facts.stage, facts.partition, facts.attempt, facts.task],
             "sparks": [task.stageId(), task.partitionId(), task.attemptNumber(), task.taskAttemptId()],
             "execution": facts.execution,
             "gpus": facts.gpus,
             "time_zone": facts.time_zone,
         }
-        return pa.array([json.dumps(told)] * len(ids))
+        return pa.array([json.dumps(facts_read)] * len(ids))
 
-    rows = spark.range(0, 2, 1, 2).select(F.arrow_udf(tell, "string")("id").alias("told")).collect()
-    return [json.loads(row.told) for row in rows]
+    rows = spark.range(0, 2, 1, 2).select(F.arrow_udf(read_facts, "string")("id").alias("facts")).collect()
+    return [json.loads(row.facts) for row in rows]
 
 
 def check_what_tasks_read(spark: SparkSession) -> None:
     spark.conf.set("spark.gpuspark.device", "emulated")
-    first = told_by_a_task(spark)
+    first = facts_in_tasks(spark)
     spark.conf.set("spark.gpuspark.device", "cpu")
     spark.conf.set("spark.gpuspark.batch.targetBytes", "1m")
-    second = told_by_a_task(spark)
-    assert [told["device"] for told in first + second] == ["emulated"] * 2 + ["cpu"] * 2
-    assert [told["target_bytes"] for told in first + second] == [Config().target_bytes] * 2 + [2**20] * 2
-    for told in first + second:
-        assert told["ours"] == told["sparks"]
-        assert told["remembered"]
-        assert told["gpus"] == []
-        assert told["time_zone"] == "UTC"
-    assert [told["ours"][1] for told in first] == [0, 1]
+    second = facts_in_tasks(spark)
+    assert [task["device"] for task in first + second] == ["emulated"] * 2 + ["cpu"] * 2
+    assert [task["target_bytes"] for task in first + second] == [Config().target_bytes] * 2 + [2**20] * 2
+    for task in first + second:
+        assert task["ours"] == task["sparks"]
+        assert task["cached"]
+        assert task["gpus"] == []
+        assert task["time_zone"] == "UTC"
+    assert [task["ours"][1] for task in first] == [0, 1]
     assert second[0]["execution"] > first[0]["execution"]
 
 
@@ -78,7 +78,7 @@ def check_a_misspelt_key_in_a_task(spark: SparkSession) -> None:
 
     spark.conf.set("spark.gpuspark.devise", "cpu")
     with pytest.raises(PythonException, match=r"Did you mean 'spark\.gpuspark\.device'"):
-        told_by_a_task(spark)
+        facts_in_tasks(spark)
 
 
 def check_the_ledger_switch(spark: SparkSession) -> None:
@@ -132,8 +132,8 @@ assert session.task_facts() is None
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_functions_outlive_the_spark_that_they_were_first_used_in() -> None:
-    """As in a notebook whose Spark is started anew. What the functions hold is large, so that Spark broadcasts it."""
+def test_functions_can_be_used_after_spark_was_restarted() -> None:
+    """As in a notebook. The functions capture large arrays, so that Spark broadcasts them."""
     script = """
 import numpy as np
 import pandas as pd
@@ -167,13 +167,13 @@ for _ in range(2):
 
 
 class _Task:
-    """A task whose local properties can be asked for by name only."""
+    """A task whose local properties can be read by name only."""
 
     def __init__(self, **properties: str) -> None:
-        self._asked = properties
+        self._properties = properties
 
     def getLocalProperty(self, key: str) -> str | None:  # noqa: N802
-        return self._asked.get(key)
+        return self._properties.get(key)
 
 
 def test_known_keys_are_read_where_the_properties_cannot_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:

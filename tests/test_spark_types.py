@@ -1,5 +1,5 @@
-"""What a body returns and is given for every type that Spark has. The oracle is PySpark's own conversion, value by
-value: where gpuspark takes a result, the column holds the same, and where PySpark refuses it, gpuspark does."""
+"""The arguments and results of a body for every type of Spark, against PySpark's own conversion, value by value: an
+accepted result gives the same column, and gpuspark refuses every result that PySpark refuses."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ DECLARED = [
 
 
 def values_for(declared: t.DataType) -> list[object]:
-    """Single values, and for types with parts, values that hold them."""
+    """Returns single values and, for nested types, values that contain them."""
     if not isinstance(declared, t.ArrayType | t.MapType | t.StructType):
         return SINGLE
     keys = [v for v in SINGLE if isinstance(v, str | int | float | None)]
@@ -107,7 +107,7 @@ def _read(column: pa.Array, declared: t.DataType) -> object:
 
 
 def _pysparks(value: object, declared: t.DataType, arrow: pa.DataType) -> object:
-    """As PySpark's worker does for an Arrow-optimised udf; an error is PySpark's refusal."""
+    """Converts ``value`` like PySpark's worker for an Arrow-optimised udf; raises if PySpark refuses it."""
     from pyspark.sql.conversion import LocalDataToArrowConversion
 
     convert = LocalDataToArrowConversion._create_converter(declared)
@@ -119,17 +119,17 @@ def _pysparks(value: object, declared: t.DataType, arrow: pa.DataType) -> object
     return _read(column, declared)
 
 
-@pytest.mark.filterwarnings("ignore")  # NumPy's, of what PySpark makes of complex numbers
+@pytest.mark.filterwarnings("ignore")  # NumPy warns when PySpark converts complex numbers
 @pytest.mark.parametrize("declared", DECLARED, ids=lambda declared: str(declared.simpleString()))
 def test_a_result_is_pysparks_or_refused(declared: t.DataType) -> None:
     column, arrow = types.of_spark(declared), arrow_type(declared)
-    taken = 0
+    accepted = 0
     for value in values_for(declared):
         try:
             ours = _read(from_python([value], column, arrow), declared)
         except ResultError:
             continue
-        taken += 1
+        accepted += 1
         try:
             theirs = _pysparks(value, declared, arrow)
         except pa.ArrowTypeError as error:  # a map that Arrow would have to infer
@@ -137,35 +137,35 @@ def test_a_result_is_pysparks_or_refused(declared: t.DataType) -> None:
             assert "Expected bytes" in str(error)
             continue
         assert repr(ours) == repr(theirs), f"{value!r} for {declared.simpleString()}"
-    assert taken
+    assert accepted
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("declared", DECLARED, ids=lambda declared: str(declared.simpleString()))
-def test_a_body_is_given_what_pyspark_gives(declared: t.DataType) -> None:
+def test_a_body_gets_the_same_arguments_as_in_pyspark(declared: t.DataType) -> None:
     from pyspark.sql.conversion import LocalDataToArrowConversion
 
     convert, arrow = LocalDataToArrowConversion._create_converter(declared), arrow_type(declared)
-    read = 0
+    compared = 0
     for value in values_for(declared):
         try:
             column = pa.array([convert(value)], arrow)
             theirs = _read(column, declared)
         except (TypeError, ValueError, AssertionError, ArithmeticError, pa.ArrowException, AttributeError):
             continue
-        read += 1
+        compared += 1
         assert repr(to_python(column)) == repr([theirs])
-    assert read
+    assert compared
 
 
 @pytest.mark.parametrize("value", [[None], {"a": None}, (None, "b"), {None: 1}])
-def test_null_stands_only_where_the_declared_type_has_it(value: object) -> None:
+def test_nested_nulls_are_refused_unless_the_declared_type_allows_them(value: object) -> None:
     for declared in (t.ArrayType(t.StringType(), False), t.MapType(t.StringType(), t.StringType(), False), NOT_NULL):
         with pytest.raises(ResultError):
             from_python([value], types.of_spark(declared), arrow_type(declared))
 
 
-def test_a_struct_with_two_fields_of_one_name_is_refused() -> None:
+def test_a_struct_with_two_fields_of_the_same_name_is_refused() -> None:
     declared = t.StructType().add("v", t.IntegerType()).add("v", t.IntegerType())
     with pytest.raises(ResultError, match=r"fields v, v .* a name of its own"):
         from_python([(1, 2)], types.of_spark(declared), arrow_type(declared))

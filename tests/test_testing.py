@@ -1,4 +1,4 @@
-"""The public assertion: it passes what is right, and finds what differs on a device that is wrong on purpose."""
+"""The public assertion passes for equal results, and fails for a device that gives wrong ones on purpose."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ def double(a):
 
 @pytest.fixture
 def emulated(monkeypatch: pytest.MonkeyPatch) -> list[Outcome]:
-    """What the emulated device gives, where something was put in."""
-    answer: list[Outcome] = []
+    """A list: an outcome put into it replaces that of the emulated device."""
+    replacement: list[Outcome] = []
     run = testing.run_on
 
-    def run_or_answer(device, f, table, **flags):
-        return answer[0] if answer and device == "emulated" else run(device, f, table, **flags)
+    def run_or_replace(device, f, table, **flags):
+        return replacement[0] if replacement and device == "emulated" else run(device, f, table, **flags)
 
-    monkeypatch.setattr(testing, "run_on", run_or_answer)
-    return answer
+    monkeypatch.setattr(testing, "run_on", run_or_replace)
+    return replacement
 
 
-def test_what_is_right_passes_and_gives_pythons_outcome(emulated) -> None:
+def test_equal_results_pass_and_pythons_outcome_is_returned(emulated) -> None:
     assert assert_same_on_all_devices(double, TABLE) == Outcome([2.0, None, 6.0], "double", "")
     emulated.append(Outcome([2.0, None, 6.000000000000001], "double", ""))
     assert_same_on_all_devices(double, TABLE, ulp=1)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "told"),
+    ("outcome", "message"),
     [
         (Outcome([2.0, None, 6.1], "double", ""), r"double on emulated, row 2 \{'a': 3\.0\}: 6\.1, in Python 6\.0"),
         (Outcome([2.0, 0.0, 6.0], "double", ""), r"row 1 \{'a': None\}: 0\.0, in Python None"),
@@ -49,21 +49,21 @@ def test_what_is_right_passes_and_gives_pythons_outcome(emulated) -> None:
         (Outcome([2.0, None], "double", ""), "zip"),
     ],
 )
-def test_what_differs_is_told(emulated, outcome, told) -> None:
+def test_a_difference_is_described(emulated, outcome, message) -> None:
     emulated.append(outcome)
-    with pytest.raises((AssertionError, ValueError), match=told):
+    with pytest.raises((AssertionError, ValueError), match=message):
         assert_same_on_all_devices(double, TABLE)
 
 
 def test_units_in_the_last_place_can_be_set(emulated) -> None:
     emulated.append(Outcome([2.0, None, 6.000000000000001], "double", ""))
     with pytest.raises(AssertionError, match="row 2"):
-        assert_same_on_all_devices(double, TABLE)  # plain arithmetic has no room for them
+        assert_same_on_all_devices(double, TABLE)  # plain arithmetic has no tolerance
     with pytest.raises(AssertionError, match="row 2"):
         assert_same_on_all_devices(double, TABLE, ulp=0)
 
 
-def test_functions_of_mathematics_have_room_of_their_own(emulated) -> None:
+def test_mathematical_functions_have_a_tolerance(emulated) -> None:
     root, power = gs.udf("double")(lambda a: math.sqrt(a)), gs.udf("double")(lambda a: math.exp(a))
     emulated.append(Outcome([math.nextafter(1.0, 2.0)], "double", ""))
     with pytest.raises(AssertionError, match="row 0"):
@@ -72,7 +72,7 @@ def test_functions_of_mathematics_have_room_of_their_own(emulated) -> None:
     assert_same_on_all_devices(power, pa.table({"a": [1.0]}))
 
 
-def test_a_device_that_cannot_run_the_function_is_no_pass() -> None:
+def test_a_device_that_cannot_run_the_function_fails() -> None:
     text = gs.udf("string")(lambda a: f"{a}")
     with pytest.raises(FallbackError, match="the result is string"):
         assert_same_on_all_devices(text, TABLE)

@@ -1,4 +1,4 @@
-"""The table of what a body may return, held against PySpark's own conversion."""
+"""The table of the values that a body may return, against PySpark's own conversion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import gpuspark as gs
 from gpuspark.columns import types as column_types
 from gpuspark.columns.values import from_python, same, to_python
 from gpuspark.errors import ResultError
-from gpuspark.spark import arrow_types as spark_types
+from gpuspark.spark import arrow_types
 
 VALUES = (
     True, False, 0, 1, -1, 127, 128, 300, 2**24, 2**24 + 1, 2**31, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**70,
@@ -40,8 +40,11 @@ def _ours(value, declared: str):
 
 
 def _comparable(declared: str) -> list:
-    """The values where PySpark is an oracle: it also turns numbers into dates and texts into numbers, and
-    writes floats and NumPy scalars as text in ways of its own."""
+    """Returns the values for which PySpark is an oracle.
+
+    Unlike gpuspark it converts numbers to dates and strings to numbers, and it formats floats and NumPy scalars in
+    its own way.
+    """
     if declared == "string":
         return [v for v in VALUES if type(v).__module__ != "numpy" and not isinstance(v, float)]
     if declared == "date":
@@ -50,12 +53,12 @@ def _comparable(declared: str) -> list:
 
 
 @pytest.mark.parametrize("declared", DECLARED)
-def test_what_the_table_accepts_is_what_pyspark_gives(spark, declared: str) -> None:
+def test_accepted_values_become_what_pyspark_makes_of_them(spark, declared: str) -> None:
     from pyspark.sql import functions
 
     accepted = [v for v in _comparable(declared) if _ours(v, declared) is not ResultError]
-    for kind in {type(v) for v in accepted} - {type(None)}:  # in PySpark, values of a batch affect each other
-        values = [v for v in accepted if type(v) in (kind, type(None))]
+    for python_type in {type(v) for v in accepted} - {type(None)}:  # in PySpark, values of a batch affect each other
+        values = [v for v in accepted if type(v) in (python_type, type(None))]
         plain = functions.udf(lambda n, values=values: values[n], declared, useArrow=True)
         theirs = [row[0] for row in spark.range(len(values)).coalesce(1).select(plain("id")).collect()]
         for value, expected in zip(values, theirs, strict=True):
@@ -63,12 +66,12 @@ def test_what_the_table_accepts_is_what_pyspark_gives(spark, declared: str) -> N
 
 
 @pytest.mark.parametrize("declared", DECLARED)
-def test_what_the_table_refuses_pyspark_refuses(spark, declared: str) -> None:
+def test_refused_values_are_refused_by_pyspark(spark, declared: str) -> None:
     from pyspark.errors import PythonException
     from pyspark.sql import functions
 
     refused = [v for v in _comparable(declared) if _ours(v, declared) is ResultError]
-    for value in refused[:: max(1, len(refused) // 3)]:  # each is a Spark job of its own, and costs it a worker
+    for value in refused[:: max(1, len(refused) // 3)]:  # each needs its own Spark job, which costs a worker
         plain = functions.udf(lambda _, v=value: v, declared, useArrow=True)
         with pytest.raises(PythonException):
             spark.range(1).select(plain("id")).collect()
@@ -103,24 +106,24 @@ NESTED: dict[str, tuple[list, list]] = {
 
 
 @pytest.mark.parametrize("declared", NESTED)
-def test_other_types_take_what_pyspark_takes_and_no_more(spark, declared: str) -> None:
-    """The oracle is PySpark's own udf, over the same values in the same order."""
+def test_other_types_accept_what_pyspark_accepts_and_no_more(spark, declared: str) -> None:
+    """Compared with PySpark's udf over the same values in the same order."""
     from pyspark.errors import PythonException
     from pyspark.sql import functions
 
     spark.conf.set("spark.gpuspark.fallback", "silent")
     accepted, refused = NESTED[declared]
-    given = [*accepted, None]
+    values = [*accepted, None]
     ours, theirs = (
-        [row.v for row in spark.range(len(given)).coalesce(1).select(build("id").alias("v")).collect()]
-        for build in (
-            gs.udf(declared)(lambda n: copy.copy(given[n])),
-            functions.udf(lambda n: copy.copy(given[n]), declared, useArrow=True),
+        [row.v for row in spark.range(len(values)).coalesce(1).select(udf("id").alias("v")).collect()]
+        for udf in (
+            gs.udf(declared)(lambda n: copy.copy(values[n])),
+            functions.udf(lambda n: copy.copy(values[n]), declared, useArrow=True),
         )
     )
     assert ours == theirs
     for value in refused:
-        column, arrow = column_types.parse(declared), spark_types.arrow_type(declared)
+        column, arrow = column_types.parse(declared), arrow_types.arrow_type(declared)
         with pytest.raises(ResultError):
             from_python([value], column, arrow)
     plain = functions.udf(lambda _: refused[0], declared, useArrow=True)
@@ -128,7 +131,7 @@ def test_other_types_take_what_pyspark_takes_and_no_more(spark, declared: str) -
         spark.range(1).select(plain("id")).collect()
 
 
-def test_same_tells_signs_and_types_apart() -> None:
+def test_same_distinguishes_signs_and_types() -> None:
     assert same(math.nan, math.nan)
     assert not same(0.0, -0.0)
     assert not same(1, 1.0)
@@ -139,7 +142,7 @@ def test_same_tells_signs_and_types_apart() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 1.7976931348623157e308, -math.inf, math.nan])
-def test_infinity_is_near_nothing(value: float) -> None:
+def test_infinity_equals_only_itself_within_any_ulp(value: float) -> None:
     assert same(math.inf, math.inf, ulp=8)
     assert not same(math.inf, value, ulp=8)
     assert not same(value, math.inf, ulp=8)

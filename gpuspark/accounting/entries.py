@@ -1,13 +1,13 @@
-"""What happened, task by task: the records, their way back to the driver, and the report.
+"""The ledger's records, as Python workers write them.
 
-In a Python worker each function call keeps one :class:`Entry` per task. When Spark ends the task the
-entry is written as JSON lines to Spark's own Python worker log, which Spark collects in classic mode
-and in Spark Connect where ``spark.sql.pyspark.worker.logging.enabled=true``.
+Each call of a function has one :class:`Entry` per task. When the task ends, the entry is written as JSON
+lines to Spark's Python worker log, which Spark collects, in classic mode and in Spark Connect, if
+``spark.sql.pyspark.worker.logging.enabled=true``.
 
-When is that? Spark calls no function of ours at the end of a task. But PySpark's worker drops its
-``TaskContext`` when a task has ended well, and the unpickled callable when a task was cut short (a
-LIMIT, an error): the entry is flushed when either of them is collected. A flush writes what was not
-written yet, so it may come twice and nothing counts twice.
+Spark has no hook for the end of a task. But PySpark's worker releases its ``TaskContext`` after a task
+that succeeded, and the unpickled callable after one that was cut short (a LIMIT, an error). The entry is
+flushed when either is garbage-collected. A flush writes only what was not written before, so a second
+flush counts nothing twice.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ if TYPE_CHECKING:
 
 LOGGER = "gpuspark.ledger"
 FOUND = "found on "
-"""How a reason begins that is a finding: of the emulator's checkers, or of the comparison with Python."""
+"""The prefix of reasons that are findings: of the emulator's checkers, or of the comparison with Python."""
 PHASES = ("wait", "compile", "copy_in", "run", "copy_out")
-_LINE = 3000  # characters: all workers of an executor share one pipe, which keeps lines under 4 KiB whole
+_MAX_LINE = 3000  # characters: all workers of an executor share one pipe, which writes up to 4 KiB atomically
 
 
 @dataclass(frozen=True)
 class Record:
-    """One function call on one device in one task attempt."""
+    """The work of one function call on one device in one task attempt."""
 
     function: str
     device: str
     reasons: list[str]
-    """Why better devices were not used, and what was found wrong; empty where there is nothing to say."""
+    """Why better devices were not used, and the findings; may be empty."""
     rows: int
-    """Rows that Spark handed over."""
+    """Rows that Spark passed in."""
     batches: int
     bytes_in: int
-    """Arrow bytes, as are ``bytes_out``."""
+    """Arrow bytes, like ``bytes_out``."""
     bytes_out: int
     seconds: dict[str, float]
-    """Wall clock, by phase: wait, compile, copy_in, run, copy_out."""
+    """Wall-clock time by phase: wait, compile, copy_in, run, copy_out."""
     retries: int
     stage: int
     partition: int
     attempt: int
     call: str
-    """Which function: equal ones, of one body and the same options, share an id (:func:`call_id`)."""
+    """The id of the function and its options (:func:`call_id`)."""
     task: int
     """Spark's task attempt id."""
     execution: int | None
@@ -65,7 +65,7 @@ class Record:
 
     @property
     def findings(self) -> list[str]:
-        """The reasons that say what was found wrong: its task failed there."""
+        """The reasons that are findings: each made its task fail."""
         return [reason for reason in self.reasons if reason.startswith(FOUND)]
 
 
@@ -73,10 +73,10 @@ class Record:
 
 
 def call_id(*content: object) -> str:
-    """The id of a function call whose worker is made of ``content``: what is equal has one id.
+    """Returns the id of a function call with a worker built from ``content``; equal content gives equal ids.
 
-    Spark takes two calls of a Python function for one expression where their pickled functions are equal, byte for
-    byte. The id travels in them, so it must not differ where they would not.
+    Spark treats two calls of a Python function as one expression if their pickled functions are equal, byte for
+    byte. The pickled function holds the id, so the id must not make equal functions differ.
     """
     from pyspark.serializers import CloudPickleSerializer
 
@@ -89,7 +89,7 @@ def call_id(*content: object) -> str:
 
 @dataclass
 class _Totals:
-    """What an entry did on one device since it was last written."""
+    """The work of an entry on one device since the last flush."""
 
     rows: int = 0
     batches: int = 0
@@ -101,7 +101,7 @@ class _Totals:
 
 
 class Entry:
-    """What one function call did in one task, device by device."""
+    """The work of one function call in one task, by device."""
 
     def __init__(self, function: str, call: str) -> None:
         self.function = function
@@ -120,9 +120,9 @@ class Entry:
         retries: int = 0,
         batches: int = 1,
     ) -> None:
-        """Accounts for ``rows`` rows that came in ``batches`` of Spark's batches.
+        """Adds ``rows`` rows, which came in ``batches`` of Spark's batches.
 
-        ``seconds`` may name any of ``PHASES``. Each reason is kept once.
+        The keys of ``seconds`` are among ``PHASES``. Repeated reasons are stored once.
         """
         totals = self._devices.setdefault(device, _Totals())
         totals.rows += rows
@@ -134,13 +134,13 @@ class Entry:
             totals.seconds[phase] += spent
         totals.reasons += [reason for reason in reasons if reason not in totals.reasons]
 
-    def found(self, device: str, reasons: Sequence[str]) -> None:
-        """Accounts for a batch that failed: of it only the reasons are kept."""
+    def add_findings(self, device: str, reasons: Sequence[str]) -> None:
+        """Adds the reasons of a batch that failed, and nothing else of it."""
         if reasons:
             self.add(device=device, rows=0, batches=0, bytes_in=0, bytes_out=0, seconds={}, reasons=reasons)
 
     def take(self, facts: TaskFacts) -> list[Record]:
-        """The records of what was added since the last call."""
+        """Returns the records of what was added since the last call, and resets the totals."""
         devices, self._devices = self._devices, {}
         return [
             Record(
@@ -158,39 +158,39 @@ class Entry:
         ]
 
 
-class _Page:
-    """The entries of one task. It must not hold the task's context, whose end it waits for."""
+class _TaskEntries:
+    """The entries of one task. Must hold no reference to the task's context, whose collection triggers the flush."""
 
     def __init__(self, facts: TaskFacts) -> None:
         self._facts = facts
         self._entries: dict[tuple[str, str], Entry] = {}
-        self._ends: dict[int, weakref.finalize[[], object]] = {}
+        self._finalizers: dict[int, weakref.finalize[[], object]] = {}
 
     def entry(self, function: str, call: str) -> Entry:
         return self._entries.setdefault((function, call), Entry(function, call))
 
-    def flush_with(self, thing: object) -> None:
-        """Flushes when ``thing`` is collected."""
-        end = self._ends.get(id(thing))
-        if end is None or not end.alive:
-            self._ends[id(thing)] = weakref.finalize(thing, self.flush)
+    def flush_with(self, owner: object) -> None:
+        """Registers a flush for the moment when ``owner`` is garbage-collected."""
+        finalizer = self._finalizers.get(id(owner))
+        if finalizer is None or not finalizer.alive:
+            self._finalizers[id(owner)] = weakref.finalize(owner, self.flush)
 
     def flush(self) -> None:
-        """Writes what was not written yet."""
+        """Writes what was added since the last flush."""
         records = [record for entry in self._entries.values() for record in entry.take(self._facts)]
         if records:
             worker_log.write(LOGGER, [line for record in records for line in _lines(record)])
 
 
-_pages: WeakKeyDictionary[TaskContext, _Page] = WeakKeyDictionary()
+_task_entries: WeakKeyDictionary[TaskContext, _TaskEntries] = WeakKeyDictionary()
 
 
 def entry(function: str, call: str, owner: object) -> Entry:
-    """The entry of the call ``call`` of ``function`` in the running task.
+    """Returns the entry of ``function``'s call with the id ``call`` in the running task.
 
-    ``owner`` is the callable that Spark unpickled for this task: what was added is written when the
-    task ends or ``owner`` is collected, whichever comes first. Without a task, or where
-    ``spark.gpuspark.ledger`` or ``spark.gpuspark.enabled`` is false, the entry counts and is never written.
+    ``owner`` is the callable that Spark unpickled for this task: the entry is written when the task ends or
+    ``owner`` is garbage-collected, whichever comes first. It is never written outside tasks, or if
+    ``spark.gpuspark.ledger`` or ``spark.gpuspark.enabled`` is false.
     """
     task, facts = running_task(), task_facts()
     if task is None or facts is None:
@@ -199,16 +199,16 @@ def entry(function: str, call: str, owner: object) -> Entry:
     if not keeps_ledger(task_config()):
         return Entry(function, call)
     worker_log.break_runs()
-    page = _pages.get(task)
-    if page is None:
-        page = _pages[task] = _Page(facts)
-        page.flush_with(task)
-    page.flush_with(owner)
-    return page.entry(function, call)
+    entries = _task_entries.get(task)
+    if entries is None:
+        entries = _task_entries[task] = _TaskEntries(facts)
+        entries.flush_with(task)
+    entries.flush_with(owner)
+    return entries.entry(function, call)
 
 
-class _Numbers:
-    """Numbers the lines that this process writes, so that the driver sees when one is missing."""
+class _LineNumbers:
+    """Numbers the lines that this process writes, so that the driver can detect missing ones."""
 
     def __init__(self) -> None:
         self._process = 0
@@ -223,31 +223,31 @@ class _Numbers:
         return {"sender": self._sender, "number": next(self._next)}
 
 
-_number = _Numbers()
+_next_number = _LineNumbers()
 
 
 def _lines(record: Record) -> Iterator[str]:
-    """The record as JSON; reasons that do not fit follow in lines that count nothing."""
-    reasons = [_cut(reason) for reason in record.reasons]
+    """Yields the record as JSON lines: one with the counts, and more with zeros for reasons that do not fit in it."""
+    reasons = [_shortened(reason) for reason in record.reasons]
     fields = asdict(record)
     while True:
         fields["reasons"] = reasons[:1]
         reasons = reasons[1:]
-        while reasons and _size(fields | {"reasons": [*fields["reasons"], reasons[0]]}) < _LINE:
+        while reasons and _size(fields | {"reasons": [*fields["reasons"], reasons[0]]}) < _MAX_LINE:
             fields["reasons"].append(reasons.pop(0))
-        yield json.dumps(fields | _number(), separators=(",", ":"))
+        yield json.dumps(fields | _next_number(), separators=(",", ":"))
         if not reasons:
             return
         fields |= dict.fromkeys(("rows", "batches", "bytes_in", "bytes_out", "retries"), 0)
         fields["seconds"] = {}
 
 
-def _cut(reason: str) -> str:
-    while _size(reason) > _LINE // 2:
+def _shortened(reason: str) -> str:
+    while _size(reason) > _MAX_LINE // 2:
         reason = reason[: len(reason) * 3 // 4] + "…"
     return reason
 
 
 def _size(value: object) -> int:
-    """Characters of ``value`` in Spark's log, whose lines are JSON that holds our JSON."""
+    """Returns the length of ``value`` in Spark's log, where gpuspark's JSON is a string inside Spark's JSON."""
     return len(json.dumps(json.dumps(value)))

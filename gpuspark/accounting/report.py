@@ -1,8 +1,8 @@
-"""``gs.ledger(spark)``: the records of all tasks of a session, read back on the driver.
+"""``gs.ledger(spark)``: the records of all tasks of a session, read on the driver.
 
-What it knows: every line that workers wrote has a number, so lines that got lost on the way, but for the
-last ones of a worker, are counted as missing. Of several attempts at one partition the last counts; the
-others are kept apart. Rows are those that Spark handed over: a LIMIT, pruning or recomputation changes them.
+Workers number their lines, so lines that were lost are counted as missing, except the last ones of a worker.
+Of several attempts at a partition the last one counts; the others are kept apart. Rows are those that Spark
+passed in: a LIMIT, pruning or recomputation changes them.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 _READINGS = 20
 _READERS = 4
-"""Tasks that read the log. Spark makes a partition of what each task wrote, and so would start as many again."""
-_PAUSE = 0.1  # seconds; lines cross a pipe and arrive a little after their task has ended
+"""Tasks that read the log. By default Spark would start as many as wrote it, since each wrote one partition."""
+_PAUSE = 0.1  # seconds; lines travel through a pipe and arrive shortly after their task has ended
 _COUNTS = ("rows", "batches", "bytes_in", "bytes_out", "retries")
 _Line = dict[str, Any]
 _cleared: WeakKeyDictionary[SparkSession, dict[str, int]] = WeakKeyDictionary()
-"""For each session, the number of each worker's last line when the ledger was cleared."""
+"""By session and worker, the number of the last line when the ledger was cleared."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One function: what it did on all devices."""
+    """The work of one function on all devices."""
 
     function: str
     rows: int
@@ -45,7 +45,7 @@ class Summary:
     bytes_in: int
     bytes_out: int
     seconds: dict[str, float]
-    """By phase, added up over all tasks."""
+    """Seconds by phase, summed over all tasks."""
     tasks: int
 
 
@@ -57,17 +57,17 @@ class Ledger:
         self._spark = spark
         self.records, self.superseded = _winners(_merge(lines))
         self.missing = _missing(lines)
-        """Lines that workers wrote and that did not arrive."""
+        """The number of lines that workers wrote and that did not arrive."""
 
     def summary(self) -> list[Summary]:
-        """One entry per function, in the order of their first records."""
+        """Returns one summary per function, in the order of their first records."""
         by_function: dict[str, list[Record]] = {}
         for record in self.records:
             by_function.setdefault(record.function, []).append(record)
         return [_summarise(name, records) for name, records in by_function.items()]
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per record; the phases are columns ``seconds_wait`` and so on."""
+        """Returns one row per record; the phases are columns ``seconds_wait`` and so on."""
         import pandas as pd
 
         rows = [
@@ -78,7 +78,7 @@ class Ledger:
         return pd.DataFrame(rows)
 
     def clear(self) -> None:
-        """Leaves what was recorded so far out of every later ledger of this session."""
+        """Excludes everything recorded so far from later ledgers of this session."""
         if self._spark is not None:
             marks = _cleared.setdefault(self._spark, {})
             for line in self._lines:
@@ -114,7 +114,7 @@ class Ledger:
 
 
 def ledger(spark: SparkSession | None = None) -> Ledger:
-    """The ledger of ``spark``, or of the active session: what has arrived by now, and has settled.
+    """Returns the ledger of ``spark``, or of the active session, once no further lines arrive.
 
     Raises :class:`~gpuspark.errors.ConfigError` for an unknown ``spark.gpuspark.*`` key or a bad value.
     """
@@ -143,7 +143,7 @@ def _read(spark: SparkSession) -> list[_Line]:
 
 
 def _merge(lines: Iterable[_Line]) -> list[Record]:
-    """Records by call, device and task: a task may have written several times."""
+    """Merges lines into one record per call, device and task: a task may write several lines."""
     merged: dict[tuple[Any, ...], _Line] = {}
     for line in sorted(lines, key=lambda line: (line["sender"], line["number"])):
         key = (line["call"], line["device"], line["stage"], line["partition"], line["task"])
@@ -159,7 +159,7 @@ def _merge(lines: Iterable[_Line]) -> list[Record]:
 
 
 def _winners(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
-    """The records of the last attempt at each partition, and those of earlier ones."""
+    """Returns the records of the last attempt at each partition, and those of earlier attempts."""
     last: dict[tuple[Any, ...], int] = {}
     everything = list(records)
     for record in everything:
@@ -171,11 +171,11 @@ def _winners(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
 
 
 def _missing(lines: Iterable[_Line]) -> int:
-    """Gaps in the numbers of each worker's lines."""
+    """Counts the gaps in the numbers of each worker's lines."""
     numbers: dict[str, set[int]] = {}
     for line in lines:
         numbers.setdefault(line["sender"], set()).add(line["number"])
-    return sum(max(found) - min(found) + 1 - len(found) for found in numbers.values())
+    return sum(max(received) - min(received) + 1 - len(received) for received in numbers.values())
 
 
 def _summarise(function: str, records: Sequence[Record]) -> Summary:

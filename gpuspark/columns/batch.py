@@ -1,9 +1,8 @@
-"""``Batch`` and ``Column``: the columns of one of Spark's Arrow batches, for bodies that do not ask which
-device they run on.
+"""``Batch`` and ``Column``: the columns of one of Spark's Arrow batches, for device-neutral bodies.
 
-A column is held as Spark gave it (an Arrow array in host memory) or as a body made it (an array of the
-batch's array module: NumPy, or CuPy on a GPU). The other form is made when it is first asked for, without
-a copy where both lie in host memory, and kept as long as the column is.
+A column holds the Arrow array that Spark sent, in host memory, or the array that a body made with the batch's
+array module: NumPy, or CuPy on a GPU. The other form is made at its first use, without a copy if both are in host
+memory, and kept with the column.
 
 The CuPy and cuDF half has not run on a device.
 """
@@ -24,15 +23,17 @@ if TYPE_CHECKING:
     from gpuspark.devices.protocol import DeviceName
 
 _HOST = 1
-"""DLPack's number of host memory (kDLCPU)."""
+"""DLPack's device type of host memory (kDLCPU)."""
 
 
 class Column:
-    """One column. Speaks Arrow's C interface, DLPack and the array interfaces, so that PyTorch, CuPy,
-    pyarrow and Numba kernels take it as it is; with nulls, only Arrow's.
+    """One column of a batch.
 
-    ``data``: an Arrow array, or an array of ``device``'s array module, in which NaN is a value. ``field``: what is
-    said of the column in the schema that it came with; else it may have nulls, and there is no metadata.
+    Implements Arrow's C interface, DLPack and the array interfaces, so PyTorch, CuPy, pyarrow and Numba kernels accept
+    it directly; a column with nulls, only through Arrow's.
+
+    ``data`` is an Arrow array, or an array of the device's array module, in which NaN is a value. ``field`` is the
+    column's field in the schema that it came with; without it the column is nullable and has no metadata.
     """
 
     def __init__(self, data: Any, device: DeviceName = "cpu", field: pa.Field | None = None) -> None:
@@ -66,34 +67,35 @@ class Column:
 
     @property
     def null_count(self) -> int:
+        """The number of nulls."""
         return 0 if self._arrow is None else int(self._arrow.null_count)
 
     @cached_property
     def values(self) -> Any:
-        """The values as an array: NumPy's, which is read-only, or CuPy's on a GPU. What stands at nulls is
-        unspecified; :attr:`validity` tells where they are.
+        """The values as a read-only NumPy array, or as a CuPy array on a GPU.
 
-        Dates are whole days since 1970, timestamps and intervals whole microseconds (a ``timestamp``'s since
-        1970 in UTC), since neither CuPy nor the array API standard has dates. Booleans are unpacked from
-        Arrow's bits. Strings, decimals and nested types have no such array: a ``TypeError`` says so.
+        The values at nulls are unspecified; :attr:`validity` says where they are. Dates are whole days since
+        1970, timestamps and intervals whole microseconds (a ``timestamp``'s since 1970 in UTC), because neither
+        CuPy nor the array API standard has dates. Booleans are unpacked from Arrow's bits. Raises ``TypeError``
+        for strings, decimals and nested types.
         """
         return self._on_device(_view(self._in_arrow()))
 
     @cached_property
     def validity(self) -> Any:
-        """A boolean array, true where there is a value; ``None`` if there is no null."""
+        """A boolean array, true at values and false at nulls; ``None`` if there are no nulls."""
         if not self.null_count:
             return None
         return self._on_device(self._in_arrow().is_valid().to_numpy(zero_copy_only=False))
 
     def to_arrow(self) -> pa.Array:
-        """The column in host memory."""
+        """Returns the column as an Arrow array in host memory."""
         return self._in_arrow()
 
     def to_pylist(self) -> list[Any]:
-        """The values as Python objects, ``None`` for null."""
-        found: list[Any] = self._in_arrow().to_pylist()
-        return found
+        """Returns the values as Python objects, ``None`` for null."""
+        values: list[Any] = self._in_arrow().to_pylist()
+        return values
 
     def _in_arrow(self) -> pa.Array:
         if self._arrow is None:
@@ -105,17 +107,17 @@ class Column:
     def _on_device(self, host: Any) -> Any:
         return _array_module(self.device).asarray(host) if self.device == "cuda" else host
 
-    # How other libraries take a column. The arrays given are this column's own: they live as long as it does.
+    # The protocols for other libraries. They share this column's memory, which lives as long as the column does.
 
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]:
-        found: tuple[object, object] = self._in_arrow().__arrow_c_array__(requested_schema)
-        return found
+        capsules: tuple[object, object] = self._in_arrow().__arrow_c_array__(requested_schema)
+        return capsules
 
     def __dlpack__(self, **options: Any) -> Any:
         values = self._without_nulls("DLPack")
-        asks_old = options.get("max_version") is None and options.get("copy") is not False
-        if asks_old and self.device != "cuda":
-            values = values.copy()  # before version 1, DLPack could not say that memory is read-only
+        old_consumer = options.get("max_version") is None and options.get("copy") is not False
+        if old_consumer and self.device != "cuda":
+            values = values.copy()  # before version 1, DLPack could not mark memory as read-only
         return values.__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
@@ -125,15 +127,15 @@ class Column:
     def __array_interface__(self) -> dict[str, Any]:
         if self.device == "cuda":
             raise AttributeError("a column on a GPU has __cuda_array_interface__")
-        found: dict[str, Any] = self._without_nulls("the array interface").__array_interface__
-        return found
+        interface: dict[str, Any] = self._without_nulls("the array interface").__array_interface__
+        return interface
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         if self.device != "cuda":
             raise AttributeError("a column in host memory has __array_interface__")
-        found: dict[str, Any] = self._without_nulls("the CUDA array interface").__cuda_array_interface__
-        return found
+        interface: dict[str, Any] = self._without_nulls("the CUDA array interface").__cuda_array_interface__
+        return interface
 
     def _without_nulls(self, protocol: str) -> Any:
         if self.null_count:
@@ -144,8 +146,9 @@ class Column:
 
 
 class Batch:
-    """The columns of one Arrow batch, by name. Never changed: ``with_column`` and ``select`` make new ones,
-    which share their columns with the old.
+    """The columns of one Arrow batch, by name.
+
+    Immutable: ``with_column`` and ``select`` return new batches that share columns with the old one.
 
     >>> import pyarrow as pa
     >>> batch = Batch.from_arrow(pa.record_batch({"a": [1.0, 2.0]}))
@@ -153,7 +156,7 @@ class Batch:
     {'a': [1.0, 2.0], 'b': [2.0, 4.0]}
     """
 
-    __iter__: ClassVar[None] = None  # else Python would take batch[0], batch[1], ... for the elements
+    __iter__: ClassVar[None] = None  # otherwise Python would iterate over batch[0], batch[1], ...
 
     def __init__(self, columns: dict[str, Column], num_rows: int, device: DeviceName = "cpu") -> None:
         self._columns = columns
@@ -162,20 +165,20 @@ class Batch:
 
     @classmethod
     def from_arrow(cls, batch: pa.RecordBatch, device: DeviceName = "cpu") -> Batch:
-        """A view of ``batch``. Raises :class:`~gpuspark.errors.CallError` where two columns have one name."""
+        """Returns a view of ``batch``. Raises :class:`~gpuspark.errors.CallError` if two columns have the same name."""
         names = batch.schema.names
         columns = {name: Column(batch.column(n), device, batch.schema.field(n)) for n, name in enumerate(names)}
         if len(columns) < len(names):
-            raise CallError(f"two columns of one name among {names}: rename one with df.toDF(...)")
+            raise CallError(f"two columns have the same name among {names}: rename one with df.toDF(...)")
         return cls(columns, batch.num_rows, device)
 
     @classmethod
     def from_frame(cls, frame: Any, schema: pa.Schema | None = None) -> Batch:
-        """From a pandas or cuDF DataFrame; its index is left out, and NaN in a pandas column is null.
+        """Returns the columns of a pandas or cuDF DataFrame without its index; NaN in a pandas column becomes null.
 
-        ``schema``: the columns to take and their Arrow types, for types that pandas does not keep: integers
-        with nulls became floats there. ``batch.schema`` of the batch that the frame came from is a good one.
-        Raises :class:`pyarrow.ArrowInvalid` for a value that its type cannot hold.
+        ``schema`` selects the columns and restores the Arrow types that pandas loses: integers with nulls are
+        floats there. Pass the ``schema`` of the batch that the frame was made from. Raises
+        :class:`pyarrow.ArrowInvalid` for a value that its type cannot hold.
         """
         import pyarrow as pa
 
@@ -206,7 +209,7 @@ class Batch:
 
     @property
     def schema(self) -> pa.Schema:
-        """Names and Arrow types; for columns that came from Spark also their metadata, and whether they may be null."""
+        """The Arrow schema; the nullability and metadata of columns that came from Spark are kept."""
         import pyarrow as pa
 
         columns = self._columns.items()
@@ -218,7 +221,7 @@ class Batch:
         return _array_module(self.device)
 
     def to_arrow(self) -> pa.RecordBatch:
-        """The batch in host memory."""
+        """Returns the batch as an Arrow record batch in host memory."""
         import pyarrow as pa
 
         if not self._columns:
@@ -228,8 +231,7 @@ class Batch:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def to_frame(self) -> Any:
-        """A ``pandas.DataFrame`` as Arrow makes it (integers with nulls become floats), or a
-        ``cudf.DataFrame`` on a GPU."""
+        """Returns a pandas DataFrame, in which integers with nulls become floats, or a cuDF DataFrame on a GPU."""
         if self.device == "cuda":
             from gpuspark.devices.rapids import frame_from_arrow
 
@@ -237,16 +239,18 @@ class Batch:
         return self.to_arrow().to_pandas()
 
     def with_column(self, name: str, column: Any) -> Batch:
-        """With ``column`` added, or put in place of the one of that name: a :class:`Column`, an Arrow array,
-        a list, a Series, or any array that speaks DLPack; of as many rows as the batch. Arrays of numbers are
-        taken without a copy. NaN in an array is a value; in a pandas Series it is null."""
-        made = as_column(column, self.device)
-        if len(made) != self.num_rows:
-            raise CallError(f"column {name!r} has {len(made)} rows and the batch {self.num_rows}")
-        return Batch({**self._columns, name: made}, self.num_rows, self.device)
+        """Returns a batch with ``column`` added, or replacing the column of that name.
+
+        ``column`` is a :class:`Column`, an Arrow array, a list, a Series, or an array that implements DLPack, with
+        as many rows as the batch. Numeric arrays are not copied. NaN in an array is a value, in a pandas Series null.
+        """
+        added = as_column(column, self.device)
+        if len(added) != self.num_rows:
+            raise CallError(f"column {name!r} has {len(added)} rows and the batch {self.num_rows}")
+        return Batch({**self._columns, name: added}, self.num_rows, self.device)
 
     def select(self, names: Sequence[str]) -> Batch:
-        """The columns of these names, in this order."""
+        """Returns a batch of the named columns, in this order."""
         if isinstance(names, str):
             raise CallError(f"select takes a list of names: batch.select([{names!r}])")
         return Batch({name: self[name] for name in names}, self.num_rows, self.device)
@@ -263,34 +267,33 @@ def _array_module(device: DeviceName) -> ModuleType:
 
 
 def _view(array: pa.Array) -> Any:
-    """The values of an Arrow array as a NumPy array: a read-only view, booleans aside."""
+    """Returns the values of an Arrow array as a read-only NumPy array: a view, except for booleans."""
     import numpy as np
     import pyarrow.types as is_
 
-    kind = array.type
-    if is_.is_boolean(kind):
+    if is_.is_boolean(array.type):
         values = array.fill_null(False).to_numpy(zero_copy_only=False)
     else:
-        whole: Any = np.frombuffer(array.buffers()[1] or b"", _dtype(kind))
-        values = whole[array.offset : array.offset + len(array)]
+        buffer: Any = np.frombuffer(array.buffers()[1] or b"", _dtype(array.type))
+        values = buffer[array.offset : array.offset + len(array)]
     values.flags.writeable = False  # others may read the same memory
     return values
 
 
-def _dtype(kind: pa.DataType) -> Any:
-    """NumPy's type of a value in Arrow's data buffer."""
+def _dtype(arrow: pa.DataType) -> Any:
+    """Returns the NumPy type of the values in an Arrow data buffer."""
     import numpy as np
     import pyarrow.types as is_
 
-    if is_.is_integer(kind) or is_.is_floating(kind):
-        return kind.to_pandas_dtype()
-    if is_.is_temporal(kind) and kind.bit_width in (32, 64):
-        return np.dtype(f"i{kind.bit_width // 8}")
-    raise TypeError(f"a column of {kind} is no array: use .to_arrow(), .to_pylist() or batch.to_frame()")
+    if is_.is_integer(arrow) or is_.is_floating(arrow):
+        return arrow.to_pandas_dtype()
+    if is_.is_temporal(arrow) and arrow.bit_width in (32, 64):
+        return np.dtype(f"i{arrow.bit_width // 8}")
+    raise TypeError(f"a column of {arrow} is not an array: use .to_arrow(), .to_pylist() or batch.to_frame()")
 
 
 def as_column(value: Any, device: DeviceName = "cpu") -> Column:
-    """A column of what :meth:`Batch.with_column` takes."""
+    """Returns a column of anything that :meth:`Batch.with_column` accepts."""
     import numpy as np
     import pyarrow as pa
 
@@ -312,8 +315,8 @@ def as_column(value: Any, device: DeviceName = "cpu") -> Column:
 
 
 def series_to_arrow(series: Any) -> pa.Array:
-    """A pandas Series in Arrow: NaN is null, the index is left out."""
+    """Returns a pandas Series as an Arrow array without its index; NaN becomes null."""
     import pyarrow as pa
 
-    found = pa.Array.from_pandas(series)
-    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+    array = pa.Array.from_pandas(series)
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array

@@ -1,9 +1,8 @@
-"""The form that a series body's columns take on a GPU, and the way back: cuDF Series that mean what PySpark's
-pandas Series mean.
+"""Converts the columns of a series body to cuDF Series with the meaning of PySpark's pandas Series, and results back.
 
-Null becomes NaN, an integer column with nulls one of doubles, timestamps are naive in the session's time zone.
-A column without such a form (:func:`obstacle`) keeps its body on pandas. With ``missing="cudf"`` the body sees
-cuDF's own nulls instead. On the way back a result becomes a pandas one, which PySpark's converters take.
+Null becomes NaN, an integer column with nulls becomes one of doubles, and timestamps are naive in the session's time
+zone. A column for which that is impossible (:func:`obstacle`) keeps its body on pandas. With ``missing="cudf"`` the
+body gets cuDF's own nulls instead. Results are converted to pandas, which PySpark's converters accept.
 
 Nothing here has run on a device (docs/evidence.md).
 """
@@ -19,29 +18,29 @@ if TYPE_CHECKING:
 
 Missing = Literal["pandas", "cudf"]
 WITHOUT_EQUAL_FORM = ("decimal", "date", "array", "map", "struct", "binary", "interval", "variant", "void", "time")
-"""Beginnings of Spark's names of the types that cuDF has not, or has with another meaning. ``timestamp`` is none."""
+"""First words of the names of the Spark types that cuDF lacks, or has with another meaning."""
 
 
 def type_obstacle(name: str) -> str | None:
-    """Why columns of the Spark type ``name`` never go to cuDF, if so."""
-    alone = name.split("(")[0].split("<")[0].split()[0]
-    return f"a column of {name} has no equal cuDF form" if alone in WITHOUT_EQUAL_FORM else None
+    """Returns why columns of the Spark type ``name`` cannot go to cuDF, or ``None`` if they can."""
+    first_word = name.split("(")[0].split("<")[0].split()[0]
+    return f"a column of {name} has no equal cuDF form" if first_word in WITHOUT_EQUAL_FORM else None
 
 
 def obstacle(column: Any, missing: Missing) -> str | None:
-    """Why ``column``, Arrow's or pandas', has no equal cuDF form, if so."""
+    """Returns why an Arrow or pandas column has no equal cuDF form, or ``None`` if it has one."""
     return _pandas_obstacle(column, missing) if hasattr(column, "iloc") else _arrow_obstacle(column, missing)
 
 
 def _arrow_obstacle(column: pa.Array, missing: Missing) -> str | None:
     import pyarrow.types as is_
 
-    kind = column.type
-    if is_.is_integer(kind) or is_.is_floating(kind):
+    arrow = column.type
+    if is_.is_integer(arrow) or is_.is_floating(arrow):
         return None
-    if not (is_.is_boolean(kind) or is_.is_string(kind) or is_.is_large_string(kind) or is_.is_timestamp(kind)):
-        return f"a column of {kind} has no equal cuDF form"
-    return _null_obstacle(str(kind)) if missing == "pandas" and column.null_count else None
+    if not (is_.is_boolean(arrow) or is_.is_string(arrow) or is_.is_large_string(arrow) or is_.is_timestamp(arrow)):
+        return f"a column of {arrow} has no equal cuDF form"
+    return _null_obstacle(str(arrow)) if missing == "pandas" and column.null_count else None
 
 
 def _pandas_obstacle(column: Any, missing: Missing) -> str | None:
@@ -49,27 +48,28 @@ def _pandas_obstacle(column: Any, missing: Missing) -> str | None:
         return "a column of struct has no equal cuDF form"
     if column.dtype.kind in "iuf":
         return None
-    known = next((value for value in column if value is not None), None) if column.dtype.kind == "O" else None
-    if known is not None and not isinstance(known, str | bool):
-        return f"a column of {type(known).__name__} has no equal cuDF form"
-    kind = type(known).__name__ if known is not None else str(column.dtype)
-    return _null_obstacle(kind) if missing == "pandas" and column.isna().any() else None
+    example = next((value for value in column if value is not None), None) if column.dtype.kind == "O" else None
+    if example is not None and not isinstance(example, str | bool):
+        return f"a column of {type(example).__name__} has no equal cuDF form"
+    type_name = type(example).__name__ if example is not None else str(column.dtype)
+    return _null_obstacle(type_name) if missing == "pandas" and column.isna().any() else None
 
 
-def _null_obstacle(kind: str) -> str:
-    return f'a column of {kind} with nulls, which cuDF compares otherwise than pandas (missing="cudf" allows it)'
+def _null_obstacle(type_name: str) -> str:
+    return f'a column of {type_name} with nulls, which cuDF compares differently from pandas (missing="cudf" allows it)'
 
 
 def to_device(column: Any, missing: Missing, time_zone: str) -> Any:
-    """A cuDF Series of a column without obstacle, Arrow's or pandas'."""
+    """Returns the cuDF Series of an Arrow or pandas column that has no :func:`obstacle`."""
     from gpuspark.devices import rapids
 
     if hasattr(column, "iloc"):
         return rapids.series_from_pandas(column, nan_as_null=missing == "cudf")
-    return rapids.series_from_arrow(_as_pandas_means(column, missing, time_zone))
+    return rapids.series_from_arrow(_with_pandas_meaning(column, missing, time_zone))
 
 
-def _as_pandas_means(column: pa.Array, missing: Missing, time_zone: str) -> pa.Array:
+def _with_pandas_meaning(column: pa.Array, missing: Missing, time_zone: str) -> pa.Array:
+    """Returns ``column`` with naive local timestamps and, for ``missing="pandas"``, NaN in place of nulls."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.types as is_
@@ -84,26 +84,28 @@ def _as_pandas_means(column: pa.Array, missing: Missing, time_zone: str) -> pa.A
 
 
 def to_host(result: Any) -> Any:
-    """A body's result as a pandas Series, DataFrame or scalar."""
+    """Returns a body's result as a pandas Series, DataFrame or scalar."""
     return result.to_pandas() if hasattr(result, "to_pandas") else result
 
 
 REFUSALS = (NotImplementedError, AttributeError, TypeError)
-"""What cuDF raises where it lacks what it is asked for."""
+"""The errors that cuDF raises for what it does not support."""
 
 
 def refused(error: BaseException) -> bool:
-    """Whether cuDF said that it lacks what the body asked for: the innermost frame is cuDF's, so the body itself
-    did nothing wrong."""
-    last = None
+    """Returns whether cuDF itself raised ``error`` for something that it does not support.
+
+    The innermost frame must be cuDF's: otherwise the error may be the body's own.
+    """
+    innermost = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        last = frame
-    module = str(last.f_globals.get("__name__", "")) if last is not None else ""
+        innermost = frame
+    module = str(innermost.f_globals.get("__name__", "")) if innermost is not None else ""
     return isinstance(error, REFUSALS) and module.split(".")[0] in ("cudf", "pylibcudf")
 
 
 def place(error: BaseException, body: Callable[..., Any]) -> str:
-    """``file.py, line 12``: the last line of ``body``'s file that ``error`` came through."""
+    """Returns ``file.py, line 12``: the last line of ``body``'s file in the traceback of ``error``."""
     name = getattr(getattr(body, "__code__", None), "co_filename", "")
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == name]
     return f"{name.rsplit('/', 1)[-1]}, line {lines[-1] if lines else '?'}"

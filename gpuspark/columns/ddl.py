@@ -1,7 +1,7 @@
-"""Texts that Spark reads as a type, read without Spark: ``double``, ``map<string,array<int>>``, ``a int, b string``.
+"""Parses Spark's type strings without Spark: ``double``, ``map<string,array<int>>``, ``a int, b string``.
 
-The grammar is that of ``DataType.fromDDL`` in PySpark 4.3, by which ``gs.udf`` knows a misspelt type where a function
-is decorated, with no session yet. Names of collations are left to Spark.
+The grammar is that of ``DataType.fromDDL`` in PySpark 4.3. With it ``gs.udf`` rejects a misspelt type when a function
+is decorated, before there is a session. Names of collations are not checked.
 """
 
 from __future__ import annotations
@@ -29,42 +29,42 @@ _NAMES = (*_SIMPLE, "string", "decimal", "timestamp", "timestamp_ntz", "time", "
 
 
 def canonical(text: str) -> str:
-    """Spark's own name of the type that ``text`` stands for.
+    """Returns Spark's own name of the type that ``text`` names.
 
     >>> canonical("ARRAY < LONG >"), canonical("a int not null, b timestamp without time zone")
     ('array<bigint>', 'struct<a:int,b:timestamp_ntz>')
 
-    Raises :class:`~gpuspark.errors.DeclarationError` for a text that Spark does not read as a type.
+    Raises :class:`~gpuspark.errors.DeclarationError` for a string that Spark does not accept as a type.
     """
-    for read in (_Reader.schema, _Reader.type, _Reader.struct_fields):
-        found = _whole(text, read)
-        if found is not None:
-            return found if isinstance(found, str) else f"struct<{','.join(map(':'.join, found))}>"
+    for rule in (_Parser.schema, _Parser.type, _Parser.struct_fields):
+        parsed = _parse_all(text, rule)
+        if parsed is not None:
+            return parsed if isinstance(parsed, str) else f"struct<{','.join(map(':'.join, parsed))}>"
     raise _refused(text)
 
 
 def columns(text: str) -> dict[str, str] | list[str]:
-    """Types by name out of ``"a double, b int not null"``; out of ``"double, int"`` the types alone.
+    """Returns the types by name for ``"a double, b int not null"``, and a list of types for ``"double, int"``.
 
-    Raises :class:`~gpuspark.errors.DeclarationError` for a text that is neither.
+    Raises :class:`~gpuspark.errors.DeclarationError` for a string that is neither.
     """
-    alone = _whole(text, _Reader.types)
-    if alone is not None:
-        return alone
-    named = _whole(text, _Reader.schema) or _whole(text, _Reader.struct_fields)
+    types = _parse_all(text, _Parser.types)
+    if types is not None:
+        return types
+    named = _parse_all(text, _Parser.schema) or _parse_all(text, _Parser.struct_fields)
     if named is None:
         raise _refused(text)
     return dict(named)
 
 
-def _whole(text: str, read: Callable[[_Reader], T]) -> T | None:
-    """What ``read`` makes of the whole of ``text``; ``None`` where something is in the way."""
-    reader = _Reader(text)
+def _parse_all(text: str, rule: Callable[[_Parser], T]) -> T | None:
+    """Parses the whole of ``text`` by one rule of the grammar; returns ``None`` if it does not fit."""
+    parser = _Parser(text)
     try:
-        found = read(reader)
-    except _Stop:
+        parsed = rule(parser)
+    except _SyntaxMismatch:
         return None
-    return found if reader.next() == "" else None
+    return parsed if parser.next() == "" else None
 
 
 def _refused(text: str) -> DeclarationError:
@@ -72,89 +72,89 @@ def _refused(text: str) -> DeclarationError:
     return DeclarationError(f"{text!r} is not a type of Spark SQL. {hint}")
 
 
-class _Stop(Exception):
-    """The text goes on in a way that the grammar does not have."""
+class _SyntaxMismatch(Exception):
+    """The text does not fit the rule of the grammar."""
 
 
-class _Reader:
-    """The tokens of a text, read one after the other by the methods named for what they read."""
+class _Parser:
+    """A recursive-descent parser: each method consumes the tokens of one rule, which its name says."""
 
     def __init__(self, text: str) -> None:
         self._tokens = [(str(m.lastgroup), m.group()) for m in _TOKENS.finditer(text) if m.lastgroup != "skip"]
-        self._place = 0
+        self._position = 0
 
     def next(self, ahead: int = 0) -> str:
-        """The next token in lower case, without taking it; empty at the end, and for a quoted name or text."""
-        place = self._place + ahead
-        group, token = self._tokens[place] if place < len(self._tokens) else ("", "")
+        """Returns the next token in lower case without consuming it; empty at the end, a backtick for a quoted one."""
+        position = self._position + ahead
+        group, token = self._tokens[position] if position < len(self._tokens) else ("", "")
         return "`" if group in ("quoted", "string") else token.lower()
 
     def take(self, *wanted: str) -> bool:
-        """Takes the tokens ``wanted`` if they come next; tells whether they did."""
-        come = all(self.next(ahead) == token for ahead, token in enumerate(wanted))
-        self._place += len(wanted) if come else 0
-        return come
+        """Consumes the tokens ``wanted`` if they come next; returns whether they did."""
+        matches = all(self.next(ahead) == token for ahead, token in enumerate(wanted))
+        self._position += len(wanted) if matches else 0
+        return matches
 
     def need(self, *wanted: str) -> None:
         if not self.take(*wanted):
-            raise _Stop
+            raise _SyntaxMismatch
 
-    def _one(self, *groups: str) -> str:
-        group, token = self._tokens[self._place] if self._place < len(self._tokens) else ("", "")
+    def _token(self, *groups: str) -> str:
+        group, token = self._tokens[self._position] if self._position < len(self._tokens) else ("", "")
         if group not in groups:
-            raise _Stop
-        self._place += 1
+            raise _SyntaxMismatch
+        self._position += 1
         return token
 
     def name(self) -> str:
-        token = self._one("word", "quoted")
+        token = self._token("word", "quoted")
         return token[1:-1].replace("``", "`") if token.startswith("`") else token
 
     def number(self, least: int, most: int) -> int:
-        token = self._one("word")
+        token = self._token("word")
         if not token.isdecimal() or not least <= int(token) <= most:
-            raise _Stop
+            raise _SyntaxMismatch
         return int(token)
 
-    def _listed(self, read: Callable[[], T]) -> list[T]:
-        found = [read()]
+    def _comma_separated(self, rule: Callable[[], T]) -> list[T]:
+        items = [rule()]
         while self.take(","):
-            found.append(read())
-        return found
+            items.append(rule())
+        return items
 
     def types(self) -> list[str]:
-        return self._listed(self.type)
+        return self._comma_separated(self.type)
 
     def schema(self) -> list[tuple[str, str]]:
-        return [] if self.next() == "" else self._listed(lambda: self._field(colon=False))
+        return [] if self.next() == "" else self._comma_separated(lambda: self._field(colon=False))
 
     def struct_fields(self) -> list[tuple[str, str]]:
-        return [] if self.next() in ("", ">") else self._listed(lambda: self._field(colon=True))
+        return [] if self.next() in ("", ">") else self._comma_separated(lambda: self._field(colon=True))
 
     def _field(self, *, colon: bool) -> tuple[str, str]:
         name = self.name()
         if colon:
             self.take(":")
-        found = name, self.type()
+        field_type = self.type()
         self.take("not", "null")
         if self.take("comment"):
-            self._one("string")
-        return found
+            self._token("string")
+        return name, field_type
 
     def type(self) -> str:
-        word = self._one("word").lower()
+        word = self._token("word").lower()
         if word in _SIMPLE:
             return _SIMPLE[word]
-        read: dict[str, Callable[[str], str]] = {
+        rules: dict[str, Callable[[str], str]] = {
             "array": self._array, "map": self._map, "struct": self._struct, "string": self._string,
             "decimal": self._decimal, "dec": self._decimal, "numeric": self._decimal, "interval": self._interval,
-            "char": self._letters, "character": self._letters, "varchar": self._letters, "time": self._time,
+            "char": self._char, "character": self._char, "varchar": self._char, "time": self._time,
             "timestamp": self._timestamp, "timestamp_ltz": self._timestamp, "timestamp_ntz": self._timestamp,
-            "geometry": self._place_on_earth, "geography": self._place_on_earth,
+            "geometry": self._spatial, "geography": self._spatial,
         }  # fmt: skip
-        if word not in read:
-            raise _Stop
-        return read[word](word)
+        if word not in rules:
+            raise _SyntaxMismatch
+        return rules[word](word)
 
     def _array(self, _word: str) -> str:
         self.need("<")
@@ -184,7 +184,7 @@ class _Reader:
             names.append(self.name())
         return f"string collate {names[-1].upper()}"
 
-    def _letters(self, word: str) -> str:
+    def _char(self, word: str) -> str:
         self.need("(")
         length = self.number(1, 2**31 - 1)
         self.need(")")
@@ -200,21 +200,21 @@ class _Reader:
             self.need(")")
         return f"decimal({precision},{scale})"
 
-    def _digits(self, most: int) -> int:
-        """The digits of a second, where they are told; Spark has 6 by default."""
+    def _seconds_precision(self, most: int) -> int:
+        """Parses an optional number of fractional digits of a second, 6 by default."""
         if not self.take("("):
             return 6
-        found = self.number(0, most)
+        digits = self.number(0, most)
         self.need(")")
-        return found
+        return digits
 
     def _time(self, _word: str) -> str:
-        digits = self._digits(9)
+        digits = self._seconds_precision(9)
         self.take("without", "time", "zone")
         return f"time({digits})"
 
     def _timestamp(self, word: str) -> str:
-        self._digits(6)
+        self._seconds_precision(6)
         if word == "timestamp" and self.take("without", "time", "zone"):
             return "timestamp_ntz"
         if word == "timestamp":
@@ -224,17 +224,17 @@ class _Reader:
     def _interval(self, word: str) -> str:
         for units in _UNITS:
             if self.next() in units:
-                first = units.index(self._one("word").lower())
+                first = units.index(self._token("word").lower())
                 last = first
                 if self.take("to"):
                     last = next((n for n in range(first + 1, len(units)) if self.take(units[n])), -1)
                     if last < 0:
-                        raise _Stop
+                        raise _SyntaxMismatch
                 return f"interval {units[first]}" + (f" to {units[last]}" if last > first else "")
         return word
 
-    def _place_on_earth(self, word: str) -> str:
+    def _spatial(self, word: str) -> str:
         self.need("(")
-        system: Any = "any" if self.take("any") else self.number(0, 2**31 - 1)
+        reference_system: Any = "any" if self.take("any") else self.number(0, 2**31 - 1)
         self.need(")")
-        return f"{word}({system})"
+        return f"{word}({reference_system})"

@@ -1,5 +1,8 @@
-"""Whether this process's local time is UTC at every moment, past and future, as compiled comparisons of timestamps
-need it: Python gives a body a ``timestamp`` as the naive local time."""
+"""Tells whether this process's local time is always UTC.
+
+A body gets a ``timestamp`` as naive local time, so compiled programs may compare timestamps only if local time is UTC
+at every moment, past and future.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,17 @@ import time
 from pathlib import Path
 
 _UTC_NAMES = {"UTC", "UCT", "Universal", "Zulu", "GMT", "GMT0", "GMT+0", "GMT-0", "Greenwich"}
-"""Zones that are UTC by definition. Others, such as Africa/Abidjan and Europe/London, are at UTC at times only."""
+"""Zones that are UTC by definition. Others, such as Africa/Abidjan and Europe/London, equal UTC only at times."""
 _POSIX_RULES = {"UTC0", "GMT0", "UTC+0", "UTC-0", "<UTC>0", "<GMT>0"}
 _SYSTEM_ZONE = Path("/etc/localtime")
 
 
 def local_time_is_utc(system_zone: Path = _SYSTEM_ZONE) -> bool:
-    """Whether the local time has been, and will be, UTC without exception. ``system_zone`` is the file of the zone
-    that the C library takes where ``TZ`` is not set; without that file it takes UTC."""
+    """Returns whether the local time has always been UTC and will always be.
+
+    ``system_zone`` is the time zone file that the C library uses if ``TZ`` is not set; it uses UTC if that file is
+    missing.
+    """
     if time.timezone != 0 or time.daylight:
         return False
     zone = os.environ.get("TZ")
@@ -27,22 +33,24 @@ def local_time_is_utc(system_zone: Path = _SYSTEM_ZONE) -> bool:
 
 
 def _file_is_utc(content: bytes) -> bool:
-    """Whether a file in the TZif format (RFC 9636) has one kind of time, which is UTC, and no leap seconds."""
-    header = struct.Struct(">4sc15x6L")  # magic, version, then counts: of UT marks, standard marks, leaps, transitions,
-    if len(content) < header.size:  # kinds of time, letters of their names
+    """Returns whether a TZif file (RFC 9636) has UTC as its only local time type, and no leap seconds."""
+    # magic, version, and the counts of UT/local indicators, standard/wall indicators, leap seconds, transitions,
+    # local time types and characters of their abbreviations
+    header = struct.Struct(">4sc15x6L")
+    if len(content) < header.size:
         return False
     magic, version, *counts = header.unpack_from(content)
     start = 0
-    if version >= b"2":  # the same again, with moments of 64 bits, is what counts; a rule for the future ends the file
-        marks, standards, leaps, transitions, kinds, letters = counts
-        start = header.size + transitions * 5 + kinds * 6 + letters + leaps * 8 + standards + marks
+    if version >= b"2":  # a second header with 64-bit times follows, and a rule for the future ends the file
+        ut_indicators, standard_indicators, leaps, transitions, types, characters = counts
+        start = header.size + transitions * 5 + types * 6 + characters + leaps * 8 + standard_indicators + ut_indicators
         if len(content) < start + header.size:
             return False
         magic, _, *counts = header.unpack_from(content, start)
         if content.rstrip(b"\n").rpartition(b"\n")[2].decode("ascii", "replace") not in _POSIX_RULES:
             return False
-    _, _, leaps, transitions, kinds, _ = counts
-    if magic != b"TZif" or (leaps, transitions, kinds) != (0, 0, 1):
+    _, _, leaps, transitions, types, _ = counts
+    if magic != b"TZif" or (leaps, transitions, types) != (0, 0, 1):
         return False
     seconds, daylight = struct.unpack_from(">l?", content, start + header.size)
     return bool(seconds == 0 and not daylight)

@@ -1,9 +1,9 @@
-"""The form in which PySpark gives columns to pandas UDFs, and the way back: PySpark's own converters.
+"""Converts columns to the form that PySpark gives to pandas UDFs, and results back, with PySpark's own converters.
 
-Where the columns of the series dialect travel as Arrow (:mod:`gpuspark.dialects.series`), these make of them what a
-pandas UDF would have been given: nullable integers as floats with NaN, timestamps naive in the session's time zone,
-structs as frames. PySpark does the work, so the values are its own; its private names differ by version, and are
-called here only.
+Series bodies whose columns arrive as Arrow (:mod:`gpuspark.dialects.series`) get from here what a pandas UDF would
+get: integers with nulls as floats with NaN, timestamps naive in the session's time zone, structs as DataFrames. Since
+PySpark converts, the values are the same by construction. Its private names differ by version and are used in this
+module only.
 """
 
 from __future__ import annotations
@@ -28,43 +28,45 @@ _SWITCHES = {
     "extension_integers": "spark.sql.execution.pythonUDF.pandas.preferIntExtensionDtype",
     "large_types": "spark.sql.execution.arrow.useLargeVarTypes",
 }
-"""The settings that PySpark's workers convert by, each under the name of its field in :class:`Conversion`."""
+"""Spark's settings that affect the conversion, by the name of their field in :class:`Conversion`."""
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """The session's settings of the conversion. Picklable. The defaults are for a Spark that has not the setting."""
+    """The session's conversion settings; picklable. The defaults apply if this version of Spark lacks a setting."""
 
     time_zone: str
     safe: bool = False
-    """Whether a value that its declared type cannot hold is an error."""
+    """Whether a value that the declared type cannot hold raises an error."""
     by_name: bool = True
-    """Whether the columns of a frame are matched with the declared struct's by name."""
+    """Whether the columns of a DataFrame are matched with the declared struct's fields by name."""
     int_to_decimal: bool = False
     extension_integers: bool = False
-    """Whether integers with nulls stay integers, in pandas' own nullable type. Since PySpark 4.2."""
+    """Whether integers with nulls use pandas' nullable integer type. Since PySpark 4.2."""
     large_types: bool = False
 
     @classmethod
     def of(cls, spark: SparkSession) -> Conversion:
-        """The settings of ``spark`` now; where one was never set, what this version of Spark has registered for it."""
-        read = {name: _setting(spark, key) for name, key in _SWITCHES.items()}
-        switches = {name: _is_true(text) for name, text in read.items() if text is not None}
+        """Returns the current settings of ``spark``, with Spark's own defaults for those never set."""
+        texts = {name: _setting(spark, key) for name, key in _SWITCHES.items()}
+        switches = {name: _is_true(text) for name, text in texts.items() if text is not None}
         return cls(_setting(spark, TIME_ZONE) or "UTC", **switches)
 
     def in_task(self) -> Conversion:
-        """These settings, with what the session of the running task has set since the column was built."""
+        """Returns these settings, updated with those that the running task's session set after building the column."""
         task = running_task()
         if task is None:
             return self
-        since = {name: task.getLocalProperty(key) for name, key in _SWITCHES.items()}
-        changed: dict[str, Any] = {name: _is_true(text) for name, text in since.items() if text is not None}
+        texts = {name: task.getLocalProperty(key) for name, key in _SWITCHES.items()}
+        changed: dict[str, Any] = {name: _is_true(text) for name, text in texts.items() if text is not None}
         return dataclasses.replace(self, time_zone=task.getLocalProperty(TIME_ZONE) or self.time_zone, **changed)
 
 
 def _setting(spark: SparkSession, key: str) -> str | None:
-    """The value of ``key``, or Spark's own default; ``None`` where this version of Spark does not know it. A default
-    given to ``conf.get`` would hide Spark's."""
+    """Returns the value of ``key`` or Spark's default; ``None`` if this version of Spark does not know the key.
+
+    A default passed to ``conf.get`` would hide Spark's.
+    """
     from pyspark.errors import SparkNoSuchElementException
 
     try:
@@ -78,7 +80,7 @@ def _is_true(text: str) -> bool:
 
 
 def to_pandas(columns: Sequence[pa.Array], conversion: Conversion) -> list[Any]:
-    """A pandas Series for each column, a DataFrame for a struct, as PySpark gives them to a pandas UDF."""
+    """Returns a pandas Series for each column, a DataFrame for a struct, as PySpark passes them to a pandas UDF."""
     import pyarrow as pa
 
     batch = pa.RecordBatch.from_arrays(list(columns), [f"_{n}" for n in range(len(columns))])
@@ -87,20 +89,20 @@ def to_pandas(columns: Sequence[pa.Array], conversion: Conversion) -> list[Any]:
         serializer = _serializer_of_4_1(conversion)
         table = pa.Table.from_batches([batch])
         return [serializer.arrow_to_pandas(column, n) for n, column in enumerate(table.itercolumns())]
-    found: list[Any] = transformer.to_pandas(
+    series: list[Any] = transformer.to_pandas(
         batch,
         timezone=conversion.time_zone,
         struct_in_pandas="dict",
         prefer_int_ext_dtype=conversion.extension_integers,
         df_for_struct=True,
     )
-    return found
+    return series
 
 
 def from_pandas(result: Any, declared: DataType, conversion: Conversion, rows: int | None = None) -> pa.Array:
-    """The Arrow column of what a body returned: a Series, or a DataFrame where ``declared`` is a struct.
+    """Returns a body's result as an Arrow column: of a Series, or of a DataFrame if ``declared`` is a struct.
 
-    Raises PySpark's own errors for a result of another class, for another number than ``rows``, where that is told,
+    Raises PySpark's own errors for a result of another class, for a number of rows other than ``rows`` (if given),
     and for values that ``declared`` cannot hold.
     """
     import pandas as pd
@@ -109,8 +111,8 @@ def from_pandas(result: Any, declared: DataType, conversion: Conversion, rows: i
 
     is_struct = isinstance(declared, StructType)
     if not hasattr(result, "__len__"):
-        said = {"expected": f"pandas.{'DataFrame' if is_struct else 'Series'}", "actual": type(result).__name__}
-        raise PySparkTypeError(errorClass="UDF_RETURN_TYPE", messageParameters=said)
+        parameters = {"expected": f"pandas.{'DataFrame' if is_struct else 'Series'}", "actual": type(result).__name__}
+        raise PySparkTypeError(errorClass="UDF_RETURN_TYPE", messageParameters=parameters)
     if rows is not None and len(result) != rows:
         raise _wrong_length(len(result), rows)
     if is_struct and not isinstance(result, pd.DataFrame):
@@ -122,8 +124,11 @@ def from_pandas(result: Any, declared: DataType, conversion: Conversion, rows: i
 
 
 def from_yielded(result: Any, declared: DataType, conversion: Conversion) -> pa.Array:
-    """The Arrow column of one thing that a body over iterators yielded. Stricter, as PySpark is: a Series, or a
-    DataFrame with the columns of ``declared``, and nothing like them."""
+    """Returns an item that a body over iterators yielded as an Arrow column.
+
+    Stricter than :func:`from_pandas`, like PySpark: the item must be a Series, or a DataFrame with the columns of
+    ``declared``.
+    """
     import pandas as pd
     from pyspark.sql.types import StructType
 
@@ -135,9 +140,9 @@ def from_yielded(result: Any, declared: DataType, conversion: Conversion) -> pa.
 
 
 def iterator_of(results: Any, declared: DataType) -> Iterator[Any]:
-    """What a body over iterators returned, as an iterator. PySpark before 4.3 takes anything to iterate over.
+    """Returns the result of a body over iterators as an iterator.
 
-    Raises PySpark's own error for anything else.
+    Raises PySpark's own error for anything but an iterator; PySpark before 4.3 accepts any iterable.
     """
     if isinstance(results, Iterator):
         return results
@@ -151,22 +156,22 @@ def _no_iterator_of_columns(actual: str, declared: DataType) -> Exception:
     from pyspark.sql.types import StructType
 
     name = "DataFrame" if isinstance(declared, StructType) else "Series"
-    said = {"expected": f"iterator of pandas.{name}", "actual": actual}
-    return PySparkTypeError(errorClass="UDF_RETURN_TYPE", messageParameters=said)
+    parameters = {"expected": f"iterator of pandas.{name}", "actual": actual}
+    return PySparkTypeError(errorClass="UDF_RETURN_TYPE", messageParameters=parameters)
 
 
 def _wrong_length(actual: int, expected: int) -> Exception:
     from pyspark.errors import PySparkRuntimeError
 
     if _before_4_3():
-        said = {"udf_type": "pandas_udf", "expected": str(expected), "actual": str(actual)}
-        return PySparkRuntimeError(errorClass="SCHEMA_MISMATCH_FOR_PANDAS_UDF", messageParameters=said)
-    said = {"output_length": str(actual), "input_length": str(expected)}
-    return PySparkRuntimeError(errorClass="RESULT_ROWS_MISMATCH", messageParameters=said)
+        parameters = {"udf_type": "pandas_udf", "expected": str(expected), "actual": str(actual)}
+        return PySparkRuntimeError(errorClass="SCHEMA_MISMATCH_FOR_PANDAS_UDF", messageParameters=parameters)
+    parameters = {"output_length": str(actual), "input_length": str(expected)}
+    return PySparkRuntimeError(errorClass="RESULT_ROWS_MISMATCH", messageParameters=parameters)
 
 
 def _before_4_3() -> bool:
-    """Whether PySpark checks what bodies return as 4.1 and 4.2 do."""
+    """Returns whether PySpark checks results as 4.1 and 4.2 do."""
     return not hasattr(importlib.import_module("pyspark.worker"), "verify_return_type")
 
 
@@ -176,8 +181,8 @@ def _converted(result: Any, declared: DataType, conversion: Conversion) -> pa.Ar
 
     converter = getattr(importlib.import_module("pyspark.sql.conversion"), "PandasToArrowConversion", None)
     if converter is None:
-        kind = to_arrow_type(declared, prefers_large_types=conversion.large_types)
-        return _serializer_of_4_1(conversion)._create_batch([(result, kind)]).column(0)  # noqa: SLF001
+        arrow = to_arrow_type(declared, prefers_large_types=conversion.large_types)
+        return _serializer_of_4_1(conversion)._create_batch([(result, arrow)]).column(0)  # noqa: SLF001
     return converter.convert(
         [result],
         StructType([StructField("_0", declared)]),
@@ -191,7 +196,7 @@ def _converted(result: Any, declared: DataType, conversion: Conversion) -> pa.Ar
 
 
 def _serializer_of_4_1(conversion: Conversion) -> Any:
-    """PySpark 4.1 has the converters as methods of what its workers read and write with."""
+    """Returns PySpark 4.1's serializer, whose methods are the converters."""
     serializers: Any = importlib.import_module("pyspark.sql.pandas.serializers")
     return serializers.ArrowStreamPandasUDFSerializer(
         conversion.time_zone,

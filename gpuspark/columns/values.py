@@ -1,15 +1,14 @@
-"""Between Arrow and Python's own values: what a scalar body is given, and what it may return.
+"""Converts Arrow values to the Python values that a scalar body gets, and its results back to Arrow.
 
-The values given are PySpark's: ``int``, ``float``, ``bool``, ``datetime`` objects (a ``timestamp`` in the
-worker's local time, naive), ``Decimal``, ``list``, ``dict``, ``Row``. What a body may return for each
-declared type is one table, the same on every device and PySpark version; where it accepts a value, the column
-holds what PySpark 4.3 makes of it:
+The arguments are PySpark's: ``int``, ``float``, ``bool``, ``datetime`` objects (a ``timestamp`` naive, in the
+worker's local time), ``Decimal``, ``list``, ``dict``, ``Row``. The table says what a body may return for each
+declared type, on every device and PySpark version. The column holds what PySpark 4.3 makes of an accepted value:
 
 =====================  =============================================================================
 declared               accepted (``None`` is null everywhere)
 =====================  =============================================================================
 ``boolean``            ``bool``; a number of 64 bits (true unless zero)
-``tinyint`` … bigint   ``int`` in range; a finite ``float`` or ``Decimal``, cut towards zero; no ``bool``
+``tinyint`` … bigint   ``int`` in range; a finite ``float`` or ``Decimal``, truncated; not ``bool``
 ``float``, ``double``  ``float``; ``bool``; finite ``Decimal``; ``int`` that the type holds exactly (to 2**24, 2**53)
 ``date``               ``date``
 ``timestamp``          ``datetime``: naive is the worker's local time
@@ -18,17 +17,18 @@ declared               accepted (``None`` is null everywhere)
 ``string``             ``str``; anything else as ``str()`` gives it, ``true`` and ``false`` for ``bool``
 ``decimal(p, s)``      ``Decimal``, rounded half to even to ``s`` places; NaN is null
 ``binary``             ``bytes``, ``bytearray``
-``array``              ``list``, ``array.array``; of elements that Arrow takes as they are ``tuple`` too, of numbers
-                       NumPy's one-dimensional arrays
+``array``              ``list``, ``array.array``; also ``tuple`` if Arrow takes the elements unconverted, and
+                       one-dimensional NumPy arrays if they are numbers
 ``map``                ``dict``
-``struct``             ``tuple`` and ``Row`` by place; ``dict``, and objects by their attributes, by name
-``variant``            ``VariantVal``; ``Geometry`` and ``Geography`` for types of those names
+``struct``             ``tuple`` and ``Row`` by position; ``dict``, and the attributes of objects, by name
+``variant``            ``VariantVal``; ``geometry`` and ``geography``: ``Geometry`` and ``Geography``
 =====================  =============================================================================
 
-What is nested follows the same table, and is null only where the declared type lets it be. Anything else is a
-:class:`~gpuspark.errors.ResultError`; PySpark 4.3 takes some of it: numbers out of ``str``, dates out of numbers.
-NumPy's booleans and numbers of up to 64 bits count as the value they hold, but for their text. In types with a map,
-which Arrow cannot infer, PySpark refuses booleans out of numbers and floats out of ``Decimal``; here they are taken.
+Nested values follow the same table, and may be null only if the declared type allows it. Anything else raises
+:class:`~gpuspark.errors.ResultError`; PySpark 4.3 accepts some of it: numbers from ``str``, dates from numbers.
+NumPy's booleans and numbers of up to 64 bits count as the Python value they hold, except when converted to ``string``.
+In types with a map, which Arrow cannot infer, PySpark refuses booleans from numbers and floats from ``Decimal``;
+gpuspark accepts them.
 """
 
 from __future__ import annotations
@@ -54,15 +54,18 @@ _FIRST_DAY, _LAST_DAY = (datetime.date.min - _EPOCH).days + 1, (datetime.date.ma
 
 
 def to_python(array: pa.Array) -> list[Any]:
-    """The values of a column as PySpark gives them to a plain ``udf``; nulls are ``None``."""
+    """Returns the values of a column as PySpark passes them to a plain ``udf``; nulls are ``None``."""
     convert = _reader(array.type)
     values: list[Any] = array.to_pylist()
     return values if convert is None else [None if v is None else convert(v) for v in values]
 
 
 def near_the_calendars_ends(column: pa.Array) -> bool:
-    """Whether a column of dates or timestamps reaches beyond the years 1 to 9999 that Python has, or within a day of
-    their ends, where a zone decides. Python, which converts each value before a body runs, then raises or answers."""
+    """Returns whether a column has dates or timestamps outside the years 1 to 9999, or within a day of their ends.
+
+    Python has no other years, and near the ends the time zone decides. Such a batch runs in plain Python, which
+    converts each value before the body runs and so raises or computes as PySpark does.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -76,7 +79,7 @@ def near_the_calendars_ends(column: pa.Array) -> bool:
 
 
 def _reader(arrow: pa.DataType) -> Callable[[Any], Any] | None:
-    """The conversion from Arrow's idea of a value to PySpark's, where they differ."""
+    """Returns the conversion from Arrow's Python value to PySpark's, or ``None`` if they are the same."""
     import pyarrow.types as is_
 
     if is_.is_timestamp(arrow) and arrow.tz is not None:
@@ -99,18 +102,18 @@ def _row_reader(arrow: pa.DataType) -> Callable[[Any], Any]:
 
     names = [arrow.field(n).name for n in range(arrow.num_fields)]
     readers = [_reader(arrow.field(n).type) or (lambda v: v) for n in range(arrow.num_fields)]
-    make = Row(*names)
+    row_class = Row(*names)
 
     def read(record: dict[str, Any]) -> Any:
-        return make(*(None if record[n] is None else r(record[n]) for n, r in zip(names, readers, strict=True)))
+        return row_class(*(None if record[n] is None else r(record[n]) for n, r in zip(names, readers, strict=True)))
 
     return read
 
 
 def from_python(values: Sequence[Any], declared: ColumnType, arrow: pa.DataType) -> pa.Array:
-    """A column of what a body returned, by the table above. ``arrow`` is the declared type in Arrow.
+    """Returns the Arrow column of a body's results, by the table above; ``arrow`` is the declared type in Arrow.
 
-    Raises :class:`~gpuspark.errors.ResultError`, whose ``row`` is the place of the first value in the way.
+    Raises :class:`~gpuspark.errors.ResultError`, whose ``row`` is the position of the first invalid value.
     """
     import pyarrow as pa
 
@@ -139,7 +142,7 @@ def _mismatch(value: Any, declared: ColumnType, row: int) -> ResultError:
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's booleans and numbers of up to 64 bits as the Python value they hold; anything else as it is."""
+    """Returns NumPy's booleans and numbers of up to 64 bits as Python values, and anything else unchanged."""
     dtype = getattr(value, "dtype", None)
     if type(value).__module__ != "numpy" or dtype is None or type(value).__name__ == "ndarray":
         return value
@@ -151,7 +154,7 @@ def _holds_plain_values(dtype: Any) -> bool:
 
 
 def _writer(declared: ColumnType, arrow: pa.DataType) -> Callable[[Any], Any]:
-    """What makes of one value, which is not ``None``, the one that Arrow is given. It raises for what is refused."""
+    """Returns the conversion of a value other than ``None`` for Arrow; it raises for values that are not accepted."""
     import pyarrow.types as is_
 
     if is_.is_string(arrow) or is_.is_large_string(arrow):
@@ -197,8 +200,8 @@ def _other_writer(arrow: pa.DataType) -> Callable[[Any], Any]:
     return lambda value: value
 
 
-def _part(field: pa.Field) -> Callable[[Any], Any]:
-    """The writer of a nested value, which may be null if the field says so."""
+def _nested(field: pa.Field) -> Callable[[Any], Any]:
+    """Returns the writer of a nested value, which may be null if the field is nullable."""
     write = _writer(of_arrow(field.type), field.type)
 
     def check(value: Any) -> Any:
@@ -209,9 +212,9 @@ def _part(field: pa.Field) -> Callable[[Any], Any]:
     return check
 
 
-def _expect(kind: Any) -> Callable[[Any], Any]:
+def _expect(accepted: Any) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
-        if not isinstance(value, kind):
+        if not isinstance(value, accepted):
             raise TypeError
         return value
 
@@ -292,73 +295,76 @@ def _decimal(precision: int, scale: int) -> Callable[[Any], decimal.Decimal | No
 
 
 def _list(arrow: pa.DataType) -> Callable[[Any], list[Any]]:
-    write = _part(arrow.value_field)
+    write = _nested(arrow.value_field)
     element = of_arrow(arrow.value_type).kind
-    taken: Any = list | tuple if _taken_as_it_is(arrow) else list
-    packed: Any = array.array if element != "boolean" else ()
+    unconverted = _is_passed_unconverted(arrow)
+    accepted: Any = (list, tuple) if unconverted else (list,)
+    if element != "boolean":
+        accepted += (array.array,)
 
     def check(value: Any) -> list[Any]:
-        if type(value).__name__ == "ndarray" and element in ("boolean", "integer", "float") and taken is not list:
+        if type(value).__name__ == "ndarray" and element in ("boolean", "integer", "float") and unconverted:
             if value.ndim != 1 or not _holds_plain_values(value.dtype):
                 raise TypeError
             value = value.tolist()
-        if not isinstance(value, taken) and not isinstance(value, packed):
+        if not isinstance(value, accepted):
             raise TypeError
         return [write(item) for item in value]
 
     return check
 
 
-def _taken_as_it_is(arrow: pa.DataType) -> bool:
-    """Whether PySpark hands an array of this type to Arrow as it is, which then takes any sequence."""
+def _is_passed_unconverted(arrow: pa.DataType) -> bool:
+    """Returns whether PySpark passes arrays of this type to Arrow unconverted, which accepts any sequence."""
     import pyarrow.types as is_
 
     inner = arrow.value_type
     if is_.is_list(inner):
-        return bool(arrow.value_field.nullable) and _taken_as_it_is(inner)
+        return bool(arrow.value_field.nullable) and _is_passed_unconverted(inner)
     plain = of_arrow(inner).kind not in ("other", "timestamp") or is_.is_time(inner)
     return bool(arrow.value_field.nullable) and plain
 
 
 def _map(arrow: pa.DataType) -> Callable[[Any], list[tuple[Any, Any]]]:
-    key, item = _part(arrow.key_field), _part(arrow.item_field)
+    key, item = _nested(arrow.key_field), _nested(arrow.item_field)
     return lambda value: [(key(k), item(v)) for k, v in _expect(dict)(value).items()]
 
 
 def _struct(arrow: pa.DataType) -> Callable[[Any], dict[str, Any]]:
     names = [arrow.field(n).name for n in range(arrow.num_fields)]
-    writers = [_part(arrow.field(n)) for n in range(arrow.num_fields)]
+    writers = [_nested(arrow.field(n)) for n in range(arrow.num_fields)]
     if len(set(names)) < len(names):
         raise ResultError(f"a struct of fields {', '.join(names)} was declared: give each field a name of its own")
 
     def check(value: Any) -> dict[str, Any]:
         if isinstance(value, tuple):
-            given = list(value)
+            values = list(value)
         else:
-            found = value if isinstance(value, dict) else vars(value)
-            given = [found.get(name) for name in names]
-        if len(given) != len(names):
+            attributes = value if isinstance(value, dict) else vars(value)
+            values = [attributes.get(name) for name in names]
+        if len(values) != len(names):
             raise ValueError
-        return {name: write(v) for name, write, v in zip(names, writers, given, strict=True)}
+        return {name: write(v) for name, write, v in zip(names, writers, values, strict=True)}
 
     return check
 
 
-def same(one: Any, other: Any, ulp: int = 0) -> bool:
-    """Whether two results are one answer: equal type and value, NaN equal to NaN, -0.0 unlike 0.0; floats
-    may differ by ``ulp`` units in the last place.
+def same(left: Any, right: Any, ulp: int = 0) -> bool:
+    """Returns whether two results have the same type and value.
+
+    NaN equals NaN, -0.0 differs from 0.0, and floats may differ by ``ulp`` units in the last place.
 
     >>> same(float("nan"), float("nan")), same(0.0, -0.0), same(1, 1.0), same(1.0, 1.0000000000000002, ulp=1)
     (True, False, False, True)
     """
-    if type(one) is not type(other):
+    if type(left) is not type(right):
         return False
-    if not isinstance(one, float):
-        return bool(one == other)
-    if math.isnan(one) or math.isnan(other):
-        return math.isnan(one) and math.isnan(other)
-    if one == other:
-        return math.copysign(1, one) == math.copysign(1, other)
-    if math.isinf(one) or math.isinf(other):
+    if not isinstance(left, float):
+        return bool(left == right)
+    if math.isnan(left) or math.isnan(right):
+        return math.isnan(left) and math.isnan(right)
+    if left == right:
+        return math.copysign(1, left) == math.copysign(1, right)
+    if math.isinf(left) or math.isinf(right):
         return False
-    return bool(abs(one - other) <= ulp * max(math.ulp(one), math.ulp(other)))
+    return bool(abs(left - right) <= ulp * max(math.ulp(left), math.ulp(right)))

@@ -63,7 +63,7 @@ class ScalarWorker:
                 reasons = "; ".join(self._runner.reasons)
                 error.add_note(f"gpuspark: {self.function.name} ran in plain Python, not on {reasons}")
             device, config = self._runner.plan.device, self._runner.config
-            self._entry.found(device, report(error, self.function, columns, device, config, self._rows))
+            self._entry.add_findings(device, report(error, self.function, columns, device, config, self._rows))
             raise
         self._account(columns, result, work)
         return result

@@ -40,7 +40,7 @@ class Inside:
 
     def found(self, function: str, plan: Plan, reasons: Sequence[str]) -> None:
         """Accounts for a batch in which ``function`` failed."""
-        self._account.found(plan.device, [f"{reason} (in {function})" for reason in reasons])
+        self._account.add_findings(plan.device, [f"{reason} (in {function})" for reason in reasons])
 
     def take_seconds(self) -> float:
         """Returns the seconds that were added since the last call."""

@@ -1,6 +1,6 @@
-"""Fitted estimators, read on the driver: what :func:`gpuspark.score` can run, and how it becomes arrays.
+"""Converts fitted estimators to a :class:`~gpuspark.models.scorer.Scorer`, on the driver.
 
-The libraries that fitted them are not imported: an estimator brings what is asked of it.
+The libraries that fitted them are not imported: everything is read from attributes of the estimator.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from gpuspark.models.trees import lightgbm_trees, sklearn_trees, trees_of_file, 
 
 
 def read_model(model: Any) -> Scorer:
-    """What workers need of a fitted estimator, or of the file that one was saved in.
+    """Returns the scorer of a fitted estimator, or of a model file.
 
-    Raises :class:`~gpuspark.errors.CallError` for one that is not fitted, or not among those supported.
+    Raises :class:`~gpuspark.errors.CallError` for an estimator that is not fitted or not supported.
     """
     if isinstance(model, str | os.PathLike):
         return trees_of_file(Path(model))
@@ -37,7 +37,7 @@ def read_model(model: Any) -> Scorer:
 
 
 def supported() -> str:
-    """What can be run, in words."""
+    """Returns a sentence that lists the supported estimators and files."""
     libraries: dict[str, list[str]] = {}
     for library, name in _READERS:
         libraries.setdefault(library, []).append(name)
@@ -46,10 +46,10 @@ def supported() -> str:
 
 
 def _pipeline(model: Any) -> Scorer:
-    """The steps one after the other; the last decides what the result is."""
+    """Chains the steps of a pipeline; the last one determines the outputs."""
     parts = [read_model(step) for _, step in model.steps if step not in (None, "passthrough")]
     if not parts:
-        raise CallError("this Pipeline has no steps that do anything. Give the columns as they are.")
+        raise CallError("this Pipeline has no steps that do anything. Use the columns themselves.")
     if any(part.predicts for part in parts[:-1]):
         raise CallError("this Pipeline has a predictor before its last step, whose transform(...) gs.score cannot run")
     steps = tuple(step for part in parts for step in part.steps)
@@ -92,7 +92,7 @@ def _logistic(model: Any) -> Scorer:
     if getattr(model, "multi_class", "deprecated") not in ("deprecated", "auto", "warn") or (
         model.solver == "liblinear" and len(model.classes_) > 2
     ):
-        raise CallError("gs.score runs a LogisticRegression of two classes, or a multinomial one: fit it as that")
+        raise CallError("gs.score runs a LogisticRegression of two classes, or a multinomial one: fit one of these")
     binary = len(model.classes_) == 2
     return Scorer(
         features=model.n_features_in_, steps=(_product(model),), labels=model.classes_,
@@ -114,9 +114,9 @@ def _doubles(values: NDArray[Any]) -> Constant:
 
 _READERS: dict[tuple[str, str], Callable[[Any], Scorer]] = {
     **{
-        ("sklearn", f"{family}{kind}"): sklearn_trees
+        ("sklearn", f"{family}{task}"): sklearn_trees
         for family in ("RandomForest", "ExtraTrees", "GradientBoosting", "HistGradientBoosting")
-        for kind in ("Classifier", "Regressor")
+        for task in ("Classifier", "Regressor")
     },
     **{("sklearn", name): _linear for name in ("LinearRegression", "Ridge", "Lasso", "ElasticNet")},
     ("sklearn", "LogisticRegression"): _logistic,

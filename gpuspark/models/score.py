@@ -26,23 +26,28 @@ def score(
     output: Output = "prediction",
     name: str | None = None,
 ) -> DataFrame:
-    """``df`` with one more column: what ``model`` makes of ``columns``.
+    """Returns ``df`` with a new column of the predictions of ``model`` for ``columns``.
 
-    ``model``: a fitted estimator of scikit-learn, XGBoost or LightGBM, or the path of a file that XGBoost (``.json``,
-    ``.ubj``) or LightGBM (``.txt``) saved. It is read here, on the driver, into arrays; workers need none of these
-    libraries. ``columns``: the features, names or Spark columns of numbers and booleans, in the order of those that the
-    model was fitted to; a name of the frame's is taken whole (``petal.length``), others as ``df.select`` takes them
-    (``point.x``). ``output``:
+    ``model`` is a fitted estimator of scikit-learn, XGBoost or LightGBM, or the path of a file saved by XGBoost
+    (``.json``, ``.ubj``) or LightGBM (``.txt``). The driver converts it to arrays; workers need none of these
+    libraries.
 
-    - ``prediction``: what ``predict`` gives, in its type: ``double`` (XGBoost: ``float``), or a class's label;
-    - ``probabilities``: what ``predict_proba`` gives, as ``array<double>`` in the order of the model's classes;
-    - ``transformed``: what ``transform`` gives, of a scaler, a PCA or a pipeline that ends in one, ``array<double>``.
+    ``columns`` are the features, in the order in which the model was fitted: names, or Spark columns of numbers and
+    booleans. A string that is the whole name of a column is that column (``petal.length``); others are resolved as by
+    ``df.select`` (``point.x``).
 
-    ``name``: the new column's name; ``output`` unless given. Features are read in double precision, null as NaN.
-    Models that know missing values send these where they were taught to.
+    ``output`` is one of:
+
+    - ``prediction``: the result of ``predict``: ``double`` (XGBoost: ``float``), or the label of a class;
+    - ``probabilities``: the result of ``predict_proba``, as ``array<double>`` in the order of the model's classes;
+    - ``transformed``: the result of ``transform`` for a scaler, a PCA or a pipeline that ends in one, as
+      ``array<double>``.
+
+    ``name`` is the new column's name, by default ``output``. Features are converted to double precision and null to
+    NaN. Models that support missing values treat NaN as missing.
 
     Raises :class:`~gpuspark.errors.CallError` for a model or an output that is not supported, and for columns that do
-    not fit the model; in the task, for a missing or infinite feature that the estimator refuses as well.
+    not fit the model; in the task also for a missing or infinite feature that the estimator rejects.
 
     >>> scored = score(df, forest, ["x", "y"], output="probabilities")  # doctest: +SKIP
     """
@@ -50,7 +55,7 @@ def score(
 
     scorer = read_model(model)
     if output not in scorer.outputs:
-        raise CallError(f"output={output!r}: of this {_called(model)} there is {' and '.join(scorer.outputs)}")
+        raise CallError(f"output={output!r}: this {_name_of(model)} has {' and '.join(scorer.outputs)}")
     names, features = _features(df, scorer, columns, model)
     prepare(df.sparkSession)
     scoring = Scoring(scorer, names, output)
@@ -59,7 +64,7 @@ def score(
 
 
 class Scoring:
-    """A model and what is asked of it, as the function that Spark's workers call with the features."""
+    """A model and the output wanted: the function that Spark's workers call with the features."""
 
     __name__ = "score"
 
@@ -67,18 +72,18 @@ class Scoring:
         self.scorer, self.columns, self.output = scorer, tuple(columns), output
 
     def compute(self, *features: pa.Array) -> pa.Array:
-        """The new column of one batch."""
+        """Returns the new column for one batch of features."""
         return self.scorer.compute(features, self.columns, self.output)
 
     def result(self, **_options: Any) -> str:
-        """Spark's name of the new column's type."""
+        """Returns Spark's name of the new column's type."""
         return self.scorer.result(self.output)
 
 
 def _features(
     df: DataFrame, scorer: Scorer, columns: Sequence[str | Column], model: Any
 ) -> tuple[list[str], list[Column]]:
-    """The names and the columns that the model is given, if they fit it."""
+    """Returns the names and the columns of the features, once checked against the model."""
     from pyspark.sql import Column
 
     if isinstance(columns, str | Column):
@@ -86,11 +91,11 @@ def _features(
     fitted = [str(name) for name in getattr(model, "feature_names_in_", [])]
     if len(columns) != scorer.features:
         raise CallError(
-            f"this {_called(model)} was fitted to {scorer.features} features, and is given {len(columns)}"
+            f"this {_name_of(model)} was fitted to {scorer.features} features, and is given {len(columns)}"
             f"{f': give columns={fitted}' if fitted else ''}"
         )
     return features_of(df, columns, fitted)
 
 
-def _called(model: Any) -> str:
+def _name_of(model: Any) -> str:
     return "model file" if isinstance(model, str) else type(model).__name__

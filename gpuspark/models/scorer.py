@@ -1,7 +1,7 @@
-"""A fitted model as workers have it: arrays and small rules, without the library that fitted it.
+"""A fitted model as workers run it: arrays and small rules, without the library that fitted it.
 
-A model is a chain of steps, each from a matrix of features to another one, and the rules that make predictions of the
-last. :mod:`gpuspark.models.estimators` makes it on the driver.
+A model is a chain of steps, each from one matrix to the next, and the rules that turn the last matrix into
+predictions. :mod:`gpuspark.models.estimators` builds it on the driver.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ class Step:
     """One estimator of the chain."""
 
     name: str
-    """Its class."""
+    """The estimator's class name."""
     compute: Callable[[NDArray[np.float64]], NDArray[Any]]
     accepts: Accepts = "finite"
-    """``missing``: NaN too. ``anything``: infinities too."""
+    """``missing`` accepts NaN as well as finite numbers, ``anything`` also infinities."""
     limit: float = float(np.finfo(np.float64).max)
-    """The largest number that is finite to it."""
+    """The largest magnitude that the estimator treats as finite."""
 
 
 def _sigmoid(x: NDArray[Any]) -> NDArray[Any]:
     with np.errstate(over="ignore"):
-        found: NDArray[Any] = 1 / (1 + np.exp(-x))
-    return found
+        probabilities: NDArray[Any] = 1 / (1 + np.exp(-x))
+    return probabilities
 
 
 def _softmax(x: NDArray[Any]) -> NDArray[Any]:
     powers = np.exp(x - x.max(axis=1, keepdims=True))
-    found: NDArray[Any] = powers / powers.sum(axis=1, keepdims=True)
-    return found
+    probabilities: NDArray[Any] = powers / powers.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 LINKS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -57,35 +57,35 @@ LINKS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "logarithm_one_plus_exp": lambda x: np.log1p(np.exp(x)),
     "signed_square": lambda x: np.sign(x) * x * x,
 }
-"""From what the last step gives to what the model predicts, or how likely each class is."""
+"""The functions that turn the margins of the last step into predictions or probabilities, by name."""
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model: its steps, and how their result becomes a prediction."""
+    """A model: its steps, and the rules for its outputs."""
 
     features: int
     steps: tuple[Step, ...]
     link: str = "identity"
     scale: float = 1.0
-    """What margins are multiplied by before the link."""
+    """The factor of the margins before the link."""
     labels: NDArray[Any] | None = None
-    """A classifier's classes."""
+    """The classes of a classifier."""
     decision: Decision = "largest margin"
     predicts: bool = True
     """False for a chain that ends in a transformer."""
     single: bool = False
-    """Predictions are in single precision."""
+    """Whether predictions are in single precision."""
 
     @property
     def outputs(self) -> list[Output]:
-        """What can be asked for."""
+        """The outputs that this model has."""
         if not self.predicts:
             return ["transformed"]
         return ["prediction"] if self.labels is None else ["prediction", "probabilities"]
 
     def result(self, output: Output) -> str:
-        """Spark's name of the result's type."""
+        """Returns Spark's name of the type of ``output``."""
         if output != "prediction":
             return "array<double>"
         if self.labels is None:
@@ -93,7 +93,7 @@ class Scorer:
         return {"i": "bigint", "u": "bigint", "f": "double", "b": "boolean"}.get(self.labels.dtype.kind, "string")
 
     def compute(self, columns: Sequence[pa.Array], names: Sequence[str], output: Output) -> pa.Array:
-        """The result for each row. Raises :class:`~gpuspark.errors.CallError` for features that the model refuses."""
+        """Returns ``output`` for each row. Raises :class:`~gpuspark.errors.CallError` for features it rejects."""
         x, names = matrix_of(columns, names), list(names)
         for step in self.steps:
             _check(step, x, names)
@@ -106,8 +106,8 @@ class Scorer:
         return self._predictions(x)
 
     def _probabilities(self, margins: NDArray[Any]) -> NDArray[Any]:
-        found = LINKS[self.link](margins * margins.dtype.type(self.scale))
-        return np.concatenate([1 - found, found], axis=1) if found.shape[1] == 1 else found
+        linked = LINKS[self.link](margins * margins.dtype.type(self.scale))
+        return np.concatenate([1 - linked, linked], axis=1) if linked.shape[1] == 1 else linked
 
     def _predictions(self, margins: NDArray[Any]) -> pa.Array:
         import pyarrow as pa
@@ -123,13 +123,13 @@ class Scorer:
                 chosen = (margins[:, 0] > 0).astype(int)
             case "margin from zero on":
                 chosen = (margins[:, 0] >= 0).astype(int)
-        kind = self.labels.dtype.kind
-        labels = pa.array(self.labels.tolist(), {"i": pa.int64(), "u": pa.int64(), "f": pa.float64()}.get(kind))
+        arrow_types = {"i": pa.int64(), "u": pa.int64(), "f": pa.float64()}
+        labels = pa.array(self.labels.tolist(), arrow_types.get(self.labels.dtype.kind))
         return labels.take(pa.array(chosen))
 
 
 def matrix_of(columns: Sequence[pa.Array], names: Sequence[str]) -> NDArray[np.float64]:
-    """The columns as a matrix, a row for each of theirs; nulls are NaN, and booleans 0 and 1."""
+    """Returns the columns as the columns of a matrix; nulls become NaN, booleans 0 and 1."""
     import pyarrow as pa
 
     x = np.empty((len(columns[0]), len(columns)))
@@ -143,6 +143,7 @@ def matrix_of(columns: Sequence[pa.Array], names: Sequence[str]) -> NDArray[np.f
 
 
 def _check(step: Step, x: NDArray[np.float64], names: Sequence[str]) -> None:
+    """Raises for the first value that ``step`` does not accept."""
     if step.accepts == "anything":
         return
     bad = ~(np.abs(x) <= step.limit)
@@ -150,7 +151,7 @@ def _check(step: Step, x: NDArray[np.float64], names: Sequence[str]) -> None:
         bad &= ~np.isnan(x)
     if not bad.any():
         return
-    row, column = (int(found[0]) for found in np.nonzero(bad))
+    row, column = (int(positions[0]) for positions in np.nonzero(bad))
     if np.isnan(x[row, column]):
         raise CallError(
             f"{step.name} takes no missing values, and row {row} of the batch has null or NaN in {names[column]}. "

@@ -1,5 +1,7 @@
-"""Fitted ensembles of trees as ours, read through treelite: scikit-learn's, XGBoost's and LightGBM's. On the driver
-only; nothing here is needed where rows are scored."""
+"""Converts the tree ensembles of scikit-learn, XGBoost and LightGBM, through treelite, to gpuspark's.
+
+Runs on the driver only: workers get the resulting arrays and need neither treelite nor this module.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +18,17 @@ from gpuspark.kernels.tree_ensemble import Categories, Tree, TreeEnsemble, tree_
 from gpuspark.models.scorer import LINKS, Accepts, Decision, Scorer, Step
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-_LEAF, _CATEGORICAL = 0, 2
-"""treelite's numbers of a node's kinds."""
+_LEAF, _NUMERICAL, _CATEGORICAL = 0, 1, 2
+"""treelite's codes of node types."""
 _LESS, _AT_MOST = 2, 3
-"""treelite's numbers of comparisons."""
+"""treelite's codes of comparisons: < and <=."""
 _REGRESSION = 1
-"""treelite's number of the task; others are classifications."""
+"""treelite's code of the regression task; the others are classifications."""
 _POSTPROCESSORS = {"identity_multiclass": "identity", "multiclass_ova": "sigmoid"} | {name: name for name in LINKS}
 
 
 def sklearn_trees(model: Any) -> Scorer:
-    """A forest, or boosted trees, of scikit-learn."""
+    """Returns the scorer of a forest or of boosted trees of scikit-learn."""
     import treelite
 
     name = type(model).__name__
@@ -35,18 +37,18 @@ def sklearn_trees(model: Any) -> Scorer:
         raise CallError(f"gs.score takes models of one output; this {name} has {model.n_outputs_}. Fit one for each.")
     if not histogram:
         model = copy.copy(model)
-        model.n_estimators = len(model.estimators_)  # treelite counts on it, and early stopping leaves fewer
+        model.n_estimators = len(model.estimators_)  # treelite relies on it, but early stopping leaves fewer trees
     missing = model.__sklearn_tags__().input_tags.allow_nan and getattr(model, "monotonic_cst", None) is None
-    read = _read(treelite, lambda: treelite.sklearn.import_model(model), name)
+    imported = _import(treelite, lambda: treelite.sklearn.import_model(model), name)
     accepts: Accepts = "anything" if histogram else "missing" if missing else "finite"
     forest = name.startswith(("RandomForest", "ExtraTrees"))
     trees = _ensemble(
-        read, "float64" if histogram else "float32", missing=accepts != "finite",
+        imported, "float64" if histogram else "float32", missing=accepts != "finite",
         leaves=[tree.tree_.value[:, 0] for tree in model.estimators_] if forest else None,
     )  # fmt: skip
     step = Step(name, trees.margins, accepts, **({} if histogram else {"limit": _FLOAT32_MAX}))
     if not hasattr(model, "classes_"):
-        link = _link(read, name)
+        link = _link(imported, name)
         return Scorer(features=model.n_features_in_, steps=(step,), link=link)
     decision: Decision = "largest margin"
     if trees.outputs == 1:
@@ -59,7 +61,7 @@ def sklearn_trees(model: Any) -> Scorer:
 
 
 def xgboost_trees(model: Any) -> Scorer:
-    """A model or booster of XGBoost."""
+    """Returns the scorer of an XGBoost model or booster."""
     import treelite
 
     name = type(model).__name__
@@ -69,105 +71,114 @@ def xgboost_trees(model: Any) -> Scorer:
     best = booster.attr("best_iteration")
     if best is not None and name != "Booster":
         booster = booster[: int(best) + 1]
-    read = _read(treelite, lambda: treelite.frontend.from_xgboost(booster), name)
-    return _boosted(read, name, "float32", getattr(model, "classes_", None))
+    imported = _import(treelite, lambda: treelite.frontend.from_xgboost(booster), name)
+    return _boosted(imported, name, "float32", getattr(model, "classes_", None))
 
 
 def lightgbm_trees(model: Any) -> Scorer:
-    """A model or booster of LightGBM."""
+    """Returns the scorer of a LightGBM model or booster."""
     import treelite
 
     name = type(model).__name__
     booster = model if name == "Booster" else model.booster_
-    read = _read(treelite, lambda: treelite.frontend.from_lightgbm(booster), name)
-    return _boosted(read, name, "float64", getattr(model, "classes_", None))
+    imported = _import(treelite, lambda: treelite.frontend.from_lightgbm(booster), name)
+    return _boosted(imported, name, "float64", getattr(model, "classes_", None))
 
 
 def trees_of_file(path: Path) -> Scorer:
-    """A file that XGBoost (``.json``, ``.ubj``) or LightGBM (``.txt``) saved."""
+    """Returns the scorer of a file that XGBoost (``.json``, ``.ubj``) or LightGBM (``.txt``) saved."""
     import treelite
 
     if not path.exists():
         raise CallError(f"there is no file {path}")
     if path.suffix == ".txt":
-        read = _read(treelite, lambda: treelite.frontend.load_lightgbm_model(path), path.name)
-        return _boosted(read, path.name, "float64", None)
+        imported = _import(treelite, lambda: treelite.frontend.load_lightgbm_model(path), path.name)
+        return _boosted(imported, path.name, "float64", None)
     if path.suffix in (".json", ".ubj"):
-        read = _read(treelite, lambda: treelite.frontend.load_xgboost_model(path), path.name)
-        return _boosted(read, path.name, "float32", None)
-    raise CallError(f"{path.name} is no model file: XGBoost's end in .json or .ubj, LightGBM's in .txt")
+        imported = _import(treelite, lambda: treelite.frontend.load_xgboost_model(path), path.name)
+        return _boosted(imported, path.name, "float32", None)
+    raise CallError(f"{path.name} is not a model file: XGBoost's end in .json or .ubj, LightGBM's in .txt")
 
 
-def _read(treelite: Any, read: Callable[[], Any], name: str) -> Any:
+def _import(treelite: Any, convert: Callable[[], Any], name: str) -> Any:
+    """Calls ``convert`` and returns treelite's model; raises :class:`CallError` if treelite cannot read it."""
     try:
-        return read()
-    except (treelite.TreeliteError, NotImplementedError) as refusal:
-        raise CallError(f"treelite cannot read this {name}: {refusal}") from refusal
+        return convert()
+    except (treelite.TreeliteError, NotImplementedError) as error:
+        raise CallError(f"treelite cannot read this {name}: {error}") from error
 
 
-def _boosted(read: Any, name: str, compared: str, classes: NDArray[Any] | None) -> Scorer:
-    """A booster's model; without ``classes``, they are numbered."""
-    header = read.get_header_accessor()
-    trees = _ensemble(read, compared, missing=True)
+def _boosted(imported: Any, name: str, compared: str, classes: NDArray[Any] | None) -> Scorer:
+    """Returns the scorer of a booster; its classes are numbered if ``classes`` is ``None``."""
+    header = imported.get_header_accessor()
+    trees = _ensemble(imported, compared, missing=True)
     step = Step(name, trees.margins, "anything")
     labels = None
     if int(header.get_field("task_type")[0]) != _REGRESSION:
         labels = np.asarray(classes) if classes is not None else np.arange(max(trees.outputs, 2))
     elif classes is not None:
         raise CallError(f"this {name} has an objective that gives no classes: gs.score cannot tell what it predicts")
-    link = _link(read, name)
+    link = _link(imported, name)
     return Scorer(
-        features=read.num_feature, steps=(step,), link=link, labels=labels, decision="likeliest",
+        features=imported.num_feature, steps=(step,), link=link, labels=labels, decision="likeliest",
         single=trees.summed == "float32",
         scale=float(header.get_field("sigmoid_alpha")[0]) if link == "sigmoid" else 1.0,
     )  # fmt: skip
 
 
-def _link(read: Any, name: str) -> str:
-    found = read.get_header_accessor().get_field("postprocessor")
-    if found not in _POSTPROCESSORS:
-        raise CallError(f"this {name} has an objective whose predictions are made by {found!r}, which gs.score lacks")
-    return _POSTPROCESSORS[found]
+def _link(imported: Any, name: str) -> str:
+    """Returns the name of the link function of treelite's model."""
+    postprocessor = imported.get_header_accessor().get_field("postprocessor")
+    if postprocessor not in _POSTPROCESSORS:
+        raise CallError(f"this {name} has an objective with the postprocessor {postprocessor!r}, which gs.score lacks")
+    return _POSTPROCESSORS[postprocessor]
 
 
-def _ensemble(read: Any, compared: str, *, missing: bool, leaves: Sequence[NDArray[Any]] | None = None) -> TreeEnsemble:
-    """The trees of a treelite model. ``missing``: they know where a missing feature goes. ``leaves``: each tree's, for
-    each node, where treelite's may differ by a rounding, which could decide between two classes."""
-    header = read.get_header_accessor()
+def _ensemble(
+    imported: Any, compared: str, *, missing: bool, leaves: Sequence[NDArray[Any]] | None = None
+) -> TreeEnsemble:
+    """Returns the trees of treelite's model.
+
+    ``missing`` says whether they define a direction for missing features. ``leaves`` are the values of every node of
+    every tree, for models whose values treelite rounds, which could change the predicted class.
+    """
+    header = imported.get_header_accessor()
     if header.get_field("num_target")[0] != 1:
         raise CallError("gs.score takes models of one output. Fit one for each.")
+    accessors = [imported.get_tree_accessor(n) for n in range(imported.num_tree)]
     return tree_ensemble(
-        [_tree(read.get_tree_accessor(n), missing, leaves[n] if leaves else None) for n in range(read.num_tree)],
-        int(read.num_feature),
+        [_tree(accessor, missing, leaves[n] if leaves else None) for n, accessor in enumerate(accessors)],
+        int(imported.num_feature),
         outputs=int(header.get_field("num_class")[0]),
         adds_to=np.maximum(header.get_field("class_id"), 0).tolist(),
         start=header.get_field("base_scores").tolist(),
         average=bool(header.get_field("average_tree_output")[0]),
         compared=compared,
-        summed=read.output_type,
+        summed=imported.output_type,
     )
 
 
-def _tree(read: Any, missing: bool, given: NDArray[Any] | None) -> Tree:
-    field = read.get_field
-    left, kinds, comparison = field("cleft").copy(), field("node_type"), field("cmp")
+def _tree(accessor: Any, missing: bool, leaf_values: NDArray[Any] | None) -> Tree:
+    """Returns one tree; ``leaf_values`` replaces treelite's values of the nodes."""
+    field = accessor.get_field
+    left, node_types, comparison = field("cleft").copy(), field("node_type"), field("cmp")
     threshold = field("threshold").copy()
-    if not set(comparison[kinds == 1].tolist()) <= {_LESS, _AT_MOST}:
-        raise CallError("the trees compare otherwise than by < and <=, which gs.score lacks")
+    if not set(comparison[node_types == _NUMERICAL].tolist()) <= {_LESS, _AT_MOST}:
+        raise CallError("the trees use comparisons other than < and <=, which gs.score lacks")
     less = comparison == _LESS
     threshold[less] = np.nextafter(threshold[less], threshold.dtype.type(-np.inf))
     leaves, vectors = field("leaf_value").copy(), field("leaf_vector")
-    if given is not None:
-        leaves = given
+    if leaf_values is not None:
+        leaves = leaf_values
     elif len(vectors):
         begin, end = field("leaf_vector_begin").astype(np.int64), field("leaf_vector_end").astype(np.int64)
         leaves = np.zeros((len(left), int((end - begin).max())), vectors.dtype)
-        is_leaf = kinds == _LEAF
+        is_leaf = node_types == _LEAF
         leaves[is_leaf] = vectors[begin[is_leaf][:, None] + np.arange(leaves.shape[1])]
     return Tree(
         feature=field("split_index").copy(), threshold=threshold, left=left, right=field("cright").copy(),
         missing_left=field("default_left").astype(bool) if missing else np.zeros(len(left), bool),
-        leaves=leaves, categories=_categories(field, np.flatnonzero(kinds == _CATEGORICAL)),
+        leaves=leaves, categories=_categories(field, np.flatnonzero(node_types == _CATEGORICAL)),
     )  # fmt: skip
 
 

@@ -1,5 +1,8 @@
-"""Spark's types as Arrow's: the one place that calls PySpark's own converters, whose arguments differ by version; and
-the types that Arrow has no form of its own for: Spark sends them as structs with a mark."""
+"""Spark's types as Arrow types.
+
+The only module that calls PySpark's type converters, whose arguments differ by version. It also reads and writes the
+types that Arrow lacks (variant, geometry, geography), which Spark sends as structs with marked fields.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _MARKED = ("variant", "geometry", "geography")
 
 
 def arrow_type(declared: DataType | str) -> pa.DataType:
-    """The Arrow type of a Spark type, timestamps in UTC. A DDL string needs a session."""
+    """Returns the Arrow type of a Spark type, timestamps in UTC. A DDL string needs a session."""
     from pyspark.sql.pandas.types import to_arrow_type
     from pyspark.sql.types import DataType
 
@@ -24,21 +27,20 @@ def arrow_type(declared: DataType | str) -> pa.DataType:
 
 
 def arrow_schema(declared: StructType) -> pa.Schema:
-    """The Arrow schema of a Spark schema, timestamps in UTC."""
+    """Returns the Arrow schema of a Spark schema, timestamps in UTC."""
     from pyspark.sql.pandas.types import to_arrow_schema
 
     return _in_utc(to_arrow_schema, declared)
 
 
 def _in_utc(convert: Callable[..., Any], declared: DataType) -> Any:
-    """PySpark 4.1 writes timestamps in UTC unless told otherwise; later versions want the zone named."""
+    """Calls a converter of PySpark so that timestamps are in UTC: the default in 4.1, an argument from 4.2 on."""
     zone = {"timezone": "UTC"} if "timezone" in inspect.signature(convert).parameters else {}
     return convert(declared, **zone)
 
 
 def marked(arrow: pa.DataType) -> str | None:
-    """The type of Spark's that an Arrow struct stands for, where Spark has marked it: ``variant``, ``geometry`` or
-    ``geography``."""
+    """Returns ``variant``, ``geometry`` or ``geography`` for a struct that Spark marked as one, else ``None``."""
     import pyarrow.types as is_
 
     if not is_.is_struct(arrow):
@@ -48,28 +50,30 @@ def marked(arrow: pa.DataType) -> str | None:
 
 
 def read_marked(arrow: pa.DataType) -> Callable[[dict[str, Any]], Any] | None:
-    """What makes PySpark's object of a struct that Spark has marked; ``None`` for another struct."""
+    """Returns the function that converts a marked struct to PySpark's object; ``None`` for an unmarked struct."""
     name = marked(arrow)
     if name is None:
         return None
-    made = _class_of(name)
+    pyspark_class = _class_of(name)
     if name == "variant":
-        return lambda record: made(record["value"], record["metadata"])
-    return lambda record: made.fromWKB(record["wkb"], record["srid"])
+        return lambda record: pyspark_class(record["value"], record["metadata"])
+    return lambda record: pyspark_class.fromWKB(record["wkb"], record["srid"])
 
 
 def write_marked(arrow: pa.DataType) -> Callable[[Any], dict[str, Any]] | None:
-    """What makes of PySpark's object the struct that Spark expects; ``None`` for another struct. It raises
-    ``TypeError`` for other values."""
+    """Returns the function that converts PySpark's object to a marked struct; ``None`` for an unmarked struct.
+
+    The function raises ``TypeError`` for other values.
+    """
     name = marked(arrow)
     if name is None:
         return None
-    made, parts = _class_of(name), ("value", "metadata") if name == "variant" else ("srid", "wkb")
+    pyspark_class, fields = _class_of(name), ("value", "metadata") if name == "variant" else ("srid", "wkb")
 
     def write(value: Any) -> dict[str, Any]:
-        if not isinstance(value, made):
+        if not isinstance(value, pyspark_class):
             raise TypeError
-        return {part: getattr(value, part) for part in parts}
+        return {field: getattr(value, field) for field in fields}
 
     return write
 

@@ -1,7 +1,7 @@
-"""The one place that turns workers of ours into PySpark's UDFs.
+"""Builds every PySpark UDF of gpuspark.
 
-Whoever makes a Spark column or frame calls :func:`prepare` first: it reads the session flag, which may be wrong, and
-asks Spark to keep the ledger, which ``spark.gpuspark.enabled=false`` forbids. :class:`UdfCache` makes each UDF once.
+Code that builds a Spark column or frame calls :func:`prepare` first: it validates the ``spark.gpuspark.*`` keys and,
+unless they forbid it, asks Spark to collect the ledger. :class:`UdfCache` keeps the UDFs that were built.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The session that something is built for, and its flag. No session: a default one will be started by Spark."""
+    """A session and its configuration, for building columns and frames."""
 
     spark: SparkSession | None
+    """``None`` before any session exists: Spark will then start a default one."""
     config: Config
 
     @property
     def application(self) -> str | None:
-        """The application that UDFs built now belong to."""
+        """The id of the Spark application that UDFs built now belong to."""
         return application(self.spark)
 
 
 def prepare(spark: SparkSession | None = None) -> Prepared:
-    """Returns ``spark``, or the active session, with its flag, once Spark was asked to keep the ledger.
+    """Asks Spark to collect the ledger; returns ``spark``, or the active session, with its configuration.
 
     Raises :class:`~gpuspark.errors.ConfigError` for an unknown ``spark.gpuspark.*`` key or a bad value.
     """
@@ -43,14 +44,16 @@ def prepare(spark: SparkSession | None = None) -> Prepared:
 
 
 class UdfCache:
-    """The PySpark UDFs of one function. Each is made once, so that Spark recognises an expression that stands twice;
-    a key holds everything that decides it, the application among it."""
+    """The PySpark UDFs of one function, cached so that Spark can recognise repeated expressions.
+
+    A key holds everything that determines the UDF, including the Spark application.
+    """
 
     def __init__(self) -> None:
         self._built: dict[Hashable, Any] = {}
 
     def get(self, key: Hashable, build: Callable[[], Any]) -> Any:
-        """Returns the UDF under ``key``, made by ``build`` at the first call; a new one where ``key`` is ``None``."""
+        """Returns the UDF of ``key``, built at the first call; a new one at every call if ``key`` is ``None``."""
         if key is None:
             return build()
         if key not in self._built:
@@ -59,14 +62,14 @@ class UdfCache:
 
 
 def plain_udf(body: Callable[..., Any], returns: Any, *, by_arrow: bool | None, deterministic: bool = True) -> Any:
-    """Returns PySpark's own UDF of ``body``, which is called row by row."""
+    """Returns PySpark's plain UDF of ``body``, which Spark calls row by row."""
     from pyspark.sql import functions
 
     return _declared(functions.udf(body, returns, useArrow=by_arrow), deterministic)
 
 
 def arrow_udf(worker: Callable[..., Any], returns: Any, *, deterministic: bool = True) -> Any:
-    """Returns PySpark's Arrow UDF of ``worker``, which is called with Arrow columns."""
+    """Returns PySpark's Arrow UDF of ``worker``, which Spark calls with Arrow columns."""
     from pyspark.sql import functions
 
     make: Any = functions.arrow_udf  # type: ignore[attr-defined]  # not in PySpark's stubs
@@ -74,7 +77,10 @@ def arrow_udf(worker: Callable[..., Any], returns: Any, *, deterministic: bool =
 
 
 def pandas_udf(body: Callable[..., Any], returns: Any, form: int | None = None, *, deterministic: bool = True) -> Any:
-    """Returns PySpark's pandas UDF of ``body``; ``form`` is PySpark's number of its form, else its hints say it."""
+    """Returns PySpark's pandas UDF of ``body``.
+
+    ``form`` is PySpark's function type; by default PySpark infers it from the type hints.
+    """
     from pyspark.sql import functions
 
     make: Any = functions.pandas_udf  # type: ignore[attr-defined]  # not in PySpark's stubs

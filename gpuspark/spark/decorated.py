@@ -1,7 +1,7 @@
-"""What a decorated function shows of the function that it holds: its names, and none of its own attributes.
+"""Names a decorated function after the user's function, without copying that function's attributes.
 
-:func:`functools.update_wrapper` copies those as well, and so a body with an attribute of the name of one of ours, such
-as ``nulls``, would change what the decorated function does.
+:func:`functools.update_wrapper` copies attributes too, so a user's attribute called ``nulls``, say, would overwrite
+gpuspark's own and change what the decorated function does.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _SHOWN = ("__module__", "__qualname__", "__doc__")
 
 
 def name_after(decorated: Any, function: Callable[..., Any]) -> None:
-    """Gives ``decorated`` the name, documentation and module of ``function``, and ``__wrapped__``; nothing else.
+    """Copies the name, docstring and module of ``function`` to ``decorated``, and sets ``__wrapped__``.
 
-    A function without a name, such as a :func:`functools.partial`, has that of its class, as in PySpark.
+    A callable without a name, such as a :func:`functools.partial`, gets the name of its class, as in PySpark.
     """
     decorated.__name__ = getattr(function, "__name__", type(function).__name__)
     for attribute in _SHOWN:
@@ -28,9 +28,9 @@ def name_after(decorated: Any, function: Callable[..., Any]) -> None:
 
 
 def declaration_error(message: str) -> DeclarationError:
-    """A :class:`DeclarationError` that code written for PySpark catches too: it is a ``PySparkTypeError`` as well."""
+    """Returns a :class:`DeclarationError` that is also a ``PySparkTypeError``, so that PySpark code catches it."""
     from pyspark.errors import PySparkTypeError
 
-    names = {"__module__": DeclarationError.__module__}
-    both: type[DeclarationError] = type(DeclarationError.__name__, (DeclarationError, PySparkTypeError), names)
-    return both(message)
+    namespace = {"__module__": DeclarationError.__module__}
+    error: type[DeclarationError] = type(DeclarationError.__name__, (DeclarationError, PySparkTypeError), namespace)
+    return error(message)

@@ -1,8 +1,8 @@
-"""The session flag: ``spark.gpuspark.*`` as the driver sees it, and as a running task sees it.
+"""The ``spark.gpuspark.*`` keys, on the driver and in a task, and facts about the running task.
 
-A key that is set on a session travels to every task of that session as a local property, in classic
-Spark and in Spark Connect, so a change between two actions takes effect. Built-in defaults do not
-travel: they are :class:`~gpuspark.config.Config`'s. PySpark is imported inside the functions only.
+A key set on a session reaches every task of that session as a local property, in classic Spark and in
+Spark Connect, so a change between two actions takes effect. Default values are not sent: they come from
+:class:`~gpuspark.config.Config`. PySpark is imported inside functions only.
 """
 
 from __future__ import annotations
@@ -33,22 +33,25 @@ _EXECUTION = "spark.sql.execution.id"
 
 
 def is_connect() -> bool:
-    """Whether this process speaks Spark Connect; a process is either classic or Connect, never both."""
+    """Returns whether this process uses Spark Connect; a process is either classic or Connect, never both."""
     from pyspark.sql.utils import is_remote
 
     return is_remote()
 
 
 def application(spark: SparkSession | None) -> str | None:
-    """What a PySpark UDF belongs to once a column was made of it: it holds objects of one Spark application's JVM, and
-    a later application must not be given it. ``None`` where there is no session yet."""
+    """Returns the id of the Spark application, ``"connect"`` for Spark Connect, or ``None`` without a session.
+
+    A PySpark UDF holds objects of its application's JVM once a column was built from it, so a later application in
+    the same process must not reuse it.
+    """
     if is_connect():
         return "connect"
     return None if spark is None else str(spark.sparkContext.applicationId)
 
 
 def active_session() -> SparkSession | None:
-    """The session of this thread, else the default one; ``None`` where there is none, as on a worker."""
+    """Returns the session of this thread, else the default one; ``None`` without any, as in a worker."""
     if "pyspark.sql" not in sys.modules:
         return None
     from pyspark.errors import PySparkRuntimeError
@@ -61,7 +64,7 @@ def active_session() -> SparkSession | None:
 
 
 def driver_config(spark: SparkSession | None = None) -> Config:
-    """The configuration of ``spark``, or of the active session; the defaults where there is no session.
+    """Returns the configuration of ``spark``, or of the active session; the defaults without a session.
 
     Raises :class:`~gpuspark.errors.ConfigError` for an unknown ``spark.gpuspark.*`` key or a bad value.
     """
@@ -70,9 +73,9 @@ def driver_config(spark: SparkSession | None = None) -> Config:
 
 
 def enable_ledger(spark: SparkSession, config: Config) -> None:
-    """Asks Spark to collect the Python workers' logs, which carry the ledger's records.
+    """Asks Spark to collect the logs of its Python workers, which carry the ledger's records.
 
-    Does nothing where no ledger is kept. Spark then collects everything that Python workers of this session log or
+    Does nothing if the ledger is off. Spark then collects everything that the session's Python workers log or
     print, not only the ledger.
     """
     if keeps_ledger(config):
@@ -80,13 +83,16 @@ def enable_ledger(spark: SparkSession, config: Config) -> None:
 
 
 def keeps_ledger(config: Config) -> bool:
-    """Whether tasks with this configuration write records: not so where ``spark.gpuspark.ledger`` is false, or
-    ``spark.gpuspark.enabled``, which leaves Spark's own settings alone."""
+    """Returns whether tasks with this configuration write records.
+
+    They do not if ``spark.gpuspark.ledger`` or ``spark.gpuspark.enabled`` is false; the latter leaves Spark's own
+    settings alone.
+    """
     return config.ledger and config.enabled
 
 
 def application_is_profiled(spark: SparkSession | None) -> bool:
-    """Whether this application was started with one of PySpark's profilers, which wrap each function on the driver."""
+    """Returns whether the application was started with a PySpark profiler, which wraps functions on the driver."""
     if spark is None or is_connect():
         return False
     conf = spark.sparkContext.getConf()
@@ -98,24 +104,24 @@ def application_is_profiled(spark: SparkSession | None) -> bool:
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """Where a task runs, as Spark says."""
+    """Spark's description of a task."""
 
     stage: int
     partition: int
     attempt: int
     """0 for the first attempt at this partition."""
     task: int
-    """Spark's task attempt id: no other attempt in this application has it."""
+    """Spark's task attempt id, unique in the application."""
     execution: int | None
     """The id of the SQL execution that the task belongs to."""
     gpus: tuple[str, ...]
-    """The addresses of the GPUs given to this task: indices or UUIDs, as the discovery script says."""
+    """The addresses of the GPUs assigned to this task: indices or UUIDs, as the discovery script printed them."""
     time_zone: str | None
-    """The session's time zone; ``None`` where it was never set, so that the JVM's own is used."""
+    """The session's time zone; ``None`` if it was never set, so that the JVM's is used."""
 
     @property
     def gpu(self) -> str | None:
-        """The address of the task's GPU, the first one; ``None`` where Spark gave it none."""
+        """The address of the task's first GPU; ``None`` if Spark assigned none."""
         return next(iter(self.gpus), None)
 
 
@@ -123,7 +129,7 @@ _configs: WeakKeyDictionary[TaskContext, Config] = WeakKeyDictionary()
 
 
 def running_task() -> TaskContext | None:
-    """The task that this worker process is running; ``None`` on a driver."""
+    """Returns the task that this worker process is running; ``None`` on the driver."""
     if "pyspark" not in sys.modules:
         return None
     from pyspark import TaskContext
@@ -131,28 +137,28 @@ def running_task() -> TaskContext | None:
     return TaskContext.get()
 
 
-_here: ContextVar[Config | None] = ContextVar("gpuspark configuration outside of tasks", default=None)
+_outside_tasks: ContextVar[Config | None] = ContextVar("gpuspark configuration outside of tasks", default=None)
 
 
 @contextmanager
 def configured(config: Config) -> Iterator[None]:
-    """Makes ``config`` that of the calls outside of tasks, which have the defaults otherwise."""
-    token = _here.set(config)
+    """Context manager that sets the configuration of calls outside tasks, which otherwise have the defaults."""
+    token = _outside_tasks.set(config)
     try:
         yield
     finally:
-        _here.reset(token)
+        _outside_tasks.reset(token)
 
 
 def task_config() -> Config:
-    """The configuration that the running task was started with; where there is no task, that of :func:`configured`.
+    """Returns the configuration that the running task was started with; outside tasks, that of :func:`configured`.
 
-    Remembered for as long as the task lasts, so it may be asked for with each batch.
+    Cached until the task ends, so it is cheap to call for every batch.
     Raises :class:`~gpuspark.errors.ConfigError` as :func:`driver_config` does.
     """
     task = running_task()
     if task is None:
-        return _here.get() or Config()
+        return _outside_tasks.get() or Config()
     config = _configs.get(task)
     if config is None:
         config = _configs[task] = Config.from_mapping(_properties(task))
@@ -160,14 +166,14 @@ def task_config() -> Config:
 
 
 def profiled() -> str | None:
-    """Why the running task has to run plain Python: a profiler of PySpark's watches its functions."""
+    """Returns why the running task must run plain Python if a PySpark profiler is on, else ``None``."""
     task = running_task()
     profiler = None if task is None else task.getLocalProperty(PROFILER)
     return f"{PROFILER}={profiler}, which sees plain Python only" if profiler else None
 
 
 def task_facts() -> TaskFacts | None:
-    """The facts of the running task; ``None`` where there is no task."""
+    """Returns the facts of the running task; ``None`` outside tasks."""
     task = running_task()
     if task is None:
         return None
@@ -185,13 +191,13 @@ def task_facts() -> TaskFacts | None:
 
 
 def binary_as_bytes() -> bool:
-    """Whether a body is given ``bytes`` for a binary value, and not ``bytearray``, as Spark's setting says."""
+    """Returns whether bodies get binary values as ``bytes`` and not ``bytearray``, as set in Spark."""
     task = running_task()
     return task is None or (task.getLocalProperty(_BINARY_AS_BYTES) or "true").lower() == "true"
 
 
 def _properties(task: TaskContext) -> Mapping[str, str]:
-    """Every local property where PySpark lets us see them all (misspelt keys too), else the keys we know."""
+    """Returns all local properties, misspelt keys included, if PySpark exposes them; else those of known keys."""
     everything = getattr(task, "_localProperties", None)
     if isinstance(everything, Mapping):
         return everything

@@ -1,14 +1,14 @@
-"""Spark's log of its Python workers, which carries the ledger's lines.
+"""Writes to Spark's log of its Python workers, which carries the ledger, and corrects two of its flaws.
 
-Workers write the log to standard output, between whatever else is printed there, and Spark's executor takes it out.
-It reads with a function that calls itself for the next line after each line of the log, and returns at the first thing
-that is none (``CaptureWorkerLogsInputStream.read`` of Spark 4.1 to 4.3). So after some ten thousand lines of the log in
-a row, of all workers together, its thread ends with a ``StackOverflowError``: nobody reads any more, the pipe fills,
-and every worker waits for ever at its next line. A blank before a line ends such a run; the executor passes it on to
-its own standard error.
+*Long runs of log lines hang the executor.* Workers write the log to standard output, mixed with whatever else is
+printed there, and Spark's executor extracts it. Its reader (``CaptureWorkerLogsInputStream.read`` in Spark 4.1 to 4.3)
+recurses once per log line and returns at the first output that is not one. After about ten thousand consecutive log
+lines from all workers together, the reading thread dies of a ``StackOverflowError``, the pipe fills, and every worker
+blocks at its next line. A space before a log line ends the recursion (:func:`break_runs`); the executor passes the
+space on to its own standard error.
 
-Each line says in its ``context`` which function logged: the outermost one that is none of PySpark's. With gpuspark
-between PySpark and the user's function, that would be a method of ours.
+*Log lines name gpuspark's function, not the user's.* The ``context`` of a line names the outermost function outside
+PySpark, which would be one of gpuspark's (:func:`name_users_functions`).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from typing import Any
 
 _MARK = "PYTHON_WORKER_LOGGING:"
 _RUN = 16
-"""Lines of one worker without a blank before them. Executors have up to some hundred workers."""
+"""One in this many log lines of a worker gets a space before it. Executors have up to a few hundred workers."""
 
 
 def write(logger: str, lines: Iterable[str]) -> None:
-    """Gives ``lines`` to Spark's worker log, and to nothing else; nowhere where Spark keeps none.
+    """Writes ``lines`` to Spark's worker log only; does nothing if worker logging is off.
 
-    While Spark runs a task it has a handler on the root logger. After that, ``capture_outputs`` makes
-    one, which is there only if worker logging is on.
+    While Spark runs a task, its handler is on the root logger. After the task, ``capture_outputs`` adds one
+    again if worker logging is on.
     """
     from pyspark.logger.worker_io import capture_outputs
 
@@ -42,23 +42,26 @@ def write(logger: str, lines: Iterable[str]) -> None:
 
 
 def break_runs() -> None:
-    """From now on this process breaks the runs of lines that it writes to the log, whoever writes them: a user's
-    ``print``, Spark's own marks of a task's end, and tasks that run nothing of ours too."""
+    """Patches this process's standard output to put a space before some of its log lines (see the module's docstring).
+
+    It stays in effect until the process ends, and covers every log line: a user's ``print``, Spark's own marks of a
+    task's end, and later tasks without gpuspark.
+    """
     out = sys.__stdout__
     if out is None or "write" in vars(out):
         return
-    plain, numbers = out.write, itertools.count()
+    original_write, numbers = out.write, itertools.count()
 
     def write(text: str) -> int:
         if text.startswith(_MARK) and next(numbers) % _RUN == 0:
-            return plain(f" {text}") - 1
-        return plain(text)
+            return original_write(f" {text}") - 1
+        return original_write(text)
 
     out.write = write  # type: ignore[method-assign]
 
 
 def name_users_functions() -> None:
-    """From now on in this task, what is logged or printed names the user's function and not ours around it."""
+    """Makes the log lines of the running task name the user's function, not gpuspark's function around it."""
     if "pyspark.logger.worker_io" not in sys.modules:
         return
     formatters: list[Any] = [handler.formatter for handler in _spark_handlers()]
@@ -69,9 +72,10 @@ def name_users_functions() -> None:
 
 
 def users_function() -> dict[str, str]:
-    """The function that logs, for Spark's log: the outermost one of neither PySpark nor gpuspark, and the class of its
-    ``self`` or ``cls``; empty where there is none. As ``pyspark.logger.worker_io.context_provider``, which knows of
-    PySpark only."""
+    """Returns the outermost function outside PySpark and gpuspark, and the class of its ``self`` or ``cls``, if any.
+
+    Replaces ``pyspark.logger.worker_io.context_provider``, which skips PySpark's functions only.
+    """
     outermost: FrameType | None = None
     frame = inspect.currentframe()
     while frame is not None and frame.f_back is not None:
@@ -89,7 +93,7 @@ def users_function() -> dict[str, str]:
 
 
 def _is_machinery(frame: FrameType) -> bool:
-    """Whether a module of PySpark's or gpuspark's is running; PySpark's worker runs as ``__main__``."""
+    """Returns whether ``frame`` belongs to PySpark or gpuspark; PySpark's worker runs as ``__main__``."""
     module = str(frame.f_globals.get("__name__", ""))
     if module == "__main__":
         module = str(getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", module))

@@ -56,7 +56,7 @@ def device_tests(*more: str) -> tuple[str, ...]:
 
 MODULE = "tests/test_cuda.py"
 GENERATED = "tests/test_properties.py"
-NEED_RAPIDS = ("tests/test_rapids.py", "tests/test_frames.py")
+NEED_RAPIDS = ("tests/test_rapids.py", "tests/test_map_in_arrow.py")
 CONTRACTS = "tests/test_contracts.py"
 OTHERS = tuple(f"--ignore={name}" for name in (MODULE, GENERATED, *NEED_RAPIDS))
 """The behaviour suite is every other test that is marked: none can be forgotten."""
@@ -68,7 +68,7 @@ RAPIDS_ARE_MISSING = "RAPIDS calls the CUDA runtime, which does not start on the
 
 SECTIONS = (
     Section("the CUDA module", device_tests(MODULE), 120),
-    Section("the behaviour suite", device_tests("tests", *OTHERS), 420, ("-k", f"not (test_account or {LONG_TEXTS})")),
+    Section("the behaviour suite", device_tests("tests", *OTHERS), 420, ("-k", f"not (test_ledger or {LONG_TEXTS})")),
     Section("generated batches", device_tests(GENERATED), 180, ("-k", "haversine or arithmetic or logic or any_null")),
     Section("RAPIDS and batch bodies", device_tests(*NEED_RAPIDS), 180, None, RAPIDS_ARE_MISSING),
     Section("contracts with RAPIDS", ("-m", "pytest", CONTRACTS), 60),

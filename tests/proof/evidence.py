@@ -50,7 +50,7 @@ LAYERS = (
         "tests/test_permits.py",
     ), measured=True),
     Layer("4c  a strict stand-in for cuDF", ("tests/test_cudf_standin.py",)),
-    Layer("5   one suite, every device", ("tests/test_rowwise.py", "tests/test_udf.py", "tests/test_frames.py")),
+    Layer("5   one suite, every device", ("tests/test_rowwise.py", "tests/test_udf.py", "tests/test_map_in_arrow.py")),
 )  # fmt: skip
 
 

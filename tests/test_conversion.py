@@ -1,5 +1,5 @@
-"""What functions and kernels take for columns where they compute now: NumPy arrays as any other column, and nothing
-that would give each row all values. Against the body itself, called for each row."""
+"""The columns that functions and kernels accept when they are called directly: NumPy arrays among them, but no
+collection of which each row would get all values. Compared with the body called row by row."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def day_of_month(day):
     rows=st.integers(0, 20),
     dtypes=st.sampled_from([("bool", "int16"), ("int64", "float32"), ("float64", "int8"), ("int32", "bool")]),
 )
-def test_an_array_is_a_column_of_its_items(
+def test_an_array_is_a_column_of_its_elements(
     device: str, data: st.DataObject, rows: int, dtypes: tuple[str, str]
 ) -> None:
     finite = {"elements": {"allow_nan": False, "allow_infinity": False, "min_value": -100, "max_value": 100}}
@@ -50,14 +50,14 @@ def test_an_array_is_a_column_of_its_items(
     b = b[: len(a)]
     expected = [ratio.__gpuspark_body__(*row) for row in zip(a.tolist(), b.tolist(), strict=True)]
     with on_device(device):
-        alone = ratio(a, b)
+        arrays_only = ratio(a, b)
         column = gs.Batch.from_arrow(pa.record_batch({"a": a}))["a"]
-        beside = ratio(a, pa.array(b)), ratio(pa.array(a), b), ratio(column, b)
+        mixed = ratio(a, pa.array(b)), ratio(pa.array(a), b), ratio(column, b)
         series = ratio(pd.Series(a, name="a"), b)
-    assert isinstance(alone, np.ndarray)
-    for found in (alone.tolist(), *(column.to_pylist() for column in beside), series.tolist()):
-        assert len(found) == len(a)
-        assert all(map(same, found, expected))
+    assert isinstance(arrays_only, np.ndarray)
+    for actual in (arrays_only.tolist(), *(column.to_pylist() for column in mixed), series.tolist()):
+        assert len(actual) == len(a)
+        assert all(map(same, actual, expected))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -115,20 +115,20 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("said", REFUSED)
-def test_what_holds_many_values_and_is_no_column_is_refused(said: str) -> None:
-    value = REFUSED[said]
+@pytest.mark.parametrize("name", REFUSED)
+def test_collections_that_are_not_columns_are_refused(name: str) -> None:
+    value = REFUSED[name]
     for column in (pa.array([1.0, 2.0, 3.0]), pd.Series([1.0, 2.0, 3.0]), np.ones(3)):
-        with pytest.raises(CallError, match=rf"ratio was given ({said}).* for b, which is no column"):
+        with pytest.raises(CallError, match=rf"ratio was given ({name}).* for b, which is not a column"):
             ratio(column, value)
-        with pytest.raises(CallError, match=rf"haversine was given ({said}).* for lat2, which is no column"):
+        with pytest.raises(CallError, match=rf"haversine was given ({name}).* for lat2, which is not a column"):
             kernels.haversine(column, 0.0, value, 1.0)
     if hasattr(value, "dtype") or hasattr(value, "schema"):
-        with pytest.raises(CallError, match=said):
+        with pytest.raises(CallError, match=name):
             ratio(1.0, value)
 
 
-def test_a_device_array_is_refused_beside_columns() -> None:
+def test_a_device_array_is_refused() -> None:
     class OnDevice:
         __cuda_array_interface__: Any = {}  # noqa: RUF012
 
@@ -136,7 +136,7 @@ def test_a_device_array_is_refused_beside_columns() -> None:
         ratio(pa.array([1.0]), OnDevice())
 
 
-def test_single_values_stand_for_every_row_and_lists_alone_are_pythons() -> None:
+def test_single_values_are_repeated_and_a_call_without_columns_is_plain_python() -> None:
     for value in (2, 2.0, np.float64(2.0), np.int32(2), True):
         assert ratio(np.array([0.5, 1.5]), value).tolist() == [float(value), float(value) / 2]
     assert gs.udf(lambda v: sum(v), "double")([1.0, 2.0]) == 3.0
@@ -156,12 +156,12 @@ def test_single_values_stand_for_every_row_and_lists_alone_are_pythons() -> None
         (T.ArrayType(T.ArrayType(T.DoubleType())), [np.array([1.0, 2.0])], [[1.0, 2.0]]),
     ],
 )
-def test_an_array_column_takes_numpy_arrays_as_pysparks_arrow_conversion_does(
+def test_an_array_column_accepts_numpy_arrays_as_in_pyspark(
     declared: T.DataType, value: Any, expected: list[Any]
 ) -> None:
     """The expected values are those of ``pyspark.sql.functions.udf(..., useArrow=True)`` of PySpark 4.3."""
-    [found] = gs.udf(lambda x: value, declared)(pa.array([1.0])).to_pylist()
-    assert repr(found) == repr(expected)
+    [actual] = gs.udf(lambda x: value, declared)(pa.array([1.0])).to_pylist()
+    assert repr(actual) == repr(expected)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +172,6 @@ def test_an_array_column_refuses_other_arrays(value: Any) -> None:
         gs.udf(lambda x: value, T.ArrayType(T.DoubleType()))(pa.array([1.0]))
 
 
-def test_columns_of_different_lengths_are_told() -> None:
+def test_columns_of_different_lengths_are_refused() -> None:
     with pytest.raises(CallError, match=r"different lengths: \{'a': 2, 'b': 3\}"):
         ratio(np.ones(2), np.ones(3))

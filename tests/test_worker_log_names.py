@@ -1,4 +1,4 @@
-"""Spark's log of its Python workers beside gpuspark: the user's lines name the user's functions, ours are apart."""
+"""In Spark's log of its Python workers, lines name the user's functions, and gpuspark's have loggers of their own."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gpuspark.spark.worker_log import users_function
 from tests.support import log_bodies
 
 OURS = ("gpuspark", "gpuspark.ledger")
-"""The loggers of our own lines, as docs/ledger.md says."""
+"""gpuspark's loggers, as in docs/ledger.md."""
 
 
-def told(spark):
-    """What Spark's log has of the user's lines, once it has settled: text, function and class of each."""
+def user_lines(spark):
+    """Returns text, function and class of each of the user's lines in Spark's log, once no more lines arrive."""
     gs.ledger(spark)
     lines = spark.tvf.python_worker_logs().where(~F.col("logger").isin(*OURS)).select("msg", "context").collect()
     return {(row.msg, row.context.get("func_name"), row.context.get("class_name")) for row in lines}
@@ -46,18 +46,18 @@ def test_lines_name_the_users_function(logging_session) -> None:
         ("a row", "per_row", None), ("a row", "__call__", "Rule"), ("a batch", "per_batch", None),
         ("groups", "per_groups", None),
     }  # fmt: skip
-    assert told(spark) == expected
+    assert user_lines(spark) == expected
     spark._jsparkSession.cleanupPythonWorkerLogs()
     frame.select(F.udf(log_bodies.per_row, "bigint")("id"), F.udf(log_bodies.Rule(), "bigint")("id")).collect()
-    plain = told(spark)
+    plain = user_lines(spark)
     assert plain == {line for line in expected if line[0] == "a row"}
     spark._jsparkSession.cleanupPythonWorkerLogs()
     spark.conf.set("spark.gpuspark.enabled", "false")
     frame.select(*(gs.udf(body, "bigint")("id") for body in (log_bodies.per_row, log_bodies.Rule()))).collect()
-    assert told(spark) == plain
+    assert user_lines(spark) == plain
 
 
-def test_switched_off_sparks_settings_stay_as_they_are(logging_session) -> None:
+def test_gpuspark_switched_off_leaves_sparks_settings_alone(logging_session) -> None:
     spark = logging_session
     frame = spark.range(3)
     spark.conf.set("spark.gpuspark.enabled", "false")
@@ -70,7 +70,7 @@ def test_switched_off_sparks_settings_stay_as_they_are(logging_session) -> None:
         gs.apply_in_segments(frame, "id", lambda segments: segments.keys, "id bigint"),
     ]
     assert spark.conf.get(WORKER_LOGGING) == "false"
-    spark.conf.set(WORKER_LOGGING, "true")  # the user's own wish: then the log holds the user's lines only
+    spark.conf.set(WORKER_LOGGING, "true")  # set by the user: then the log holds the user's lines only
     frames[3].collect()
     spark.conf.set("spark.gpuspark.enabled", "true")
     assert gs.ledger(spark).records == []
@@ -91,29 +91,29 @@ def test_sparks_profiler_sees_the_users_function(spark, capsys) -> None:
         spark.conf.unset(key)
     spark.profile.show(type="perf")
     spark.profile.clear()
-    said = capsys.readouterr().out
-    assert f"{Path(__file__).name}:" in said
-    assert "(body_to_profile)" in said
+    profile = capsys.readouterr().out
+    assert f"{Path(__file__).name}:" in profile
+    assert "(body_to_profile)" in profile
     (summary,) = gs.ledger(spark).summary()
     assert any(f"{key}=perf, which sees plain Python only" in reason for reason in summary.reasons)
     assert summary.devices == {"python": 3}
 
 
-def test_memory_profilers_are_told_the_lines_of_the_body(spark) -> None:
-    """The package memory-profiler itself is not needed: PySpark asks a function for its code."""
+def test_memory_profilers_get_the_code_of_the_body(spark) -> None:
+    """Needs no memory-profiler: PySpark reads the ``__code__`` of a function."""
     body = gs.udf(body_to_profile, "bigint")
     assert ScalarWorker(body.scalar_function(("v",)), "a call").__code__ is body_to_profile.__code__
     assert not hasattr(ScalarWorker(gs.udf(len, "int").scalar_function(("values[0]",)), "a call"), "__code__")
     conf = spark.sparkContext._conf
-    conf.set("spark.python.profile.memory", "true")  # of the whole application: functions are PySpark's own then
+    conf.set("spark.python.profile.memory", "true")  # for the whole application: UDFs are then PySpark's own
     try:
         assert body.evalType == F.udf(body_to_profile, "bigint").evalType
     finally:
         conf.set("spark.python.profile.memory", "false")
 
 
-class Teller:
-    """A body that tells what Spark's log would say of it."""
+class LogContext:
+    """A body that returns the context that Spark's log would name."""
 
     def __call__(self, v):
         return self.inner()
@@ -127,16 +127,16 @@ class Teller:
 
 
 def test_the_outermost_function_of_the_user_is_named() -> None:
-    """With gpuspark's interpreter around it, as in a task; without, there is nobody to name."""
+    """Inside a call by gpuspark, as in a task; outside, the context is empty."""
 
     def outer(v):
-        return Teller().inner()
+        return LogContext().inner()
 
     expected = {
         outer: {"func_name": "outer"},
-        Teller(): {"func_name": "__call__", "class_name": "Teller"},
-        Teller.of_class: {"func_name": "of_class", "class_name": "Teller"},
+        LogContext(): {"func_name": "__call__", "class_name": "LogContext"},
+        LogContext.of_class: {"func_name": "of_class", "class_name": "LogContext"},
     }
-    for body, said in expected.items():
-        assert gs.udf(body, "string")(pa.array([1])).to_pylist() == [repr(said)]
+    for body, context in expected.items():
+        assert gs.udf(body, "string")(pa.array([1])).to_pylist() == [repr(context)]
     assert users_function() == {}

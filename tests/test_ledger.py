@@ -1,4 +1,4 @@
-"""The ledger read back on the driver: rows and batches are exact, devices and reasons are what happened."""
+"""The ledger as the driver reads it: rows, batches, devices and reasons are exact."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import gpuspark as gs
-from gpuspark.accounting import report as account
+from gpuspark.accounting import report
 from gpuspark.accounting.report import Ledger
 from gpuspark.errors import ConfigError
 from gpuspark.spark.session import WORKER_LOGGING
@@ -53,7 +53,7 @@ def test_rows_batches_and_device_are_exact(clean, device) -> None:
         assert summary.bytes_in == 25_000 * 8
 
 
-def test_a_few_tasks_read_what_many_wrote(clean) -> None:
+def test_few_tasks_read_the_lines_of_many(clean) -> None:
     frame = clean.range(0, 40, 1, 40).select(gs.udf(triple, "bigint")("id"))
     frame.write.format("noop").mode("overwrite").save()
     context, group = clean.sparkContext, "reading the ledger"
@@ -64,7 +64,7 @@ def test_a_few_tasks_read_what_many_wrote(clean) -> None:
     tracker = context.statusTracker()
     jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(group)]
     assert jobs
-    assert {tracker.getStageInfo(stage).numTasks for job in jobs for stage in job.stageIds} == {account._READERS}
+    assert {tracker.getStageInfo(stage).numTasks for job in jobs for stage in job.stageIds} == {report._READERS}
 
 
 def test_chains_filters_empty_partitions_and_two_actions(clean) -> None:
@@ -76,7 +76,7 @@ def test_chains_filters_empty_partitions_and_two_actions(clean) -> None:
     assert {name: s.rows for name, s in _summaries(clean).items()} == {"triple": 500, "negate": 500}
 
 
-def test_a_limit_counts_what_spark_handed_over(clean) -> None:
+def test_under_a_limit_only_the_rows_that_spark_passed_in_count(clean) -> None:
     f = gs.udf(triple, "bigint")
     assert clean.range(0, 100_000, 1, 1).limit(2).select(f("id").alias("v")).collect()[1].v == 3
     (summary,) = gs.ledger(clean).summary()
@@ -116,7 +116,7 @@ def test_the_ledger_can_be_switched_off(clean) -> None:
     assert clean.conf.get(WORKER_LOGGING, "false") == "false"  # Spark is not asked to collect anything
 
 
-def test_a_bad_key_is_named(clean) -> None:
+def test_an_unknown_key_raises(clean) -> None:
     clean.conf.set("spark.gpuspark.fallbak", "raise")
     with pytest.raises(ConfigError, match="fallback"):
         gs.ledger(clean)
@@ -131,17 +131,17 @@ def _line(number, attempt=0, task=1, rows=10):
 
 
 def test_the_last_attempt_counts_and_gaps_are_missing() -> None:
-    book = Ledger([_line(0, attempt=0, task=1), _line(1, attempt=1, task=2), _line(4, attempt=1, task=2, rows=5)])
-    assert [r.rows for r in book.records] == [15]
-    assert [r.rows for r in book.superseded] == [10]
-    assert book.missing == 2
-    assert "2 records are missing" in str(book)
-    assert "1 records of attempts" in str(book)
+    ledger = Ledger([_line(0, attempt=0, task=1), _line(1, attempt=1, task=2), _line(4, attempt=1, task=2, rows=5)])
+    assert [r.rows for r in ledger.records] == [15]
+    assert [r.rows for r in ledger.superseded] == [10]
+    assert ledger.missing == 2
+    assert "2 records are missing" in str(ledger)
+    assert "1 records of attempts" in str(ledger)
 
 
 def test_pandas_and_html_hold_the_same_numbers() -> None:
-    book = Ledger([_line(0)])
-    frame = book.to_pandas()
+    ledger = Ledger([_line(0)])
+    frame = ledger.to_pandas()
     assert (frame.rows.sum(), frame.seconds_run.sum()) == (10, 0.5)
-    assert "<td>10</td>" in book._repr_html_()
-    assert json.dumps(book.summary()[0].devices) == '{"cpu": 10}'
+    assert "<td>10</td>" in ledger._repr_html_()
+    assert json.dumps(ledger.summary()[0].devices) == '{"cpu": 10}'
