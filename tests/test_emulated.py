@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gpuspark.devices.emulated import EmulatedDevice
-from gpuspark.devices.emulator.interpreter import LANES_AT_ONCE
+from gpuspark.devices.emulator.interpreter import THREADS_AT_ONCE
 from gpuspark.devices.protocol import Device, Handle, Pointer, Program
 from gpuspark.errors import DeviceFault, OutOfMemory
 
@@ -29,9 +29,9 @@ SIZES = [
     256,
     257,
     1000,
-    LANES_AT_ONCE - 1,
-    LANES_AT_ONCE,
-    LANES_AT_ONCE + 1,
+    THREADS_AT_ONCE - 1,
+    THREADS_AT_ONCE,
+    THREADS_AT_ONCE + 1,
     40_000,
 ]
 

@@ -78,7 +78,7 @@ def test_accesses_outside(offset: int, dtype: str, problem: str) -> None:
     ):
         with pytest.raises(AccessFault, match=problem) as raised:
             access()
-        assert raised.value.lane == 2
+        assert raised.value.thread == 2
 
 
 def test_the_last_bytes_of_the_address_space_belong_to_nobody() -> None:
@@ -110,7 +110,7 @@ def test_bytes_that_nothing_has_written(dtype: str) -> None:
     assert space.load(at(buffer.address + 8), np.dtype(dtype))[0] == 0
     with pytest.raises(AccessFault, match="that nothing has written: byte 32 of") as raised:
         space.load(at(buffer.address + 8, buffer.address + 32), np.dtype(dtype))
-    assert raised.value.lane == 1
+    assert raised.value.thread == 1
 
 
 def test_a_value_that_was_written_in_part() -> None:
@@ -131,7 +131,7 @@ def test_read_only_memory() -> None:
     buffer, other = space.put(np.zeros(16, np.uint8), "an input"), space.allocate(16)
     with pytest.raises(AccessFault, match=r"writes to read-only memory at .*: byte 8 of an input") as raised:
         space.store(at(other.address, buffer.address + 8), np.zeros(2))
-    assert raised.value.lane == 1
+    assert raised.value.thread == 1
 
 
 def test_a_copy_does_not_follow_its_source() -> None:
