@@ -26,7 +26,7 @@ from gpuspark.devices.emulator.syntax import Immediate, Instruction
 
 
 def floating(name: str) -> Builder:
-    """Returns the builder of add, sub, mul, div, sqrt or fma, which round to nearest unless told otherwise."""
+    """Returns the builder of add, sub, mul, div, sqrt or fma, which round to nearest by default."""
 
     def build(instruction: Instruction) -> Operation:
         modifiers, dtype = instruction.modifiers, type_of(instruction)
