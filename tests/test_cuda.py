@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stub_driver import Stage, open_stage, scenes
+from stub_driver import Stage, detection_scenes, open_stage, scenes
 
 from gpuspark.devices.cuda import CudaDevice, ordinal_of, select
 from gpuspark.devices.cuda_errors import CudaUnavailable
@@ -38,11 +38,11 @@ def named(function: object) -> str:
 
 
 def test_nothing_is_called_before_use(stage: Stage, log: str) -> None:
-    stage.play(scenes.nothing_is_called_before_use, STUB_LOG=log)
+    stage.play(detection_scenes.nothing_is_called_before_use, STUB_LOG=log)
 
 
 def test_detection_finds_the_devices_and_makes_no_context(stage: Stage, log: str) -> None:
-    stage.play(scenes.detection_finds_the_devices_and_makes_no_context, STUB_LOG=log)
+    stage.play(detection_scenes.detection_finds_the_devices_and_makes_no_context, STUB_LOG=log)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_detection_finds_the_devices_and_makes_no_context(stage: Stage, log: str
     ],
 )
 def test_cuda_is_unavailable(stage: Stage, settings: dict[str, str], code: int, reason: str) -> None:
-    stage.play(scenes.cuda_is_unavailable, code, reason, **settings)
+    stage.play(detection_scenes.cuda_is_unavailable, code, reason, **settings)
 
 
 def test_a_driver_that_cannot_be_loaded_is_no_driver(tmp_path: Path) -> None:
@@ -80,12 +80,12 @@ except CudaUnavailable as error:
 
 
 def test_a_busy_gpu_can_be_had_later(stage: Stage) -> None:
-    stage.play(scenes.a_busy_gpu_can_be_had_later)
+    stage.play(detection_scenes.a_busy_gpu_can_be_had_later)
 
 
 @pytest.mark.parametrize(
     "scene",
-    [scenes.a_fork_after_cuda_started_is_a_reason, scenes.a_fork_before_cuda_started_is_fine],
+    [detection_scenes.a_fork_after_cuda_started_is_a_reason, detection_scenes.a_fork_before_cuda_started_is_fine],
     ids=named,
 )
 def test_forks(stage: Stage, scene: Callable[[], None]) -> None:
@@ -119,12 +119,14 @@ A, B = scenes.UUIDS
     ],
 )
 def test_an_address_leads_to_its_device(stage: Stage, address: str | None, visible: str | None, uuid: str) -> None:
-    stage.play(scenes.selected, address, uuid, **({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}))
+    stage.play(
+        detection_scenes.selected, address, uuid, **({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
+    )
 
 
 @pytest.mark.parametrize("address", ["2", "GPU-ffffffff-0000-0000-0000-000000000000", "gpu", ""])
 def test_an_address_of_no_device_is_told(stage: Stage, address: str) -> None:
-    stage.play(scenes.no_such_address, address)
+    stage.play(detection_scenes.no_such_address, address)
 
 
 def test_a_beginning_that_two_devices_share_is_told() -> None:
@@ -133,7 +135,7 @@ def test_a_beginning_that_two_devices_share_is_told() -> None:
 
 
 def test_the_order_of_the_devices_can_be_chosen(stage: Stage) -> None:
-    stage.play(scenes.the_order_of_the_devices_can_be_chosen, CUDA_DEVICE_ORDER="FASTEST_FIRST")
+    stage.play(detection_scenes.the_order_of_the_devices_can_be_chosen, CUDA_DEVICE_ORDER="FASTEST_FIRST")
 
 
 # --- the verbs -----------------------------------------------------------------------------------
@@ -202,9 +204,9 @@ def test_no_way_to_load_a_program(stage: Stage) -> None:
 # --- failing -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", scenes.VERBS)
-def test_failures_are_told(stage: Stage, name: str) -> None:
-    stage.play(scenes.failures_are_told, name)
+@pytest.mark.parametrize("name", scenes.OPERATIONS)
+def test_failures_are_reported(stage: Stage, name: str) -> None:
+    stage.play(scenes.failures_are_reported, name)
 
 
 @pytest.mark.parametrize("code", [214, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999])
@@ -220,5 +222,5 @@ def test_memory_runs_out_and_comes_back(stage: Stage) -> None:
     stage.play(scenes.memory_runs_out_and_comes_back, STUB_MEMORY=str(1 << 20))
 
 
-def test_an_unknown_result_is_told(stage: Stage) -> None:
-    stage.play(scenes.an_unknown_result_is_told)
+def test_an_unknown_result_is_reported(stage: Stage) -> None:
+    stage.play(scenes.an_unknown_result_is_reported)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stub_driver import Stage, open_stage, scenes
+from stub_driver import Stage, detection_scenes, open_stage
 
 from gpuspark.devices import discover
 from gpuspark.devices.discover import Capability, Presence
@@ -30,10 +30,10 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "scene",
     [
-        scenes.discovery_is_remembered,
-        scenes.discovery_is_not_remembered_across_a_fork,
-        scenes.a_busy_driver_is_asked_again,
-        scenes.a_limited_address_space_is_a_reason,
+        detection_scenes.discovery_is_remembered,
+        detection_scenes.discovery_is_not_remembered_across_a_fork,
+        detection_scenes.a_busy_driver_is_asked_again,
+        detection_scenes.a_limited_address_space_is_a_reason,
     ],
     ids=lambda scene: str(scene.__name__),
 )
@@ -43,7 +43,7 @@ def test_cuda(stage: Stage, tmp_path: Path, scene: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("module", ["cuda.core", "cuda.bindings"])
 def test_missing_packages(stage: Stage, module: str) -> None:
-    stage.play(scenes.missing_packages_are_a_reason, module)
+    stage.play(detection_scenes.missing_packages_are_a_reason, module)
 
 
 @pytest.mark.usefixtures("forgotten")
