@@ -21,7 +21,7 @@ def fault(body: str, rows: int = 300, before: str = "") -> str:
     return str(raised.value)
 
 
-def test_an_access_beyond_a_buffer_names_everything() -> None:
+def test_an_access_beyond_a_buffer_names_instruction_and_thread() -> None:
     body = "add.u64 %w0, %x, 8;\n    ld.global.s64 %v, [%w0];"
     message = fault(body)
     line = next(n for n, t in enumerate((HEADER + KERNEL.replace("BODY", body)).splitlines(), 1) if "[%w0]" in t)
@@ -65,7 +65,7 @@ def test_faults(body: str, problem: str) -> None:
 
 @pytest.mark.parametrize("guarded", [False, True])
 def test_a_fault_names_the_thread_that_failed(guarded: bool) -> None:
-    """Only row 261 goes astray: thread 5 of block 1."""
+    """Only row 261 has a wrong address: thread 5 of block 1."""
     if guarded:
         body = "setp.gt.s64 %p1, %v, 200; setp.eq.s64 %p0, %v, 261; @%p0 add.u64 %x, %x, 99992;\n"
         body += "@%p1 ld.global.s64 %v, [%x];"
@@ -75,7 +75,7 @@ def test_a_fault_names_the_thread_that_failed(guarded: bool) -> None:
 
 
 def test_a_fault_among_generic_addresses_of_both_kinds_names_its_thread() -> None:
-    """Even rows read their private memory; of the odd ones, row 261 goes astray."""
+    """Even rows read their local memory; of the odd ones, row 261 has a wrong address."""
     body = """
     .local .align 8 .b8 depot[8];
     mov.u64 %w0, depot; st.local.u64 [%w0], 5;
@@ -87,7 +87,7 @@ def test_a_fault_among_generic_addresses_of_both_kinds_names_its_thread() -> Non
     assert "block (1, 0, 0), thread (5, 0, 0)" in message
 
 
-def test_lanes_that_are_done_do_not_shift_the_names_of_others() -> None:
+def test_threads_that_have_exited_do_not_shift_the_names_of_others() -> None:
     body = "setp.lt.s64 %p0, %v, 250; @%p0 bra END; setp.eq.s64 %p1, %v, 261; @!%p1 bra END; trap;"
     assert "block (1, 0, 0), thread (5, 0, 0)" in fault(body)
 

@@ -24,7 +24,7 @@ def check(body: str, values: Any, expected: Callable[[int], int], before: str = 
 ROWS = np.random.default_rng(0).integers(-50, 1000, 700)
 
 
-# ---- where lanes go
+# ---- control flow
 
 
 def collatz(value: int) -> int:
@@ -64,8 +64,8 @@ def test_loops_of_any_lengths(values: list[int]) -> None:
     check(COLLATZ, values, collatz)
 
 
-def test_lanes_that_part_meet_again() -> None:
-    """A team of all lanes takes the steps after the branch: the two ways have met."""
+def test_threads_reconverge_after_a_branch() -> None:
+    """All threads together execute the instruction after the branch."""
     body = """
     setp.lt.s64 %p0, %v, 0;
     @%p0 bra NEGATIVE;
@@ -79,16 +79,16 @@ MET:
     sizes: list[int] = []
     memory = AddressSpace(1 << 20)
     loaded = LoadedProgram(parse(program(body).code.decode()), memory)
-    for place, step in enumerate(loaded.steps):
+    for pc, step in enumerate(loaded.steps):
         if step.instruction.name == "mul":
             action = step.action
             assert callable(action)
 
-            def counted(team: Any, action: Any = action) -> None:
-                sizes.append(team.size)
-                action(team)
+            def counted(active: Any, action: Any = action) -> None:
+                sizes.append(active.size)
+                action(active)
 
-            loaded.steps[place] = type(step)(counted, step.guard, step.instruction)
+            loaded.steps[pc] = type(step)(counted, step.guard, step.instruction)
     source, target = memory.put(ROWS.view(np.uint8)), memory.allocate(ROWS.nbytes)
     words = [source.address, target.address, len(ROWS)]
     interpreter.launch(loaded, "k", (3, 1, 1), (256, 1, 1), words)
@@ -97,7 +97,7 @@ MET:
     assert target.data.view(np.int64).tolist() == expected
 
 
-def test_guards_choose_lanes() -> None:
+def test_guards_select_threads() -> None:
     body = "setp.gt.s64 %p0, %v, 100; @%p0 add.s64 %v, %v, 7; @!%p0 sub.s64 %v, %v, 9;"
     check(body, ROWS, lambda v: v + 7 if v > 100 else v - 9)
 
@@ -107,12 +107,12 @@ def test_a_guarded_write_leaves_a_copied_register_alone() -> None:
     check(body, ROWS, lambda v: v - 5 if v > 100 else 0)
 
 
-def test_lanes_may_end_early() -> None:
+def test_threads_may_exit_early() -> None:
     body = "setp.gt.s64 %p0, %v, 100; st.global.s64 [%o], %v; @%p0 ret; @!%p0 exit; mov.u64 %v, 77;"
     check(body, ROWS, lambda v: v)
 
 
-def test_a_branch_by_number() -> None:
+def test_a_branch_by_index() -> None:
     body = """
     abs.s64 %w0, %v; rem.u64 %w0, %w0, 3; cvt.u32.u64 %r0, %w0;
 TABLE: .branchtargets ZERO, ONE, TWO;
@@ -148,7 +148,7 @@ def test_a_call() -> None:
     check(call("twice") + call("twice"), ROWS, lambda v: 4 * v, TWICE)
 
 
-def test_a_call_that_some_lanes_make() -> None:
+def test_a_call_that_some_threads_make() -> None:
     body = f"setp.lt.s64 %p0, %v, 500; @%p0 bra SKIP; {call('twice')} SKIP: {call('twice')}"
     check(body, ROWS, lambda v: 2 * v if v < 500 else 4 * v, TWICE)
 
@@ -197,8 +197,8 @@ def test_several_results_of_different_types() -> None:
 # ---- memory
 
 
-def test_private_memory_is_each_lane_s_own() -> None:
-    """Written at a place that differs by lane, read back through its generic address."""
+def test_each_thread_has_its_own_local_memory() -> None:
+    """Written at an offset that differs by thread, read back through its generic address."""
     body = """
     .local .align 16 .b8 depot[64];
     mov.u64 %w0, depot; cvta.local.u64 %w1, %w0;
