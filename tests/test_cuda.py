@@ -1,7 +1,7 @@
-"""The CUDA device: rehearsed on a stand-in for the driver, through the real cuda.bindings and cuda-core.
+"""The CUDA device, rehearsed on a stand-in for the driver through the real cuda.bindings and cuda-core.
 
-A rehearsal shows which calls are made, with what, and what follows from each result. It shows nothing of
-speed, asynchrony or the hardware. The tests marked ``device`` make the same checks on a GPU.
+A rehearsal shows which driver calls are made, with which arguments, and what each result leads to. It shows nothing
+about speed, asynchrony or the hardware. The tests marked ``device`` make the same checks on a GPU.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def log(tmp_path: Path) -> str:
 
 
 def named(function: object) -> str:
+    """Returns the name of a scene, as the id of its test."""
     return getattr(function, "__name__", "")
 
 
@@ -65,7 +66,7 @@ def test_cuda_is_unavailable(stage: Stage, settings: dict[str, str], code: int, 
 
 
 def test_a_driver_that_cannot_be_loaded_is_no_driver(tmp_path: Path) -> None:
-    """The file is there and is no library: so it is the same on a machine that has a driver."""
+    """The file exists and is not a library, so that the test is the same on a machine with a driver."""
     (tmp_path / "libcuda.so.1").touch()
     code = """
 from gpuspark.devices.cuda import CudaUnavailable, detect
@@ -75,8 +76,8 @@ except CudaUnavailable as error:
     print(error.code, error)"""
     environment = {"LD_LIBRARY_PATH": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", code]
-    told = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=60, check=True)
-    assert told.stdout.startswith("None there is no NVIDIA driver on this machine (")
+    result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=60, check=True)
+    assert result.stdout.startswith("None there is no NVIDIA driver on this machine (")
 
 
 def test_a_busy_gpu_can_be_had_later(stage: Stage) -> None:
@@ -125,11 +126,11 @@ def test_an_address_leads_to_its_device(stage: Stage, address: str | None, visib
 
 
 @pytest.mark.parametrize("address", ["2", "GPU-ffffffff-0000-0000-0000-000000000000", "gpu", ""])
-def test_an_address_of_no_device_is_told(stage: Stage, address: str) -> None:
+def test_an_address_of_no_device_is_an_error(stage: Stage, address: str) -> None:
     stage.play(detection_scenes.no_such_address, address)
 
 
-def test_a_beginning_that_two_devices_share_is_told() -> None:
+def test_a_prefix_that_two_devices_share_is_an_error() -> None:
     with pytest.raises(CudaUnavailable, match="names 2 of the GPUs"):
         ordinal_of("GPU-aabb", scenes.UUIDS, None)
 
@@ -138,13 +139,13 @@ def test_the_order_of_the_devices_can_be_chosen(stage: Stage) -> None:
     stage.play(detection_scenes.the_order_of_the_devices_can_be_chosen, CUDA_DEVICE_ORDER="FASTEST_FIRST")
 
 
-# --- the verbs -----------------------------------------------------------------------------------
+# --- the operations ------------------------------------------------------------------------------
 
 
 def test_it_is_a_device() -> None:
-    verbs = [name for name in vars(Device) if not name.startswith("_")]
-    assert len(verbs) >= 8
-    assert [name for name in verbs if not hasattr(CudaDevice, name)] == []
+    operations = [name for name in vars(Device) if not name.startswith("_")]
+    assert len(operations) >= 8
+    assert [name for name in operations if not hasattr(CudaDevice, name)] == []
 
 
 @pytest.mark.parametrize("check", scenes.ON_ANY_DEVICE, ids=named)

@@ -1,4 +1,4 @@
-"""Discovery: each device is there with its facts, or has a reason that says what to do."""
+"""Discovery: each device is present with its facts, or absent for a reason that says what to do."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def stage() -> Stage:
 
 
 @pytest.fixture
-def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What this process knows of its devices is set aside."""
+def empty_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Discards the cached result of this process."""
     monkeypatch.setattr(discover, "_discovered", {})
 
 
@@ -46,13 +46,13 @@ def test_missing_packages(stage: Stage, module: str) -> None:
     stage.play(detection_scenes.missing_packages_are_a_reason, module)
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("empty_cache")
 def test_the_other_devices() -> None:
-    found = discover.discover()
-    assert found.python == Presence({"version": platform.python_version()})
-    assert found.cpu == Presence({"cores": os.cpu_count(), "machine": platform.machine()})
-    assert found.emulated.present
-    assert not {"cpu", "emulated", "python"} & set(found.absent())
+    capability = discover.discover()
+    assert capability.python == Presence({"version": platform.python_version()})
+    assert capability.cpu == Presence({"cores": os.cpu_count(), "machine": platform.machine()})
+    assert capability.emulated.present
+    assert not {"cpu", "emulated", "python"} & set(capability.absent())
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def test_the_other_devices() -> None:
         ("numba_cuda", {"cuda", "emulated"}, r"pip install gpuspark\[cuda12\]"),
     ],
 )
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("empty_cache")
 def test_a_missing_compiler(monkeypatch: pytest.MonkeyPatch, module: str, absent: set[str], command: str) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else find(name))
     reasons = discover.discover().absent()
-    told = {name for name, reason in reasons.items() if re.search(f"is not installed.*{command}$", reason)}
-    assert told == absent
+    named = {name for name, reason in reasons.items() if re.search(f"is not installed.*{command}$", reason)}
+    assert named == absent
 
 
 def test_it_prints_readably() -> None:
