@@ -80,6 +80,7 @@ def missing_rapids() -> str | None:
 
 
 def _cuda() -> Presence:
+    """Returns the facts of the driver and its GPUs, or the reason why CUDA cannot be used."""
     obstacle = _limited_address_space() or _missing_ptx_compiler()
     if obstacle:
         return Presence(reason=obstacle)
@@ -107,6 +108,7 @@ def _cpu() -> Presence:
 
 
 def _missing_ptx_compiler() -> str | None:
+    """Returns how to install the compiler to PTX; ``None`` if it is installed."""
     return _missing("numba_cuda", "numba-cuda, the compiler to PTX,", "pip install gpuspark[cuda12]")
 
 

@@ -92,6 +92,7 @@ def _buffer(handle: Handle) -> Buffer:
 
 
 def _word(argument: Pointer | int) -> int:
+    """Returns the value of a parameter: an integer, or the address of device memory."""
     if isinstance(argument, int):
         return argument
     return _buffer(argument.handle).address

@@ -123,6 +123,7 @@ Synchronisation = Barrier | WarpSynchronisation
 
 
 def _popc(true_counts: NDArray[np.int64], _thread_counts: NDArray[np.int64]) -> Values:
+    """Returns the number of threads whose predicate is true."""
     return true_counts.astype(np.uint32)
 
 

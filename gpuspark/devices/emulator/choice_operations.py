@@ -33,6 +33,7 @@ BOOLEAN_OPERATIONS: dict[str, Evaluate] = {"and": np.logical_and, "or": np.logic
 
 
 def _ordered_not_equal(a: Values, b: Values) -> Values:
+    """Returns ``a != b``, false where one is NaN."""
     return np.asarray((a < b) | (a > b))
 
 

@@ -114,6 +114,7 @@ def _exchange(
 
 
 def _shuffle(translator: Translator, instruction: Instruction) -> Synchronisation:
+    """Reads ``shfl.sync``."""
     match instruction.modifiers:
         case ("sync", "up" | "down" | "bfly" | "idx" as mode, "b32"):
             return _exchange(translator, instruction, shuffle(mode), [_U32, _PRED], [_U32, _U32, _U32])
@@ -121,6 +122,7 @@ def _shuffle(translator: Translator, instruction: Instruction) -> Synchronisatio
 
 
 def _vote(translator: Translator, instruction: Instruction) -> Synchronisation:
+    """Reads ``vote.sync``."""
     match instruction.modifiers:
         case ("sync", "ballot", "b32"):
             return _exchange(translator, instruction, vote("ballot"), [_U32], [_PRED])
@@ -130,6 +132,7 @@ def _vote(translator: Translator, instruction: Instruction) -> Synchronisation:
 
 
 def _match(translator: Translator, instruction: Instruction) -> Synchronisation:
+    """Reads ``match.sync``."""
     words = instruction.modifiers
     if len(words) == 3 and words[0] in ("any", "all") and words[1] == "sync" and words[2] in ("b32", "b64"):
         return _exchange(translator, instruction, match(words[0]), [_U32, _PRED], [DTYPES[words[2]]])
@@ -137,6 +140,7 @@ def _match(translator: Translator, instruction: Instruction) -> Synchronisation:
 
 
 def _redux(translator: Translator, instruction: Instruction) -> Synchronisation:
+    """Reads ``redux.sync``."""
     match instruction.modifiers:
         case ("sync", "add" | "min" | "max" | "and" | "or" | "xor" as mode, "u32" | "s32" | "b32"):
             dtype = _type_of(instruction)
