@@ -1,7 +1,7 @@
-"""The CUDA device: rehearsed on a stand-in for the driver, through the real cuda.bindings and cuda-core.
+"""The CUDA device, rehearsed on a stand-in for the driver through the real cuda.bindings and cuda-core.
 
-A rehearsal shows which calls are made, with what, and what follows from each result. It shows nothing of
-speed, asynchrony or the hardware. The tests marked ``device`` make the same checks on a GPU.
+A rehearsal shows which driver calls are made, with which arguments, and what each result leads to. It shows nothing
+about speed, asynchrony or the hardware. The tests marked ``device`` make the same checks on a GPU.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stub_driver import Stage, open_stage, scenes
+from stub_driver import Stage, detection_scenes, open_stage, scenes
 
 from gpuspark.devices.cuda import CudaDevice, ordinal_of, select
 from gpuspark.devices.cuda_errors import CudaUnavailable
@@ -31,6 +31,7 @@ def log(tmp_path: Path) -> str:
 
 
 def named(function: object) -> str:
+    """Returns the name of a scene, as the id of its test."""
     return getattr(function, "__name__", "")
 
 
@@ -38,11 +39,11 @@ def named(function: object) -> str:
 
 
 def test_nothing_is_called_before_use(stage: Stage, log: str) -> None:
-    stage.play(scenes.nothing_is_called_before_use, STUB_LOG=log)
+    stage.play(detection_scenes.nothing_is_called_before_use, STUB_LOG=log)
 
 
 def test_detection_finds_the_devices_and_makes_no_context(stage: Stage, log: str) -> None:
-    stage.play(scenes.detection_finds_the_devices_and_makes_no_context, STUB_LOG=log)
+    stage.play(detection_scenes.detection_finds_the_devices_and_makes_no_context, STUB_LOG=log)
 
 
 @pytest.mark.parametrize(
@@ -61,11 +62,11 @@ def test_detection_finds_the_devices_and_makes_no_context(stage: Stage, log: str
     ],
 )
 def test_cuda_is_unavailable(stage: Stage, settings: dict[str, str], code: int, reason: str) -> None:
-    stage.play(scenes.cuda_is_unavailable, code, reason, **settings)
+    stage.play(detection_scenes.cuda_is_unavailable, code, reason, **settings)
 
 
 def test_a_driver_that_cannot_be_loaded_is_no_driver(tmp_path: Path) -> None:
-    """The file is there and is no library: so it is the same on a machine that has a driver."""
+    """The file exists and is not a library, so that the test is the same on a machine with a driver."""
     (tmp_path / "libcuda.so.1").touch()
     code = """
 from gpuspark.devices.cuda import CudaUnavailable, detect
@@ -75,17 +76,17 @@ except CudaUnavailable as error:
     print(error.code, error)"""
     environment = {"LD_LIBRARY_PATH": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", code]
-    told = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=60, check=True)
-    assert told.stdout.startswith("None there is no NVIDIA driver on this machine (")
+    result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=60, check=True)
+    assert result.stdout.startswith("None there is no NVIDIA driver on this machine (")
 
 
 def test_a_busy_gpu_can_be_had_later(stage: Stage) -> None:
-    stage.play(scenes.a_busy_gpu_can_be_had_later)
+    stage.play(detection_scenes.a_busy_gpu_can_be_had_later)
 
 
 @pytest.mark.parametrize(
     "scene",
-    [scenes.a_fork_after_cuda_started_is_a_reason, scenes.a_fork_before_cuda_started_is_fine],
+    [detection_scenes.a_fork_after_cuda_started_is_a_reason, detection_scenes.a_fork_before_cuda_started_is_fine],
     ids=named,
 )
 def test_forks(stage: Stage, scene: Callable[[], None]) -> None:
@@ -119,30 +120,32 @@ A, B = scenes.UUIDS
     ],
 )
 def test_an_address_leads_to_its_device(stage: Stage, address: str | None, visible: str | None, uuid: str) -> None:
-    stage.play(scenes.selected, address, uuid, **({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}))
+    stage.play(
+        detection_scenes.selected, address, uuid, **({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
+    )
 
 
 @pytest.mark.parametrize("address", ["2", "GPU-ffffffff-0000-0000-0000-000000000000", "gpu", ""])
-def test_an_address_of_no_device_is_told(stage: Stage, address: str) -> None:
-    stage.play(scenes.no_such_address, address)
+def test_an_address_of_no_device_is_an_error(stage: Stage, address: str) -> None:
+    stage.play(detection_scenes.no_such_address, address)
 
 
-def test_a_beginning_that_two_devices_share_is_told() -> None:
+def test_a_prefix_that_two_devices_share_is_an_error() -> None:
     with pytest.raises(CudaUnavailable, match="names 2 of the GPUs"):
         ordinal_of("GPU-aabb", scenes.UUIDS, None)
 
 
 def test_the_order_of_the_devices_can_be_chosen(stage: Stage) -> None:
-    stage.play(scenes.the_order_of_the_devices_can_be_chosen, CUDA_DEVICE_ORDER="FASTEST_FIRST")
+    stage.play(detection_scenes.the_order_of_the_devices_can_be_chosen, CUDA_DEVICE_ORDER="FASTEST_FIRST")
 
 
-# --- the verbs -----------------------------------------------------------------------------------
+# --- the operations ------------------------------------------------------------------------------
 
 
 def test_it_is_a_device() -> None:
-    verbs = [name for name in vars(Device) if not name.startswith("_")]
-    assert len(verbs) >= 8
-    assert [name for name in verbs if not hasattr(CudaDevice, name)] == []
+    operations = [name for name in vars(Device) if not name.startswith("_")]
+    assert len(operations) >= 8
+    assert [name for name in operations if not hasattr(CudaDevice, name)] == []
 
 
 @pytest.mark.parametrize("check", scenes.ON_ANY_DEVICE, ids=named)
@@ -202,9 +205,9 @@ def test_no_way_to_load_a_program(stage: Stage) -> None:
 # --- failing -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", scenes.VERBS)
-def test_failures_are_told(stage: Stage, name: str) -> None:
-    stage.play(scenes.failures_are_told, name)
+@pytest.mark.parametrize("name", scenes.OPERATIONS)
+def test_failures_are_reported(stage: Stage, name: str) -> None:
+    stage.play(scenes.failures_are_reported, name)
 
 
 @pytest.mark.parametrize("code", [214, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999])
@@ -220,5 +223,5 @@ def test_memory_runs_out_and_comes_back(stage: Stage) -> None:
     stage.play(scenes.memory_runs_out_and_comes_back, STUB_MEMORY=str(1 << 20))
 
 
-def test_an_unknown_result_is_told(stage: Stage) -> None:
-    stage.play(scenes.an_unknown_result_is_told)
+def test_an_unknown_result_is_reported(stage: Stage) -> None:
+    stage.play(scenes.an_unknown_result_is_reported)

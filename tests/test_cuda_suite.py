@@ -1,4 +1,4 @@
-"""The whole path on CUDA, rehearsed on the stub driver: every body and kernel, and every way to fail."""
+"""Whole calls on CUDA, rehearsed on the stub driver: every function and kernel, and every kind of failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Discovery: each device is there with its facts, or has a reason that says what to do."""
+"""Discovery: each device is present with its facts, or absent for a reason that says what to do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stub_driver import Stage, open_stage, scenes
+from stub_driver import Stage, detection_scenes, open_stage
 
 from gpuspark.devices import discover
 from gpuspark.devices.discover import Capability, Presence
@@ -22,18 +22,18 @@ def stage() -> Stage:
 
 
 @pytest.fixture
-def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What this process knows of its devices is set aside."""
+def empty_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Discards the cached result of this process."""
     monkeypatch.setattr(discover, "_discovered", {})
 
 
 @pytest.mark.parametrize(
     "scene",
     [
-        scenes.discovery_is_remembered,
-        scenes.discovery_is_not_remembered_across_a_fork,
-        scenes.a_busy_driver_is_asked_again,
-        scenes.a_limited_address_space_is_a_reason,
+        detection_scenes.discovery_is_remembered,
+        detection_scenes.discovery_is_not_remembered_across_a_fork,
+        detection_scenes.a_busy_driver_is_asked_again,
+        detection_scenes.a_limited_address_space_is_a_reason,
     ],
     ids=lambda scene: str(scene.__name__),
 )
@@ -43,16 +43,16 @@ def test_cuda(stage: Stage, tmp_path: Path, scene: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("module", ["cuda.core", "cuda.bindings"])
 def test_missing_packages(stage: Stage, module: str) -> None:
-    stage.play(scenes.missing_packages_are_a_reason, module)
+    stage.play(detection_scenes.missing_packages_are_a_reason, module)
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("empty_cache")
 def test_the_other_devices() -> None:
-    found = discover.discover()
-    assert found.python == Presence({"version": platform.python_version()})
-    assert found.cpu == Presence({"cores": os.cpu_count(), "machine": platform.machine()})
-    assert found.emulated.present
-    assert not {"cpu", "emulated", "python"} & set(found.absent())
+    capability = discover.discover()
+    assert capability.python == Presence({"version": platform.python_version()})
+    assert capability.cpu == Presence({"cores": os.cpu_count(), "machine": platform.machine()})
+    assert capability.emulated.present
+    assert not {"cpu", "emulated", "python"} & set(capability.absent())
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def test_the_other_devices() -> None:
         ("numba_cuda", {"cuda", "emulated"}, r"pip install gpuspark\[cuda12\]"),
     ],
 )
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("empty_cache")
 def test_a_missing_compiler(monkeypatch: pytest.MonkeyPatch, module: str, absent: set[str], command: str) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else find(name))
     reasons = discover.discover().absent()
-    told = {name for name, reason in reasons.items() if re.search(f"is not installed.*{command}$", reason)}
-    assert told == absent
+    named = {name for name, reason in reasons.items() if re.search(f"is not installed.*{command}$", reason)}
+    assert named == absent
 
 
 def test_it_prints_readably() -> None:

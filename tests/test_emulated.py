@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gpuspark.devices.emulated import EmulatedDevice
-from gpuspark.devices.emulator.interpreter import LANES_AT_ONCE
+from gpuspark.devices.emulator.interpreter import THREADS_AT_ONCE
 from gpuspark.devices.protocol import Device, Handle, Pointer, Program
 from gpuspark.errors import DeviceFault, OutOfMemory
 
@@ -29,9 +29,9 @@ SIZES = [
     256,
     257,
     1000,
-    LANES_AT_ONCE - 1,
-    LANES_AT_ONCE,
-    LANES_AT_ONCE + 1,
+    THREADS_AT_ONCE - 1,
+    THREADS_AT_ONCE,
+    THREADS_AT_ONCE + 1,
     40_000,
 ]
 
@@ -53,7 +53,7 @@ def run(device: Device, name: str, columns: list[NDArray[Any]], dtype: str) -> N
 
 
 def nested(x: float, y: float) -> float:
-    """What tests/data/nested_branches_*.ptx was compiled from."""
+    """Returns what tests/data/nested_branches_*.ptx computes, which was compiled from this function."""
     if not -1e3 < x < 1e3:
         return y
     if x > 0:
@@ -70,7 +70,7 @@ def nested(x: float, y: float) -> float:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_every_row_of_a_batch_is_computed_once(size: int) -> None:
-    """Branches and loops, for sizes around the block and the lanes that run at once."""
+    """Branches and loops, for sizes around that of a block and the number of threads that run together."""
     random = np.random.default_rng(size)
     columns = [random.uniform(-20, 20, size), random.uniform(-20, 20, size)]
     columns[0][0] = 1e9
@@ -90,14 +90,14 @@ def test_both_toolkits_agree() -> None:
 
 def test_constant_arrays_that_a_body_captured() -> None:
     values = np.random.default_rng(0).uniform(-100, 100, 1000)
-    places = (np.abs(values) * 10).astype(int) % 100
-    expected = places.astype(float) ** 2 + places % 50 * 3
+    indices = (np.abs(values) * 10).astype(int) % 100
+    expected = indices.astype(float) ** 2 + indices % 50 * 3
     device = EmulatedDevice(1 << 20)
     np.testing.assert_array_equal(run(device, "captured_arrays_cuda12", [values], "f8"), expected)
 
 
 def test_code_that_was_not_optimised() -> None:
-    """Calls of device functions, and variables in private memory through generic addresses."""
+    """Calls of device functions, and variables in local memory through generic addresses."""
     random = np.random.default_rng(0)
     columns = [random.integers(-(2**62), 2**62, 3000), random.integers(-1000, 1000, 3000)]
     result = run(EmulatedDevice(1 << 20), "gcd_unoptimised_cuda12", columns, "i8")

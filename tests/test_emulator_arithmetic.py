@@ -25,7 +25,7 @@ ALL_DOUBLES = st.floats(width=64)
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
+def no_warnings() -> Iterator[None]:
     with np.errstate(all="ignore"):
         yield
 
@@ -37,15 +37,15 @@ def _libm(name: str, kind: type[ctypes.c_double] | type[ctypes.c_float]) -> Call
     return function  # type: ignore[no-any-return]
 
 
-def _assert_same_bits(mine: NDArray[np.floating], expected: NDArray[np.floating]) -> None:
-    integer = f"i{mine.itemsize}"
-    same = (mine.view(integer) == expected.view(integer)) | (np.isnan(mine) & np.isnan(expected))
-    assert same.all(), f"lanes {np.flatnonzero(~same)[:5]}"
+def _assert_same_bits(actual: NDArray[np.floating], expected: NDArray[np.floating]) -> None:
+    integer = f"i{actual.itemsize}"
+    same = (actual.view(integer) == expected.view(integer)) | (np.isnan(actual) & np.isnan(expected))
+    assert same.all(), f"rows {np.flatnonzero(~same)[:5]}"
 
 
 def _assert_fma(a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64]) -> None:
     fma = _libm("fma", ctypes.c_double)
-    expected = np.array([fma(*lane) for lane in zip(a, b, c, strict=True)])
+    expected = np.array([fma(*row) for row in zip(a, b, c, strict=True)])
     _assert_same_bits(arithmetic.fma(a, b, c), expected)
 
 
@@ -85,11 +85,11 @@ def test_fma_with_subnormal_results(smallest: int) -> None:
 
 
 @given(a=ALL_DOUBLES, b=ALL_DOUBLES, c=ALL_DOUBLES)
-def test_fma_of_one_lane(a: float, b: float, c: float) -> None:
+def test_fma_of_one_value(a: float, b: float, c: float) -> None:
     _assert_fma(*(np.array([value]) for value in (a, b, c)))
 
 
-def test_fma_shares_single_values_among_lanes() -> None:
+def test_fma_broadcasts_single_values() -> None:
     a = np.random.default_rng(6).standard_normal(1000)
     three, tiny = np.array([3.0]), np.array([1e-320])
     _assert_same_bits(arithmetic.fma(a, three, three), arithmetic.fma(a, np.full(1000, 3.0), np.full(1000, 3.0)))
@@ -102,11 +102,11 @@ def test_fma_of_floats() -> None:
     bits = random.integers(0, 2**32, (3, 100_000), dtype=np.uint32).view(np.float32)
     edges = np.array(list(product(EDGES, EDGES, EDGES))).T.astype(np.float32)
     for a, b, c in (bits, edges, random.standard_normal((3, 100_000)).astype(np.float32)):
-        expected = np.array([fmaf(*lane) for lane in zip(a, b, c, strict=True)], np.float32)
+        expected = np.array([fmaf(*row) for row in zip(a, b, c, strict=True)], np.float32)
         _assert_same_bits(arithmetic.fma32(a, b, c), expected)
 
 
-# ---- directed rounding: the result is the last float before the exact value, or that itself
+# ---- directed rounding: the result is the exact value, or the nearest float in the direction of rounding
 
 EXACT: dict[str, Callable[..., Fraction]] = {
     "add": lambda a, b: a + b,
@@ -149,8 +149,8 @@ def test_directed_rounding(name: str, rounding: arithmetic.Rounding, kind: str) 
     compute = arithmetic.rounded if kind == "f8" else arithmetic.rounded32
     results = compute(name, rounding, *values)
     assert results.dtype == np.dtype(kind)
-    for lane, result in zip(values.T, results, strict=True):
-        _assert_rounded(result, EXACT[name](*(Fraction(float(v)) for v in lane)), rounding)
+    for row, result in zip(values.T, results, strict=True):
+        _assert_rounded(result, EXACT[name](*(Fraction(float(v)) for v in row)), rounding)
 
 
 @pytest.mark.parametrize("rounding", ["rz", "rm", "rp"])

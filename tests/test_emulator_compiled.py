@@ -1,4 +1,4 @@
-"""PTX fresh from the CUDA compiler, with NVIDIA's maths library in it, against mpmath and Python.
+"""PTX from the CUDA compiler, with NVIDIA's mathematics library, against mpmath and Python.
 
 The bounds are NVIDIA's, in units of the last place (CUDA C++ Programming Guide, mathematical functions).
 """
@@ -26,7 +26,7 @@ Body = Callable[..., Any]
 
 @contextlib.contextmanager
 def no_driver_needed() -> Iterator[None]:
-    """numba-cuda asks for the current device while it compiles a call; there is none here."""
+    """Context manager that answers numba-cuda's question for the current device, which it asks while it compiles."""
     from numba.cuda import dispatcher
 
     known = dispatcher.get_current_device
@@ -39,7 +39,7 @@ def no_driver_needed() -> Iterator[None]:
 
 @cache
 def compiled(body: Body, kinds: tuple[str, ...], result: str, optimise: int = 3) -> Program:
-    """A kernel that computes ``out[i] = body(a[i], ...)`` over raw pointers."""
+    """Returns a kernel that computes ``out[i] = body(a[i], ...)`` over raw pointers."""
     from numba import cuda
     from numba.cuda import compiler, types
 
@@ -82,7 +82,7 @@ EDGES = [
 
 
 def spread(dtype: str, seed: int = 0) -> Array:
-    """Small, medium and widely spread numbers, and the edges."""
+    """Returns small, medium and widely spread numbers, and special values."""
     random = np.random.default_rng(seed)
     wide = np.exp(random.uniform(-150, 150, 100) if dtype == "float64" else random.uniform(-40, 40, 100))
     parts = [
@@ -120,7 +120,7 @@ MP: dict[str, Callable[..., Any]] = {
 
 
 def exact(name: str, values: Sequence[float], dtype: str) -> np.floating:
-    """What the function is, rounded once: from mpmath; where that has no number, from C (through NumPy)."""
+    """Returns the function's exact value, rounded once: from mpmath, or from C (through NumPy) where that has none."""
     kind: Callable[[Any], np.floating] = np.dtype(dtype).type
     finite = all(map(math.isfinite, values))
     far = name == "erfc" and abs(values[0]) > 40
@@ -136,7 +136,7 @@ def exact(name: str, values: Sequence[float], dtype: str) -> np.floating:
 
 
 def _to_float(number: Any) -> np.floating:
-    """mpmath rounds to 24 bits itself, so that nothing is rounded twice."""
+    """Returns mpmath's number, which mpmath rounds to 24 bits itself, so that nothing is rounded twice."""
     with mpmath.workprec(24):
         return np.float32(float(+number))
 
@@ -154,13 +154,14 @@ def _special(name: str, values: Sequence[float]) -> float:
 
 
 def _gamma_at_a_pole_or_beyond(x: float) -> float:
-    """C's tgamma: infinite at zero, NaN at the other poles."""
+    """Returns C's tgamma: infinite at zero, NaN at the other poles."""
     if x == 0:
         return math.copysign(math.inf, x)
     return math.inf if x == math.inf else math.nan
 
 
 def assert_within(name: str, got: Array, columns: Sequence[Array], ulps: float) -> None:
+    """Asserts that ``got`` differs from the exact values by at most ``ulps`` units in the last place."""
     dtype = str(got.dtype)
     for g, row in zip(got, zip(*(c.tolist() for c in columns), strict=True), strict=True):
         wanted = exact(name, row, dtype)
@@ -300,24 +301,24 @@ def escaping(x: float, y: float) -> int:
 
 
 def choosing(x: int) -> int:
-    kind = x % 5
-    if kind == 0:
+    case = x % 5
+    if case == 0:
         return x * 3
-    if kind == 1:
+    if case == 1:
         return x + 7 if x > 50 else x - 7
-    if kind == 2:
+    if case == 2:
         total = 0
-        for i in range(kind + x % 7):
+        for i in range(case + x % 7):
             if i == 4:
                 continue
             total += i * x
         return total
-    return -x if kind == 3 else x * x
+    return -x if case == 3 else x * x
 
 
 @pytest.mark.parametrize("optimise", [0, 3])
 def test_control_flow(optimise: int) -> None:
-    """The same values however the compiler arranges calls, registers and private memory."""
+    """The values are the same however the compiler arranges calls, registers and local memory."""
     random = np.random.default_rng(0)
     x, y = random.uniform(-2, 2, (2, 600))
     positive = np.abs(x) * 5

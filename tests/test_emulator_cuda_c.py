@@ -1,5 +1,5 @@
-"""The emulator on code that neither we nor Numba wrote: CUDA C through NVIDIA's compiler, the classic block
-algorithms and each cooperative instruction, against NumPy, published vectors and plain Python."""
+"""The emulator on CUDA C, compiled by NVIDIA's compiler: the classic block algorithms and each cooperative instruction,
+against NumPy, published vectors and plain Python."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ PHILOX_VECTORS = (
 
 
 def test_compiling_writes_into_no_bytes_of_pythons() -> None:
-    """The empty log is one byte, and Python has each one-byte string once: a blank written over is lost everywhere."""
+    """The compiler writes its log into a buffer; CPython shares one-byte strings, so it must not be one of those."""
     ptx_of.__wrapped__(REDUCE, "75")
     assert [bytes([value])[0] for value in range(256)] == list(range(256))
 
@@ -122,7 +122,7 @@ def test_compiling_writes_into_no_bytes_of_pythons() -> None:
 @pytest.mark.parametrize("block", [32, 64, 256, 1024])
 @pytest.mark.parametrize("architecture", ["70", "90"])
 def test_a_sum_by_blocks(block: int, architecture: str) -> None:
-    values = np.arange(3000, dtype=np.float64)  # whole, so that the order of additions is no matter
+    values = np.arange(3000, dtype=np.float64)  # integers, so that the order of additions does not matter
     for count in (1, block - 1, block, 3000):
         out = np.zeros(1)
         Kernel(REDUCE, "reduce", architecture)[-(-count // block), block, 8 * block](values, out, count)
@@ -201,7 +201,7 @@ extern "C" __global__ void exchanges(const int* x, const int* by, int* out) {
 
 
 def plain_exchanges(x: list[int], by: list[int]) -> list[list[int]]:
-    """The same, lane by lane, as the CUDA C++ Programming Guide describes each function."""
+    """Returns what ``EXCHANGES`` computes, lane by lane, as the CUDA C++ Programming Guide describes each function."""
     rows = []
     for i, v in enumerate(x):
         start = i // 32 * 32
@@ -246,7 +246,7 @@ def plain_exchanges(x: list[int], by: list[int]) -> list[list[int]]:
 
 @given(data=st.data())
 def test_exchanges_within_a_warp_and_a_block(data: st.DataObject) -> None:
-    """A by of 0 to 31, values that are often equal."""
+    """Any ``by`` from 0 to 31, and values that are often equal."""
     values = st.sampled_from([-200, -1, 0, 1, 3, 7]) if data.draw(st.booleans()) else st.just(5)
     x = data.draw(st.lists(values, min_size=96, max_size=96))
     by = data.draw(st.lists(st.integers(0, 31), min_size=96, max_size=96))
@@ -318,25 +318,25 @@ extern "C" __global__ void atomic(const T* x, const int* cell, T* out, T* found,
 
 @pytest.mark.parametrize("space", ["out", "here"])
 @pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind, (_, names) in TYPES.items() for name in names.split()]
+    ("type_name", "name"), [(type_name, name) for type_name, (_, names) in TYPES.items() for name in names.split()]
 )
-def test_atomic_operations_take_turns(kind: str, name: str, space: str) -> None:
-    dtype = np.dtype(TYPES[kind][0])
+def test_atomic_operations_are_sequential(type_name: str, name: str, space: str) -> None:
+    dtype = np.dtype(TYPES[type_name][0])
     random = np.random.default_rng(1)
     x = random.integers(0, 9, 200).astype(dtype)
     cell = random.integers(0, 4, 200).astype(np.int32)
     out, found = np.array([3, 0, 5, 7], dtype), np.zeros(200, dtype)
-    source = ATOMIC.format(type=kind, space=space, call=ATOMICS[name][1], shared=int(space == "here"))
+    source = ATOMIC.format(type=type_name, space=space, call=ATOMICS[name][1], shared=int(space == "here"))
     expected, seen = out.tolist(), []
-    for value, place in zip(x.tolist(), cell.tolist(), strict=True):
-        seen.append(expected[place])
-        expected[place] = ATOMICS[name][2](expected[place], value)
+    for value, number in zip(x.tolist(), cell.tolist(), strict=True):
+        seen.append(expected[number])
+        expected[number] = ATOMICS[name][2](expected[number], value)
     Kernel(source, "atomic")[1, 256](x, cell, out, found, 200)
     assert out.tolist() == expected
     assert found.tolist() == seen
 
 
-def test_a_float_that_is_added_in_global_memory_loses_subnormals_and_in_shared_memory_does_not() -> None:
+def test_adding_floats_atomically_flushes_subnormals_in_global_memory_only() -> None:
     """PTX ISA, atom: atom.add.f32 on global memory flushes subnormal numbers to zero."""
     for space, expected in (("out", np.float32(0)), ("here", 3 * np.float32(1e-40))):
         source = ATOMIC.format(type="float", space=space, call=ATOMICS["add"][1], shared=int(space == "here"))

@@ -18,35 +18,36 @@ F64 = np.dtype(np.float64)
 
 
 def at(*addresses: int) -> NDArray[np.uint64]:
+    """Returns addresses as an array."""
     return np.array(addresses, np.uint64)
 
 
 def test_what_was_stored_is_loaded() -> None:
     space = AddressSpace(1000)
     buffer = space.allocate(800)
-    places = np.random.default_rng(0).permutation(100).astype(np.uint64)
-    addresses = np.uint64(buffer.address) + places * np.uint64(8)
+    indices = np.random.default_rng(0).permutation(100).astype(np.uint64)
+    addresses = np.uint64(buffer.address) + indices * np.uint64(8)
     values = np.random.default_rng(1).standard_normal(100)
     space.store(addresses, values)
     np.testing.assert_array_equal(space.load(addresses, F64), values)
-    np.testing.assert_array_equal(buffer.data.view(F64)[places.astype(int)], values)
+    np.testing.assert_array_equal(buffer.data.view(F64)[indices.astype(int)], values)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=1, max_size=40))
-def test_lanes_may_reach_different_buffers(lanes: list[tuple[int, int]]) -> None:
+def test_threads_may_access_different_buffers(accesses: list[tuple[int, int]]) -> None:
     space = AddressSpace(1000)
     sources = [np.arange(10, dtype=np.int32) + 100 * i for i in range(3)]
     buffers = [space.put(s.view(np.uint8)) for s in sources]
-    addresses = at(*(buffers[b].address + 4 * i for b, i in lanes))
-    assert space.load(addresses, np.dtype(np.int32)).tolist() == [100 * b + i for b, i in lanes]
+    addresses = at(*(buffers[b].address + 4 * i for b, i in accesses))
+    assert space.load(addresses, np.dtype(np.int32)).tolist() == [100 * b + i for b, i in accesses]
     targets = [space.allocate(40) for _ in range(3)]
-    written = dict(lanes)
+    written = dict(accesses)
     chosen = at(*(targets[b].address + 4 * i for b, i in written.items()))
     space.store(chosen, np.arange(len(chosen), dtype=np.int32))
     assert space.load(chosen, np.dtype(np.int32)).tolist() == list(range(len(chosen)))
 
 
-def test_one_value_goes_to_all_lanes() -> None:
+def test_one_value_is_stored_for_all_threads() -> None:
     space = AddressSpace(100)
     first, second = space.allocate(8), space.allocate(8)
     space.store(at(first.address, second.address), np.array([2.5]))
@@ -78,10 +79,10 @@ def test_accesses_outside(offset: int, dtype: str, problem: str) -> None:
     ):
         with pytest.raises(AccessFault, match=problem) as raised:
             access()
-        assert raised.value.lane == 2
+        assert raised.value.thread == 2
 
 
-def test_the_last_bytes_of_the_address_space_belong_to_nobody() -> None:
+def test_the_last_bytes_of_the_address_space_are_in_no_buffer() -> None:
     space = AddressSpace(100)
     buffer = space.put(np.zeros(8, np.uint8))
     with pytest.raises(AccessFault, match="no memory"):
@@ -110,7 +111,7 @@ def test_bytes_that_nothing_has_written(dtype: str) -> None:
     assert space.load(at(buffer.address + 8), np.dtype(dtype))[0] == 0
     with pytest.raises(AccessFault, match="that nothing has written: byte 32 of") as raised:
         space.load(at(buffer.address + 8, buffer.address + 32), np.dtype(dtype))
-    assert raised.value.lane == 1
+    assert raised.value.thread == 1
 
 
 def test_a_value_that_was_written_in_part() -> None:
@@ -131,7 +132,7 @@ def test_read_only_memory() -> None:
     buffer, other = space.put(np.zeros(16, np.uint8), "an input"), space.allocate(16)
     with pytest.raises(AccessFault, match=r"writes to read-only memory at .*: byte 8 of an input") as raised:
         space.store(at(other.address, buffer.address + 8), np.zeros(2))
-    assert raised.value.lane == 1
+    assert raised.value.thread == 1
 
 
 def test_a_copy_does_not_follow_its_source() -> None:

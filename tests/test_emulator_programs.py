@@ -1,68 +1,19 @@
-"""Whole programs from PTX text: branches, loops, calls, private memory, variables, and every fault."""
+"""Whole programs from PTX text: branches, loops, calls, local memory and variables."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from gpuspark.devices.emulated import EmulatedDevice
 from gpuspark.devices.emulator import interpreter
-from gpuspark.devices.emulator.faults import PtxError
 from gpuspark.devices.emulator.memory import AddressSpace
 from gpuspark.devices.emulator.parser import parse
 from gpuspark.devices.emulator.program import Program as LoadedProgram
-from gpuspark.devices.protocol import Pointer, Program
-from gpuspark.errors import DeviceFault
-
-HEADER = ".version 8.0\n.target sm_75\n.address_size 64\n"
-
-KERNEL = """
-.visible .entry k(.param .u64 px, .param .u64 po, .param .u64 count)
-{
-    .reg .b64 %i, %n, %x, %o, %at, %v, %w<8>;
-    .reg .b32 %t<4>, %r<8>;
-    .reg .pred %done, %p<4>;
-    mov.u32 %t0, %tid.x;
-    mov.u32 %t1, %ctaid.x;
-    mov.u32 %t2, %ntid.x;
-    mad.lo.u32 %t3, %t1, %t2, %t0;
-    cvt.u64.u32 %i, %t3;
-    ld.param.u64 %n, [count];
-    setp.ge.u64 %done, %i, %n;
-    @%done bra END;
-    ld.param.u64 %x, [px];
-    ld.param.u64 %o, [po];
-    shl.b64 %at, %i, 3;
-    add.u64 %x, %x, %at;
-    add.u64 %o, %o, %at;
-    ld.global.s64 %v, [%x];
-BODY
-    st.global.s64 [%o], %v;
-END:
-    ret;
-}
-"""
-
-
-def program(body: str, before: str = "") -> Program:
-    text = HEADER + before + KERNEL.replace("BODY", body)
-    return Program("ptx", text.encode(), "k", str(hash(text)))
-
-
-def run(body: str, values: NDArray[np.int64], before: str = "") -> NDArray[np.int64]:
-    """``body`` changes ``%v`` (s64) of each row."""
-    device = EmulatedDevice(1 << 26)
-    source = device.copy_in(values.view(np.uint8))
-    target = device.allocate(values.nbytes)
-    device.launch(program(body, before), [Pointer(source), Pointer(target)], len(values))
-    return device.copy_out(target).view(np.int64)
+from tests.support.ptx_programs import HEADER, call, program, run
 
 
 def check(body: str, values: Any, expected: Callable[[int], int], before: str = "") -> None:
@@ -73,7 +24,7 @@ def check(body: str, values: Any, expected: Callable[[int], int], before: str = 
 ROWS = np.random.default_rng(0).integers(-50, 1000, 700)
 
 
-# ---- where lanes go
+# ---- control flow
 
 
 def collatz(value: int) -> int:
@@ -113,8 +64,8 @@ def test_loops_of_any_lengths(values: list[int]) -> None:
     check(COLLATZ, values, collatz)
 
 
-def test_lanes_that_part_meet_again() -> None:
-    """A team of all lanes takes the steps after the branch: the two ways have met."""
+def test_threads_reconverge_after_a_branch() -> None:
+    """All threads together execute the instruction after the branch."""
     body = """
     setp.lt.s64 %p0, %v, 0;
     @%p0 bra NEGATIVE;
@@ -128,16 +79,16 @@ MET:
     sizes: list[int] = []
     memory = AddressSpace(1 << 20)
     loaded = LoadedProgram(parse(program(body).code.decode()), memory)
-    for place, step in enumerate(loaded.steps):
+    for pc, step in enumerate(loaded.steps):
         if step.instruction.name == "mul":
             action = step.action
             assert callable(action)
 
-            def counted(team: Any, action: Any = action) -> None:
-                sizes.append(team.size)
-                action(team)
+            def counted(active: Any, action: Any = action) -> None:
+                sizes.append(active.size)
+                action(active)
 
-            loaded.steps[place] = type(step)(counted, step.guard, step.instruction)
+            loaded.steps[pc] = type(step)(counted, step.guard, step.instruction)
     source, target = memory.put(ROWS.view(np.uint8)), memory.allocate(ROWS.nbytes)
     words = [source.address, target.address, len(ROWS)]
     interpreter.launch(loaded, "k", (3, 1, 1), (256, 1, 1), words)
@@ -146,7 +97,7 @@ MET:
     assert target.data.view(np.int64).tolist() == expected
 
 
-def test_guards_choose_lanes() -> None:
+def test_guards_select_threads() -> None:
     body = "setp.gt.s64 %p0, %v, 100; @%p0 add.s64 %v, %v, 7; @!%p0 sub.s64 %v, %v, 9;"
     check(body, ROWS, lambda v: v + 7 if v > 100 else v - 9)
 
@@ -156,12 +107,12 @@ def test_a_guarded_write_leaves_a_copied_register_alone() -> None:
     check(body, ROWS, lambda v: v - 5 if v > 100 else 0)
 
 
-def test_lanes_may_end_early() -> None:
+def test_threads_may_exit_early() -> None:
     body = "setp.gt.s64 %p0, %v, 100; st.global.s64 [%o], %v; @%p0 ret; @!%p0 exit; mov.u64 %v, 77;"
     check(body, ROWS, lambda v: v)
 
 
-def test_a_branch_by_number() -> None:
+def test_a_branch_by_index() -> None:
     body = """
     abs.s64 %w0, %v; rem.u64 %w0, %w0, 3; cvt.u32.u64 %r0, %w0;
 TABLE: .branchtargets ZERO, ONE, TWO;
@@ -193,22 +144,11 @@ TWICE = """
 """
 
 
-def call(name: str) -> str:
-    return f"""
-    {{
-    .param .b64 param0; .param .b64 retval0;
-    st.param.b64 [param0+0], %v;
-    call.uni (retval0), {name}, (param0);
-    ld.param.b64 %v, [retval0+0];
-    }}
-    """
-
-
 def test_a_call() -> None:
     check(call("twice") + call("twice"), ROWS, lambda v: 4 * v, TWICE)
 
 
-def test_a_call_that_some_lanes_make() -> None:
+def test_a_call_that_some_threads_make() -> None:
     body = f"setp.lt.s64 %p0, %v, 500; @%p0 bra SKIP; {call('twice')} SKIP: {call('twice')}"
     check(body, ROWS, lambda v: 2 * v if v < 500 else 4 * v, TWICE)
 
@@ -257,8 +197,8 @@ def test_several_results_of_different_types() -> None:
 # ---- memory
 
 
-def test_private_memory_is_each_lane_s_own() -> None:
-    """Written at a place that differs by lane, read back through its generic address."""
+def test_each_thread_has_its_own_local_memory() -> None:
+    """Written at an offset that differs by thread, read back through its generic address."""
     body = """
     .local .align 16 .b8 depot[64];
     mov.u64 %w0, depot; cvta.local.u64 %w1, %w0;
@@ -341,115 +281,3 @@ def test_blocks_and_threads_in_three_dimensions() -> None:
     target = memory.allocate(2 * 3 * 2 * 5 * 2 * 3 * 4)
     interpreter.launch(LoadedProgram(parse(text), memory), "k", (2, 3, 2), (5, 2, 3), [target.address])
     assert target.data.view(np.uint32)[:360].tolist() == [i % 30 for i in range(360)]
-
-
-# ---- faults
-
-
-def fault(body: str, rows: int = 300, before: str = "") -> str:
-    with pytest.raises(DeviceFault) as raised:
-        run(body, np.arange(rows), before)
-    return str(raised.value)
-
-
-def test_an_access_beyond_a_buffer_names_everything() -> None:
-    body = "add.u64 %w0, %x, 8;\n    ld.global.s64 %v, [%w0];"
-    message = fault(body)
-    line = next(n for n, t in enumerate((HEADER + KERNEL.replace("BODY", body)).splitlines(), 1) if "[%w0]" in t)
-    assert message.startswith("k: no memory for 8 bytes at 0x")
-    assert "0 bytes after the end of an input of 2,400 bytes" in message
-    assert f"'ld.global.s64 %v, [%w0];' at PTX line {line}" in message
-    assert "block (1, 0, 0), thread (43, 0, 0)" in message
-
-
-def test_the_source_line_is_named_where_it_is_known() -> None:
-    before = '.file 1 "/somewhere/body.py"\n'
-    message = fault(".loc 1 42 7\n ld.global.s64 %v, [%x+80000];", before=before)
-    assert "(/somewhere/body.py:42)" in message
-
-
-@pytest.mark.parametrize(
-    ("body", "problem"),
-    [
-        ("add.u64 %x, %x, 4; ld.global.s64 %v, [%x];", "misaligned access of 8 bytes"),
-        ("add.u64 %x, %x, 8; ld.global.v2.u64 {%w0, %w1}, [%x];", "misaligned access of 16 bytes"),
-        ("ld.global.s64 %v, [%x+-8];", "8 bytes before the start of an input"),
-        ("ld.global.s64 %v, [%o];", "that nothing has written: byte 0 of an output"),
-        ("st.global.s64 [%x], %v;", "writes to read-only memory"),
-        ("mov.u64 %w0, 0; ld.global.s64 %v, [%w0];", "at 0x0"),
-        ("mov.u64 %w0, -8; ld.global.s64 %v, [%w0];", "0xfffffffffffffff8"),
-        ("trap;", "the program trapped"),
-        (".local .b8 d[8]; mov.u64 %w0, d; ld.local.u64 %v, [%w0+8];", "no private memory for 8 bytes"),
-        (".local .align 8 .b8 d[8]; mov.u64 %w0, d; ld.u64 %v, [%w0+8];", "no private memory for 8 bytes"),
-        (
-            ".local .align 8 .b8 d[8]; mov.u64 %w0, d; ld.local.u32 %r0, [%w0+2];",
-            "misaligned access of 4 bytes",
-        ),
-        (".local .align 8 .b8 d[8]; mov.u64 %w0, d; ld.global.u64 %v, [%w0];", "no memory for 8 bytes"),
-        ("ld.local.u64 %v, [%x];", "no private memory for 8 bytes"),
-        ("T: .branchtargets END, END;\n mov.u32 %r0, 9; brx.idx %r0, T;", "no target 9"),
-    ],
-)
-def test_faults(body: str, problem: str) -> None:
-    assert problem in fault(body)
-
-
-@pytest.mark.parametrize("guarded", [False, True])
-def test_a_fault_names_the_thread_that_failed(guarded: bool) -> None:
-    """Only row 261 goes astray: thread 5 of block 1."""
-    if guarded:
-        body = "setp.gt.s64 %p1, %v, 200; setp.eq.s64 %p0, %v, 261; @%p0 add.u64 %x, %x, 99992;\n"
-        body += "@%p1 ld.global.s64 %v, [%x];"
-    else:
-        body = "setp.ne.s64 %p0, %v, 261; @%p0 bra SKIP; add.u64 %x, %x, 99992;\nSKIP: ld.global.s64 %v, [%x];"
-    assert "block (1, 0, 0), thread (5, 0, 0)" in fault(body)
-
-
-def test_a_fault_among_generic_addresses_of_both_kinds_names_its_thread() -> None:
-    """Even rows read their private memory; of the odd ones, row 261 goes astray."""
-    body = """
-    .local .align 8 .b8 depot[8];
-    mov.u64 %w0, depot; st.local.u64 [%w0], 5;
-    and.b64 %w1, %v, 1; setp.eq.s64 %p0, %w1, 0; setp.eq.s64 %p1, %v, 261; @%p1 add.u64 %x, %x, 99992;
-    selp.b64 %w2, %w0, %x, %p0; ld.u64 %v, [%w2];
-    """
-    message = fault(body)
-    assert "no memory for 8 bytes" in message
-    assert "block (1, 0, 0), thread (5, 0, 0)" in message
-
-
-def test_lanes_that_are_done_do_not_shift_the_names_of_others() -> None:
-    body = "setp.lt.s64 %p0, %v, 250; @%p0 bra END; setp.eq.s64 %p1, %v, 261; @!%p1 bra END; trap;"
-    assert "block (1, 0, 0), thread (5, 0, 0)" in fault(body)
-
-
-# ---- text that cannot be read
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        (".version 8.0\n.nonsense 3;", "PTX line 2: the emulator does not know this directive"),
-        (".global .b8 x[4", "expected"),
-        (".visible .entry k() { .reg .q77 %a; }", "does not know this type"),
-        (".visible .entry k() { mov.u32 %a, `; }", "has no meaning"),
-        (".visible .entry k() { @7 ret; }", "a guard must be a predicate"),
-        (".func f(.reg .b32 %a) { ret; }", "parameters in registers"),
-    ],
-)
-def test_text_that_cannot_be_read(text: str, problem: str) -> None:
-    with pytest.raises(PtxError, match=re.escape(problem)):
-        parse(text)
-
-
-def test_calls_to_what_is_not_there() -> None:
-    with pytest.raises(PtxError, match="functions of the same module"):
-        run(call("printf"), np.arange(3))
-
-
-def test_an_entry_that_is_not_there() -> None:
-    device = EmulatedDevice(1 << 20)
-    with pytest.raises(ValueError, match=r"no entry 'other'; it has \['k'\]"):
-        device.launch(Program("ptx", program("").code, "other", "a"), [1, 2], 3)
-    with pytest.raises(ValueError, match="k takes 3 parameters, not 2"):
-        device.launch(Program("ptx", program("").code, "k", "a"), [1], 3)

@@ -1,4 +1,4 @@
-"""Planted errors: each wrong kernel is caught by the checker named for it, and its correct twin is not blamed."""
+"""Planted errors: the named checker detects each wrong kernel, and no checker reports its correct twin."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ EXPECTED = {"swapped operands": X - 1, "the wrong validity bit": np.where(VALID 
 PAGE = Path(__file__).parents[1] / "docs" / "seeded-bugs.md"
 
 
-def run(bug: Bug, spelled: str) -> NDArray[np.float32]:
-    source = f"{HEAD}    {bug.source.replace('{here}', spelled)}\n}}\n"
+def run(bug: Bug, replacement: str) -> NDArray[np.float32]:
+    """Returns the output of the kernel with ``replacement`` at ``{here}``."""
+    source = f"{HEAD}    {bug.source.replace('{here}', replacement)}\n}}\n"
     memory = AddressSpace(1 << 20)
     x, out = memory.put(X.view(np.uint8), "an input"), memory.allocate(X.nbytes, "an output")
     blocks = -(-ROWS // THREADS)
@@ -42,7 +43,7 @@ def test_the_error_is_caught_where_it_is(bug: Bug) -> None:
         assert not np.array_equal(run(bug, bug.wrong), EXPECTED[bug.name])
         return
     with pytest.raises(
-        DeviceFault, match=rf"(?s)^kernel: .*{bug.told}.*at PTX line \d+ \(.*kernels\.cu:\d+\), in block"
+        DeviceFault, match=rf"(?s)^kernel: .*{bug.message}.*at PTX line \d+ \(.*kernels\.cu:\d+\), in block"
     ) as caught:
         run(bug, bug.wrong)
     assert caught.value.checker == bug.checker
@@ -50,9 +51,9 @@ def test_the_error_is_caught_where_it_is(bug: Bug) -> None:
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_its_twin_is_not_blamed(bug: Bug) -> None:
-    found = run(bug, bug.right)
+    result = run(bug, bug.right)
     if bug.checker == VALUES:
-        np.testing.assert_array_equal(found, EXPECTED[bug.name])
+        np.testing.assert_array_equal(result, EXPECTED[bug.name])
 
 
 def test_there_are_at_least_thirty_of_distinct_kinds() -> None:
@@ -61,7 +62,7 @@ def test_there_are_at_least_thirty_of_distinct_kinds() -> None:
 
 
 def test_the_page_lists_them() -> None:
-    """``docs/seeded-bugs.md`` is made of the table: write what this test asks for."""
+    """``docs/seeded-bugs.md`` has one line for each planted error, as this test spells it."""
     lines = [f"| {bug.name} | {bug.checker} | `{one_line(bug.wrong)}` | `{one_line(bug.right)}` |" for bug in BUGS]
     assert lines == [line for line in PAGE.read_text().splitlines() if re.match(r"\| (?!planted|---)", line)]
 

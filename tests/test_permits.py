@@ -1,4 +1,4 @@
-"""Permits are counted per device, by locks that processes share."""
+"""Permits to use a device: file locks that processes share, counted per device."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ with permit(sys.argv[1], 1):
 
 @pytest.fixture
 def holder(tmp_path, monkeypatch):
-    """Another process that holds the only permit of a device until its input ends."""
+    """Starts another process that holds the only permit of a device until its input ends."""
     monkeypatch.setenv("GPUSPARK_CACHE_DIR", str(tmp_path / "cache"))
     started = []
 
@@ -55,7 +55,7 @@ def test_the_permit_of_a_process_that_dies_comes_back(holder) -> None:
         pass
 
 
-def test_who_has_no_permit_waits_for_it(holder) -> None:
+def test_a_process_waits_for_a_permit(holder) -> None:
     other = holder("gpu-1")
     waiting = subprocess.Popen(
         [sys.executable, "-c", HOLDS, "gpu-1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -70,19 +70,19 @@ def test_who_has_no_permit_waits_for_it(holder) -> None:
 
 def test_the_cpu_needs_none() -> None:
     device = open_device("cpu", Config())
-    with device.turn(1) as one, device.turn(1) as other:
-        assert (one, other) == (0.0, 0.0)
+    with device.turn(1) as first_wait, device.turn(1) as second_wait:
+        assert (first_wait, second_wait) == (0.0, 0.0)
 
 
-def test_who_holds_one_needs_no_second(holder) -> None:
-    """A compiled function called inside a body that has the GPU; afterwards others wait as before."""
+def test_a_process_that_holds_a_permit_does_not_wait_for_a_second(holder) -> None:
+    """A batch body that holds the GPU may call a compiled function; afterwards others wait as before."""
     waited = []
 
     def body() -> None:
         with permit("gpu-3", 1), permit("gpu-3", 1) as seconds:
             waited.append(seconds)
 
-    thread = threading.Thread(target=body, daemon=True)  # who waits for itself waits for ever
+    thread = threading.Thread(target=body, daemon=True)  # a process that waited for itself would wait for ever
     thread.start()
     thread.join(60)
     assert waited == [0.0]

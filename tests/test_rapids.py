@@ -1,6 +1,6 @@
-"""RAPIDS: its caches are private, and whatever fails in importing it is a reason.
+"""RAPIDS: its caches are private, and a failed import is a reason not to use it.
 
-What cuDF makes of our columns can be shown on a GPU only: those tests are marked ``device``.
+Only a GPU can show what cuDF does with our columns: those tests are marked ``device``.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ VARIABLES = ["CUPY_CACHE_DIR", "LIBCUDF_KERNEL_CACHE_PATH", "CUDA_CACHE_PATH", "
 
 
 @pytest.fixture(autouse=True)
-def private(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def private_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for variable in VARIABLES:
-        monkeypatch.setenv(variable, "")  # so that it is put back
+        monkeypatch.setenv(variable, "")  # so that it is restored
         monkeypatch.delenv(variable)
     monkeypatch.setenv("GPUSPARK_CACHE_DIR", str(tmp_path / "private"))
     return tmp_path / "private"
 
 
-def test_caches_lie_in_the_private_folder(private: Path) -> None:
+def test_caches_lie_in_the_private_folder(private_folder: Path) -> None:
     rapids.set_cache_folders()
     folders = [Path(os.environ[variable]) for variable in VARIABLES]
     assert len(set(folders)) == 4
     for folder in folders:
-        assert folder.parent == private
+        assert folder.parent == private_folder
         assert folder.stat().st_mode & 0o777 == 0o700
 
 
@@ -67,7 +67,7 @@ def test_whatever_fails_in_importing_is_a_reason(monkeypatch: pytest.MonkeyPatch
     (package / "errors.py").write_text("class UnsupportedCUDAError(Exception): pass")
     monkeypatch.syspath_prepend(tmp_path)
     for module in ("cudf", "cudf.errors"):
-        monkeypatch.setitem(sys.modules, module, sys)  # so that it is put back
+        monkeypatch.setitem(sys.modules, module, sys)  # so that it is restored
         monkeypatch.delitem(sys.modules, module)
     with pytest.raises(DeviceUnavailable, match="RAPIDS cannot be imported") as caught:
         rapids.import_rapids()

@@ -1,4 +1,4 @@
-"""Where programs run: one small protocol, one file for each device."""
+"""The devices that programs run on: one small protocol, and one file for each device."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from gpuspark.devices.protocol import Device, DeviceName
 
 
 def open_device(name: DeviceName, config: Config, address: str | None = None) -> Device:
-    """The device ``name`` for the running task; the same object for every task of this process.
+    """Returns the device ``name`` for the running task: one object for all tasks of this process.
 
-    ``address`` is the GPU that Spark gave the task. A worker process is reused by tasks with other
-    addresses, so each task asks again.
+    ``address`` is the GPU that Spark assigned to the task. Each task must call this, because a worker process is
+    reused by tasks with other addresses.
     """
     if name == "cuda":
         from gpuspark.devices.cuda import select
@@ -25,9 +25,9 @@ def open_device(name: DeviceName, config: Config, address: str | None = None) ->
 
 
 def open_for_rapids(address: str | None = None) -> Device:
-    """The GPU of the running task, for bodies that use cuDF and CuPy: their memory comes from the same pool.
+    """Returns the GPU of the running task, with cuDF and CuPy set up to allocate from the same memory pool.
 
-    Raises :class:`~gpuspark.errors.DeviceUnavailable` also where RAPIDS cannot be imported.
+    Raises :class:`~gpuspark.errors.DeviceUnavailable` where there is no GPU, or RAPIDS cannot be imported.
     """
     from gpuspark.devices.cuda import select
     from gpuspark.devices.rapids import share_allocator

@@ -1,7 +1,7 @@
 """The CPU: programs are machine code over host memory, and nothing is copied.
 
-Machine code is loaded by llvmlite alone. A worker whose program is in the cache never imports Numba,
-which would cost it a good part of a second.
+Machine code is loaded by llvmlite alone: a worker whose program is in the cache never imports Numba, which would take
+a good part of a second.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gpuspark.devices.protocol import Bytes, Handle, Memory, Pointer, Program, T
 
 
 class CpuDevice:
-    """The device protocol over the host's memory. A handle is a NumPy array of bytes."""
+    """A :class:`~gpuspark.devices.protocol.Device` over host memory. A handle is a NumPy array of bytes."""
 
     name: Literal["cpu", "cuda", "emulated"] = "cpu"
     target: Target = "cpu"
@@ -26,22 +26,25 @@ class CpuDevice:
         self._loaded: dict[str, Callable[..., int]] = {}
 
     def turn(self, most: int) -> AbstractContextManager[float]:  # noqa: ARG002
-        """Nobody waits for the CPU: Spark gives its cores to tasks."""
+        """Returns a context that never waits: Spark assigns the CPU's cores to tasks."""
         return nullcontext(0.0)
 
     def copy_in(self, host: Bytes) -> Handle:
+        """Returns ``host`` itself."""
         return Handle(host)
 
     def allocate(self, nbytes: int) -> Handle:
+        """Returns uninitialised host memory."""
         return Handle(np.empty(nbytes, np.uint8))
 
     def launch(self, program: Program, arguments: Sequence[Pointer | int], count: int) -> None:
+        """Runs ``program`` over ``count`` rows, and returns when it is done."""
         function = self._loaded.get(program.key)
         if function is None:
             function = self._loaded[program.key] = load(program, len(arguments) + 1)
         words = [_address(a) if isinstance(a, Pointer) else a for a in arguments]
-        nothing, error = ctypes.c_void_p(), ctypes.c_void_p()
-        status = function(ctypes.byref(nothing), ctypes.byref(error), *words, count)
+        result, exception = ctypes.c_void_p(), ctypes.c_void_p()
+        status = function(ctypes.byref(result), ctypes.byref(exception), *words, count)
         if status:
             raise RuntimeError(
                 f"the program {program.entry} ended with an error that machine code cannot tell (status {status}): see "
@@ -49,22 +52,24 @@ class CpuDevice:
             )
 
     def synchronize(self) -> None:
-        """Work is done when :meth:`launch` returns."""
+        """Returns at once: work is done when :meth:`launch` returns."""
 
     def copy_out(self, handle: Handle) -> Bytes:
+        """Returns the array itself."""
         return cast(Bytes, handle)
 
     def free(self, handle: Handle) -> None:
-        """Memory goes with the last reference to its handle."""
+        """Does nothing: memory is freed with the last reference to its handle."""
 
     def keep(self, digest: str, host: Bytes) -> Handle:  # noqa: ARG002
-        """The array itself."""
+        """Returns ``host`` itself."""
         return Handle(host)
 
     def forget(self) -> None:
-        """Nothing is held."""
+        """Does nothing: the device holds no arrays."""
 
     def memory(self) -> Memory:
+        """Returns the host's free and total memory."""
         import os
 
         page = os.sysconf("SC_PAGE_SIZE")
@@ -72,17 +77,17 @@ class CpuDevice:
 
 
 def _address(pointer: Pointer) -> int:
-    # Several times as quick as .ctypes.data, which counts for small batches.
+    # Several times faster than .ctypes.data, which matters for small batches.
     address: int = cast(Bytes, pointer.handle).__array_interface__["data"][0]
     return address
 
 
 def load(program: Program, words: int) -> Callable[..., int]:
-    """The entry of an object file as a callable of ``words`` 64-bit words, after the two pointers of Numba's
-    calling convention: where the result goes (a program's is always nothing), and any exception (it has none).
+    """Returns the entry of an object file as a callable of ``words`` 64-bit words.
 
-    Each program gets an execution engine of its own, which lives as long as the callable: two programs may
-    hold different functions of one name.
+    They follow the two pointers of Numba's calling convention: to the result (programs return none), and to an
+    exception (programs raise none). Each program gets its own execution engine, which lives as long as the callable:
+    two programs may contain different functions of the same name.
     """
     from llvmlite import binding
 

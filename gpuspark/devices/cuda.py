@@ -1,19 +1,18 @@
-"""A CUDA GPU behind the device protocol, by the CUDA driver alone (cuda-core and cuda-bindings).
+"""A CUDA GPU as a :class:`~gpuspark.devices.protocol.Device`, on the CUDA driver (cuda-core and cuda-bindings) alone.
 
-What cannot be tested without a GPU is kept thin here; what it does can be rehearsed on a stand-in for
-the driver (``tests/stub_driver``). Nothing is imported from CUDA, and no driver call is made, before
-:func:`detect` or :func:`select` is called: Spark forks its workers, and a process that has started CUDA
-must not fork.
+This module is kept small, because only a GPU can test it fully; it is rehearsed on a stand-in for the driver
+(``tests/stub_driver``). It imports nothing from CUDA and calls no driver before :func:`detect` or :func:`select`:
+Spark forks its workers, and a process that has started CUDA must not fork.
 
-Its law:
+Its rules:
 
-* Each task selects its device anew: a reused worker is given another GPU by its next task. Device,
-  context and loaded programs are remembered by process and device.
-* Everything runs on the legacy default stream. Memory comes from the driver's stream-ordered allocator;
-  none is reserved ahead or managed, host buffers are never registered, and :meth:`CudaDevice.trim` gives
-  back what the allocator holds.
+* Each task selects its device: the next task of a reused worker may have another GPU. Device, context and loaded
+  programs are cached per process and device.
+* Everything runs on the legacy default stream. Memory comes from the driver's stream-ordered allocator. None is
+  reserved in advance, none is managed memory, host buffers are never registered, and :meth:`CudaDevice.trim` returns
+  the allocator's unused memory.
 * After an error that breaks the context, the device is lost for this process: every later call raises
-  :class:`~gpuspark.errors.DeviceLost` and touches the driver no more.
+  :class:`~gpuspark.errors.DeviceLost` without a driver call.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ THREADS_PER_BLOCK = 256
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU that this process sees. ``memory`` is in bytes; ``arch`` is such as ``"80"``."""
+    """One GPU that this process sees. ``memory`` is in bytes; ``arch`` is the compute capability, such as ``"80"``."""
 
     ordinal: int
     name: str
@@ -57,7 +56,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Detected:
-    """What the driver said. ``driver`` is the newest CUDA version that it supports."""
+    """What the driver reports. ``driver`` is the newest CUDA version that it supports."""
 
     driver: tuple[int, int]
     gpus: tuple[Gpu, ...]
@@ -68,9 +67,9 @@ _selected: dict[tuple[int, int], CudaDevice] = {}
 
 
 def detect() -> Detected:
-    """Asks the driver for its version and GPUs. Makes no context and takes no device memory.
+    """Returns the driver's version and GPUs, cached for this process. Makes no context and uses no device memory.
 
-    The answer is remembered for this process. Raises :class:`CudaUnavailable` with the reason.
+    Raises :class:`CudaUnavailable` with the reason where CUDA cannot be used.
     """
     if os.getpid() not in _detected:
         _detected[os.getpid()] = _ask_driver()
@@ -78,11 +77,11 @@ def detect() -> Detected:
 
 
 def select(address: str | None = None) -> CudaDevice:
-    """The device at ``address``, current for the calling thread; the first one without an address.
+    """Returns the device at ``address``, by default the first one, and makes it current for the calling thread.
 
-    Call it first in every task, with the address that Spark gave to the task: an index or a UUID, see
-    :func:`ordinal_of`. Raises :class:`CudaUnavailable` where it cannot be had (``busy`` means wait),
-    :class:`~gpuspark.errors.DeviceLost` where this process has lost it.
+    Must be called first in every task, with the address that Spark assigned to the task: an index or a UUID, see
+    :func:`ordinal_of`. Raises :class:`CudaUnavailable` where the device cannot be used (if it is ``busy``, waiting may
+    help), :class:`~gpuspark.errors.DeviceLost` where this process has lost it.
     """
     detected = detect()
     ordinal = ordinal_of(address, [gpu.uuid for gpu in detected.gpus], os.environ.get("CUDA_VISIBLE_DEVICES"))
@@ -95,11 +94,11 @@ def select(address: str | None = None) -> CudaDevice:
 
 
 def ordinal_of(address: str | None, uuids: Sequence[str], visible: str | None) -> int:
-    """The place of ``address`` among the GPUs with ``uuids``, in the driver's order.
+    """Returns the position of ``address`` among the GPUs with ``uuids``, which are in the driver's order.
 
-    ``address`` is ``GPU-…``, ``MIG-…`` (or a unique beginning of one), or an index. An index is looked
-    for in ``visible`` (``CUDA_VISIBLE_DEVICES``) first, as the number that nvidia-smi shows; one that is
-    not listed there counts the visible GPUs. Only UUIDs are free of doubt. Raises :class:`CudaUnavailable`.
+    ``address`` is ``GPU-…``, ``MIG-…`` (or a unique prefix of one), or an index. An index is looked up in ``visible``
+    (``CUDA_VISIBLE_DEVICES``) first, as the number that nvidia-smi shows; one that is not listed there counts the
+    visible GPUs. Only UUIDs are unambiguous. Raises :class:`CudaUnavailable` unless exactly one GPU matches.
 
     >>> ordinal_of("3", ["GPU-a", "GPU-b"], visible="2,3")
     1
@@ -112,17 +111,17 @@ def ordinal_of(address: str | None, uuids: Sequence[str], visible: str | None) -
     if address in listed:
         return listed.index(address)
     if address.isdecimal():
-        found = [int(address)] if int(address) < len(uuids) else []
+        ordinals = [int(address)] if int(address) < len(uuids) else []
     else:
-        wanted = _digits(address)
-        found = [place for place, uuid in enumerate(uuids) if wanted and _digits(uuid).startswith(wanted)]
-    if len(found) != 1:
+        prefix = _digits(address)
+        ordinals = [n for n, uuid in enumerate(uuids) if prefix and _digits(uuid).startswith(prefix)]
+    if len(ordinals) != 1:
         raise CudaUnavailable(
-            f"The GPU address {address!r} names {len(found)} of the GPUs that this process sees "
+            f"The GPU address {address!r} names {len(ordinals)} of the GPUs that this process sees "
             f"({', '.join(uuids)}; CUDA_VISIBLE_DEVICES={visible}). "
             "Let the GPU discovery script print the UUIDs that `nvidia-smi -L` shows."
         )
-    return found[0]
+    return ordinals[0]
 
 
 class CudaDevice:
@@ -138,14 +137,14 @@ class CudaDevice:
         self._device = Device(gpu.ordinal)
         self._kernels: dict[str, Any] = {}
         self.loader: str | None = None
-        """What turned the PTX of the last program that was loaded into machine code."""
+        """What assembled the last program that was loaded: nvJitLink, or the driver's compiler."""
         self._lost: str | None = None
         self._abandoned: list[Any] = []
         self._kept = Kept(self.copy_in, self.free)
 
     @contextmanager
     def turn(self, most: int) -> Iterator[float]:
-        """Holds one of this GPU's ``most`` permits, and trims the memory before it is returned."""
+        """Holds one of this GPU's ``most`` permits, and trims the memory before it returns the permit."""
         with permit(self.gpu.uuid, most) as waited:
             try:
                 yield waited
@@ -159,7 +158,7 @@ class CudaDevice:
             pass
 
     def allocate(self, nbytes: int) -> Handle:
-        """Uninitialised device memory."""
+        """Returns uninitialised device memory."""
         from cuda.core import LEGACY_DEFAULT_STREAM
 
         with self._doing(f"allocating {nbytes:,} bytes"):
@@ -167,7 +166,7 @@ class CudaDevice:
         return Handle(_Allocation(self, buffer, nbytes))
 
     def copy_in(self, host: Bytes) -> Handle:
-        """Device memory that holds ``host``, which may be changed or freed afterwards."""
+        """Returns device memory that holds a copy of ``host``."""
         from cuda.bindings import driver
 
         handle = self.allocate(host.nbytes)
@@ -181,7 +180,7 @@ class CudaDevice:
         return handle
 
     def launch(self, program: Program, arguments: Sequence[Pointer | int], count: int) -> None:
-        """Runs ``program`` over ``count`` rows. Its words are ``arguments`` and ``count``, 64 bits each."""
+        """Runs ``program`` over ``count`` rows. Its parameters are ``arguments`` and ``count``, 64 bits each."""
         from cuda.core import LEGACY_DEFAULT_STREAM, LaunchConfig, launch
 
         words = [self._address(word) if isinstance(word, Pointer) else int(word) for word in arguments]
@@ -192,14 +191,14 @@ class CudaDevice:
                 launch(LEGACY_DEFAULT_STREAM, config, kernel, *words, count)
 
     def synchronize(self) -> None:
-        """Returns when all launched work is done; errors of that work are raised here."""
+        """Waits until all launched work is done, and raises the errors of that work."""
         from cuda.core import LEGACY_DEFAULT_STREAM
 
         with self._doing("running programs"):
             LEGACY_DEFAULT_STREAM.sync()
 
     def copy_out(self, handle: Handle) -> Bytes:
-        """The contents of ``handle``, after all work launched before."""
+        """Returns the contents of ``handle``, after waiting for all work launched before."""
         from cuda.bindings import driver
 
         host = np.empty(cast(_Allocation, handle).nbytes, np.uint8)
@@ -209,7 +208,7 @@ class CudaDevice:
         return host
 
     def free(self, handle: Handle) -> None:
-        """Gives device memory back to the allocator. On a lost device there is nothing to give back."""
+        """Returns device memory to the allocator; on a lost device, only invalidates the handle."""
         from cuda.core import LEGACY_DEFAULT_STREAM
 
         self._address(Pointer(handle))
@@ -222,15 +221,15 @@ class CudaDevice:
             buffer.close(LEGACY_DEFAULT_STREAM)
 
     def keep(self, digest: str, host: Bytes) -> Handle:
-        """Device memory that holds ``host`` until this process ends, or :meth:`forget` is called."""
+        """Returns device memory that holds ``host`` until this process ends, or :meth:`forget` is called."""
         return self._kept.keep(digest, host)
 
     def forget(self) -> None:
-        """Frees what :meth:`keep` has kept."""
+        """Frees everything that :meth:`keep` returned."""
         self._kept.forget()
 
     def memory(self) -> Memory:
-        """What is free, with what the allocator holds unused; and the capacity."""
+        """Returns the free memory, including the allocator's unused memory, and the capacity."""
         from cuda.bindings import driver
 
         with self._doing("asking for free memory"):
@@ -241,7 +240,7 @@ class CudaDevice:
         return Memory(free, total)
 
     def trim(self) -> None:
-        """Waits for launched work, then gives back to the GPU what the allocator holds unused."""
+        """Waits for launched work, then returns the allocator's unused memory to the GPU."""
         from cuda.bindings import driver
 
         self.synchronize()
@@ -251,10 +250,11 @@ class CudaDevice:
 
     @property
     def _has_pool(self) -> bool:
-        """Whether memory is stream-ordered; some virtual GPUs have no memory pools."""
+        """Whether the GPU has memory pools (stream-ordered allocation); some virtual GPUs lack them."""
         return bool(self._device.properties.memory_pools_supported)
 
     def _kernel(self, program: Program) -> Any:
+        """Returns the kernel of ``program``, which is loaded at its first launch."""
         if program.key not in self._kernels:
             if program.target != self.target:
                 raise ValueError(f"A program for {program.target} cannot run on {self.name}.")
@@ -262,7 +262,7 @@ class CudaDevice:
         return self._kernels[program.key]
 
     def _load(self, program: Program) -> Any:
-        """Machine code from nvJitLink; the driver's compiler is the last resort."""
+        """Loads machine code from nvJitLink; the driver's PTX compiler is the last resort."""
         from cuda.core import ObjectCode
 
         try:
@@ -274,21 +274,24 @@ class CudaDevice:
         return ObjectCode.from_cubin(cubin).get_kernel(program.entry)
 
     def _address(self, pointer: Pointer) -> int:
+        """Returns the address of device memory. Raises :class:`~gpuspark.errors.DeviceFault` for an invalid handle."""
         allocation = cast(_Allocation, pointer.handle)
         if allocation.device is not self or allocation.buffer is None:
-            raise DeviceFault("This handle was freed, or belongs to another device. Each is used where it was made.")
+            raise DeviceFault(
+                "This handle was freed, or belongs to another device. Use a handle only with the device that made it."
+            )
         return int(allocation.buffer.handle)
 
     @contextmanager
-    def _doing(self, what: str) -> Iterator[None]:
-        """Driver calls with this device current; their errors become ours."""
+    def _doing(self, operation: str) -> Iterator[None]:
+        """Context manager that makes this device current and translates CUDA's errors into gpuspark's."""
         if self._lost:
             raise DeviceLost(self._lost)
         try:
             self._device.set_current()
             yield
         except _cuda_error() as error:
-            where = f"{what} on {self.gpu.name} ({self.gpu.uuid})"
+            where = f"{operation} on {self.gpu.name} ({self.gpu.uuid})"
             ours = translated(_code_of(error), str(error).rstrip("."), where)
             if isinstance(ours, DeviceLost):
                 self._lost = str(ours)
@@ -297,42 +300,46 @@ class CudaDevice:
 
 @dataclass(eq=False)
 class _Allocation:
+    """What a handle of this device refers to."""
+
     device: CudaDevice
     buffer: Any
-    """cuda-core's, until it is freed."""
+    """The ``Buffer`` of cuda-core; ``None`` after it was freed."""
     nbytes: int
 
 
 def _ask_driver() -> Detected:
+    """Starts CUDA and returns the driver's version and GPUs."""
     try:
-        ctypes.CDLL("libcuda.so.1")  # before the imports below: without a driver they are a third of a second lost
+        ctypes.CDLL("libcuda.so.1")  # before the slow imports below, useless without a driver
     except OSError as missing:
         raise CudaUnavailable(f"there is no NVIDIA driver on this machine ({missing})") from missing
-    with loading(_without_packages):
+    with loading(_packages_missing):
         from cuda import bindings
         from cuda.bindings import driver
         from cuda.core import Device
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as nvidia-smi counts; read by cuInit
     with _starting():
         version = divmod(_call(driver.cuDriverGetVersion) // 10, 100)
-    _require(version, int(bindings.__version__.split(".")[0]))
+    _check_version(version, int(bindings.__version__.split(".")[0]))
     with _starting():
         _call(driver.cuInit, 0)
         devices = [Device(ordinal) for ordinal in range(_call(driver.cuDeviceGetCount))]
         gpus = [
-            Gpu(device.device_id, device.name, device.uuid, device.arch, _call(driver.cuDeviceTotalMem, place))
-            for place, device in enumerate(devices)
+            Gpu(device.device_id, device.name, device.uuid, device.arch, _call(driver.cuDeviceTotalMem, ordinal))
+            for ordinal, device in enumerate(devices)
         ]
     return Detected(version, tuple(gpus))
 
 
-def _without_packages(why: str) -> CudaUnavailable:
+def _packages_missing(why: str) -> CudaUnavailable:
     return CudaUnavailable(
         f"the Python packages for CUDA are missing or broken ({why}). Install them with: pip install gpuspark[cuda12]"
     )
 
 
-def _require(version: tuple[int, int], packages: int) -> None:
+def _check_version(version: tuple[int, int], packages: int) -> None:
+    """Raises :class:`CudaUnavailable` where the packages are for a newer CUDA than the driver's ``version``."""
     if version[0] < packages:
         raise CudaUnavailable(
             f"the NVIDIA driver supports CUDA {version[0]}.{version[1]}, and the installed packages are for "
@@ -343,7 +350,7 @@ def _require(version: tuple[int, int], packages: int) -> None:
 
 @contextmanager
 def _starting() -> Iterator[None]:
-    """Driver calls that start CUDA: each failure is a reason why it cannot be used here."""
+    """Context manager for driver calls that start CUDA: a failure raises :class:`CudaUnavailable` with its reason."""
     try:
         yield
     except _cuda_error() as error:
@@ -355,17 +362,19 @@ def _starting() -> Iterator[None]:
 
 
 def _cuda_error() -> type[Exception]:
-    """cuda-core's error, which its public modules do not export. It only spells the driver's code."""
+    """Returns the error class of cuda-core, which its public modules do not export."""
     from cuda.core._utils.cuda_utils import CUDAError
 
     return cast(type[Exception], CUDAError)
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """A call of cuda-bindings: its value or values. A result code is raised as cuda-core raises its own."""
+    """Calls a function of cuda-bindings and returns its value or values.
+
+    Raises a failing result code as cuda-core does."""
     try:
         code, *values = function(*arguments)
-    except ValueError as error:  # a code that these bindings have no name for
+    except ValueError as error:  # a code that these bindings do not know
         raise _cuda_error()(f"unknown result: {error}") from error
     if code:
         raise _cuda_error()(code.name)
@@ -373,15 +382,15 @@ def _call(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _code_of(error: Exception) -> int | None:
-    """The driver's result code, which the errors of cuda-core only spell."""
+    """Returns the driver's result code, which an error of cuda-core has only in its message."""
     from cuda.bindings import driver
 
-    spelled = re.search(r"CUDA_ERROR_\w+|\d+", str(error))
-    if spelled is None:
+    name = re.search(r"CUDA_ERROR_\w+|\d+", str(error))
+    if name is None:
         return None
-    return int(spelled[0]) if spelled[0].isdecimal() else int(getattr(driver.CUresult, spelled[0], 0)) or None
+    return int(name[0]) if name[0].isdecimal() else int(getattr(driver.CUresult, name[0], 0)) or None
 
 
 def _digits(uuid: str) -> str:
-    """``GPU-12345678-90ab…`` as hexadecimal digits alone."""
+    """Returns the hexadecimal digits of ``GPU-12345678-90ab…``."""
     return re.sub(r"^(GPU|MIG)-|-", "", uuid).lower()

@@ -1,4 +1,4 @@
-"""What the CUDA driver's result codes mean to gpuspark: recoverable, lost for good, or not here at all."""
+"""Translates the CUDA driver's result codes to errors: recoverable, device lost, or device unavailable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNAVAILABLE = {
     34: "the libcuda.so.1 that was found is the tool kit's stub. Install the NVIDIA driver",
     35: "the NVIDIA driver is too old for the installed CUDA packages. Update the driver",
     36: "the NVIDIA driver is too old for the installed CUDA packages. Update the driver",
-    46: "the GPU is busy: another process has it for itself. Wait, or set its compute mode to DEFAULT",
+    46: "the GPU is busy: another process has it exclusively. Wait, or set its compute mode to DEFAULT",
     100: "the driver finds no GPU. See nvidia-smi and CUDA_VISIBLE_DEVICES",
     101: "the driver does not know this GPU any more. See nvidia-smi",
     102: "the GPU has no valid licence",
@@ -26,16 +26,18 @@ _UNAVAILABLE = {
     804: "the CUDA forward compatibility package does not support this GPU",
     805: "the connection to the MPS daemon failed. See the MPS control log",
     807: "the MPS daemon is not ready. See the MPS control log",
-    808: "the MPS daemon serves as many clients as it may. Lower the number of tasks on this GPU",
+    808: "the MPS daemon has reached its maximum number of clients. Lower the number of tasks on this GPU",
 }
+"""The codes that mean that CUDA cannot be used here, each with its reason and advice."""
 _LOST = frozenset(
     # Memory errors of the hardware, a destroyed context, faults inside a kernel, a dead MPS client, unknown.
     {4, 201, 214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721, 806, 810, 999}
 )
+"""The codes after which a process can no longer use the device."""
 
 
 class CudaUnavailable(DeviceUnavailable):
-    """CUDA cannot be used here, and why. ``code`` is the driver's result code, if it gave one."""
+    """CUDA cannot be used here, for the reason in the message. ``code`` is the driver's result code, if any."""
 
     def __init__(self, message: str, code: int | None = None) -> None:
         super().__init__(message)
@@ -43,17 +45,17 @@ class CudaUnavailable(DeviceUnavailable):
 
     @property
     def busy(self) -> bool:
-        """Whether the GPU is there and only taken for now: wait and try again."""
+        """Whether another process has the GPU exclusively at the moment, so that waiting may help."""
         return self.code == _BUSY
 
 
 def unavailable(code: int | None, text: str) -> CudaUnavailable:
-    """A failure to start CUDA, where each one means that CUDA cannot be used here."""
+    """Returns the error for a failure to start CUDA."""
     return CudaUnavailable(f"{_UNAVAILABLE.get(code or 0, 'the driver does not start')} ({text})", code)
 
 
 def translated(code: int | None, text: str, where: str) -> DeviceError:
-    """A failure to use a device, as our error: out of memory, lost for good, unavailable, or a bug."""
+    """Returns the error for a failed use of a device: out of memory, device lost, unavailable, or a bug."""
     if code == _OUT_OF_MEMORY:
         hint = "Lower spark.gpuspark.batch.targetBytes, or let fewer tasks share this GPU."
         return OutOfMemory(f"{where}: {text}. {hint}")

@@ -1,7 +1,7 @@
-"""What devices are on this machine, and why not: facts or a reason for each of the four.
+"""Finds out which devices can be used on this machine: for each of the four its facts, or the reason why not.
 
-Nothing is looked for before :func:`discover` is called, so importing this module does not start CUDA
-(Spark forks its workers after that). Answers are remembered by process, never across a fork.
+Importing this module does not start CUDA, because Spark forks its workers afterwards; only :func:`discover` does. Its
+result is cached per process, never across a fork.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ from gpuspark.devices.protocol import DeviceName
 
 @dataclass(frozen=True)
 class Presence:
-    """One device: its facts where it is present, or the reason why it cannot be used."""
+    """One device: its facts if it is present, or the reason why it cannot be used."""
 
     facts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     reason: str | None = None
     busy: bool = False
-    """It is there, and another process has it for now: waiting helps."""
+    """Whether another process has the device exclusively at the moment, so that waiting may help."""
 
     @property
     def present(self) -> bool:
+        """Whether the device can be used."""
         return self.reason is None
 
 
 @dataclass(frozen=True)
 class Capability:
-    """The four devices as they are on this machine, for this process."""
+    """The presence of the four devices on this machine, for this process."""
 
     cuda: Presence
     emulated: Presence
@@ -44,15 +45,15 @@ class Capability:
     python: Presence
 
     def absent(self) -> dict[DeviceName, str]:
-        """The devices that cannot be used, each with its reason."""
+        """Returns the devices that cannot be used, each with its reason."""
         names: tuple[DeviceName, ...] = ("cuda", "emulated", "cpu", "python")
-        found = {name: getattr(self, name).reason for name in names}
-        return {name: reason for name, reason in found.items() if reason is not None}
+        reasons = {name: getattr(self, name).reason for name in names}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
 
     def __str__(self) -> str:
         return "\n".join(
             f"{name:9} " + (f"not here: {presence.reason}" if presence.reason else f"{dict(presence.facts)}")
-            for name, presence in ((one.name, getattr(self, one.name)) for one in dataclasses.fields(self))
+            for name, presence in ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
         )
 
 
@@ -60,25 +61,26 @@ _discovered: dict[int, Capability] = {}
 
 
 def discover() -> Capability:
-    """What can be used here. The first call in a process asks the CUDA driver, and makes no context.
+    """Returns which devices can be used here. Asks the CUDA driver, without making a context.
 
-    The answer is remembered for this process, but for a busy GPU, which is asked again.
+    The result is cached for this process, unless the GPU is busy.
     """
     if os.getpid() in _discovered:
         return _discovered[os.getpid()]
-    found = Capability(_cuda(), _emulated(), _cpu(), Presence({"version": platform.python_version()}))
-    if not found.cuda.busy:
-        _discovered[os.getpid()] = found
-    return found
+    capability = Capability(_cuda(), _emulated(), _cpu(), Presence({"version": platform.python_version()}))
+    if not capability.cuda.busy:
+        _discovered[os.getpid()] = capability
+    return capability
 
 
 def missing_rapids() -> str | None:
-    """Which packages of RAPIDS are not installed here, and where they come from; ``None`` where all are."""
+    """Returns which RAPIDS packages are missing and how to install them; ``None`` if all are installed."""
     missing = [name for name in ("cudf", "cupy", "rmm") if importlib.util.find_spec(name) is None]
     return f"{', '.join(missing)}, which are not installed here (environment.yml)" if missing else None
 
 
 def _cuda() -> Presence:
+    """Returns the facts of the driver and its GPUs, or the reason why CUDA cannot be used."""
     obstacle = _limited_address_space() or _missing_ptx_compiler()
     if obstacle:
         return Presence(reason=obstacle)
@@ -106,17 +108,19 @@ def _cpu() -> Presence:
 
 
 def _missing_ptx_compiler() -> str | None:
+    """Returns how to install the compiler to PTX; ``None`` if it is installed."""
     return _missing("numba_cuda", "numba-cuda, the compiler to PTX,", "pip install gpuspark[cuda12]")
 
 
-def _missing(module: str, what: str, command: str) -> str | None:
+def _missing(module: str, description: str, command: str) -> str | None:
+    """Returns how to install ``module``; ``None`` if it is installed."""
     if importlib.util.find_spec(module):
         return None
-    return f"{what} is not installed. Install it with: {command}"
+    return f"{description} is not installed. Install it with: {command}"
 
 
 def _limited_address_space() -> str | None:
-    """CUDA maps the memory of every GPU and the host into one address space, far more than any limit."""
+    """Returns a reason if the address space is limited: CUDA maps all GPUs' and the host's memory into it."""
     if sys.platform == "win32":
         return None
     import resource

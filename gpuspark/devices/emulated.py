@@ -1,6 +1,6 @@
-"""The emulated device: it executes the very PTX that CUDA would load, in host memory of its own.
+"""The emulated device, which executes the PTX that CUDA would load, in memory on the host.
 
-For proof without a GPU, and for finding faults that a GPU would not name. See :mod:`.emulator`.
+It shows that programs are correct without a GPU, and finds faults that a GPU would not report. See :mod:`.emulator`.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ class EmulatedDevice:
         self._kept = Kept(self.copy_in, self.free)
 
     def turn(self, most: int) -> AbstractContextManager[float]:
-        """Holds one of ``most`` permits, as on a GPU. Nothing is held that was freed."""
+        """Holds one of ``most`` permits, as on a GPU."""
         return permit(self.name, most)
 
     def copy_in(self, host: Bytes) -> Handle:
-        """Read-only device memory that holds a copy of ``host``."""
+        """Returns read-only device memory that holds a copy of ``host``."""
         return Handle(self._memory.put(host, "an input"))
 
     def allocate(self, nbytes: int) -> Handle:
-        """Memory that must be written before it is read."""
+        """Returns device memory that must be written before it is read."""
         return Handle(self._memory.allocate(nbytes, "an output"))
 
     def launch(self, program: Program, arguments: Sequence[Pointer | int], count: int) -> None:
-        """Runs the program over ``count`` rows, one thread for each, and returns when it is done."""
+        """Runs ``program`` over ``count`` rows, one thread for each, and returns when it is done."""
         if program.target != self.target:
             raise ValueError(f"The emulated device runs PTX, not code for {program.target!r}.")
         words = [_word(argument) for argument in arguments]
@@ -57,26 +57,31 @@ class EmulatedDevice:
         launch(self._loaded(program), program.entry, grid, block, [*words, count])
 
     def synchronize(self) -> None:
-        """Nothing is ever under way."""
+        """Returns at once: work is done when :meth:`launch` returns."""
 
     def copy_out(self, handle: Handle) -> Bytes:
-        """A copy of the memory's contents; bytes that nothing has written are arbitrary."""
+        """Returns a copy of the memory's contents; bytes that nothing has written are arbitrary."""
         buffer = _buffer(handle)
         return buffer.data[: buffer.nbytes].copy()
 
     def free(self, handle: Handle) -> None:
+        """Frees device memory. Raises ``ValueError`` if it was freed before."""
         self._memory.free(_buffer(handle))
 
     def keep(self, digest: str, host: Bytes) -> Handle:
+        """Returns device memory that holds ``host`` until this process ends, or :meth:`forget` is called."""
         return self._kept.keep(digest, host)
 
     def forget(self) -> None:
+        """Frees everything that :meth:`keep` returned."""
         self._kept.forget()
 
     def memory(self) -> Memory:
+        """Returns what is free, and the capacity."""
         return Memory(free=self._memory.capacity - self._memory.used, total=self._memory.capacity)
 
     def _loaded(self, program: Program) -> LoadedProgram:
+        """Returns ``program``, parsed at its first launch."""
         if program.key not in self._programs:
             self._programs[program.key] = LoadedProgram(parse(program.code.decode()), self._memory)
         return self._programs[program.key]
@@ -87,6 +92,7 @@ def _buffer(handle: Handle) -> Buffer:
 
 
 def _word(argument: Pointer | int) -> int:
+    """Returns the value of a parameter: an integer, or the address of device memory."""
     if isinstance(argument, int):
         return argument
     return _buffer(argument.handle).address

@@ -1,8 +1,8 @@
-"""Permits to use a GPU: at most ``spark.gpuspark.device.maxConcurrentTasks`` at a time on a node.
+"""Permits to use a GPU: at most ``spark.gpuspark.device.maxConcurrentTasks`` processes of a node hold one.
 
-A permit is a lock on one of that many files, held by one process for one batch's device work and never
-while it waits for Spark, so that functions chained in one task cannot wait for each other. The
-operating system gives back the permit of a process that dies.
+A permit is a lock on one of that many files. A process holds it for one batch's work on the device, and never while it
+waits for Spark, so that functions chained in one task cannot block each other. The operating system releases the
+permit of a process that dies.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from filelock import FileLock, Timeout
 
 from gpuspark.disk_cache import private_folder
 
-_PAUSE = 0.002  # seconds between two rounds over the files
+_POLL_SECONDS = 0.002
+"""The pause between two attempts to lock one of the files."""
 _held: set[tuple[int, str]] = set()
+"""The permits that this process holds: its id, so that a fork does not inherit them, and the device."""
 
 
 @contextmanager
 def permit(device: str, most: int) -> Iterator[float]:
-    """Holds one of the ``most`` permits of ``device``; gives the seconds that it took to get it.
+    """Context manager that holds one of the ``most`` permits of ``device``; yields the seconds that it waited.
 
-    A process that holds one already needs no second: a compiled function may be called inside a batch body that
-    has the GPU. Where no private folder can be had, every process may go.
+    A process that already holds one does not wait for a second: a batch body on the GPU may call a compiled function.
+    Without a private folder for the lock files, no process waits.
     """
     folder = private_folder("permits")
     key = os.getpid(), device
@@ -47,4 +49,4 @@ def permit(device: str, most: int) -> Iterator[float]:
                 _held.discard(key)
                 lock.release()
             return
-        time.sleep(_PAUSE)
+        time.sleep(_POLL_SECONDS)

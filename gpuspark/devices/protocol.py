@@ -1,10 +1,10 @@
-"""The few verbs a compiled device must have. What cannot be tested here must be small, so everything
-above these verbs is the same for ``cpu``, ``emulated`` and ``cuda``.
+"""The operations that every compiled device implements: ``cpu``, ``emulated`` and ``cuda``.
 
-A *program* is compiled code with one entry. Its parameters are 64-bit words: addresses of device
-memory (given as handles) and whole numbers; it computes ``count`` rows. The emulated device and CUDA
-are given the same PTX text. Handles are opaque: nothing above this module sees an address, so a
-device may one day live in another process.
+Code that needs a GPU to be tested must be small, so everything above these operations is the same for all devices.
+
+A *program* is compiled code with one entry, which computes ``count`` rows. Its parameters are 64-bit words: integers,
+and addresses of device memory, which are passed as handles. The emulated device and CUDA run the same PTX text.
+Handles are opaque: no module above this one sees an address, so a device could be in another process.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 DeviceName = Literal["cuda", "emulated", "cpu", "python"]
-"""The devices of a plan. ``python`` is plain Python, and has no :class:`Device`."""
+"""The devices of a plan. ``python`` is plain Python and has no :class:`Device`."""
 Target = Literal["cpu", "ptx"]
+"""What a program is compiled to."""
 Handle = NewType("Handle", object)
-"""Device memory, as its device knows it."""
+"""A reference to device memory that only its device can interpret."""
 
 Bytes = NDArray[np.uint8]
 
@@ -34,7 +35,7 @@ class Program:
     code: bytes
     entry: str
     key: str
-    """A hash of everything that decided the code: the name under which it is cached and remembered."""
+    """A hash of everything that determines the code, under which it is cached."""
 
 
 @dataclass(frozen=True)
@@ -53,42 +54,46 @@ class Pointer:
 
 
 class Device(Protocol):
-    """A compiled device. Errors: :class:`~gpuspark.errors.OutOfMemory` where there is no room,
-    :class:`~gpuspark.errors.DeviceLost` where the device is gone for this process."""
+    """A device that runs compiled programs.
+
+    Its methods raise :class:`~gpuspark.errors.OutOfMemory` where memory does not suffice, and
+    :class:`~gpuspark.errors.DeviceLost` where this process can no longer use the device."""
 
     name: Literal["cpu", "cuda", "emulated"]
     target: Target
 
     def turn(self, most: int) -> AbstractContextManager[float]:
-        """A context in which this process may use the device, as one of at most ``most`` on this node; gives the
-        seconds that it waited. At its end the hardware gets back what is held and unused."""
+        """Returns a context in which this process may use the device, as one of at most ``most`` on this node.
+
+        It yields the seconds that it waited. At its end, unused device memory is returned to the hardware."""
 
     def copy_in(self, host: Bytes) -> Handle:
-        """Device memory that holds ``host``. Read-only; the CPU views ``host`` itself."""
+        """Returns read-only device memory that holds ``host``; on the CPU, a view of ``host``."""
 
     def allocate(self, nbytes: int) -> Handle:
-        """Uninitialised device memory."""
+        """Returns uninitialised device memory."""
 
     def launch(self, program: Program, arguments: Sequence[Pointer | int], count: int) -> None:
-        """Runs ``program`` over ``count`` rows; it may return before the work is done.
+        """Runs ``program`` over ``count`` rows. May return before the work is done.
 
-        The words given to the entry are ``arguments`` followed by ``count``."""
+        The entry's parameters are ``arguments``, followed by ``count``."""
 
     def synchronize(self) -> None:
-        """Returns when all launched work is done; errors of that work are raised here."""
+        """Waits until all launched work is done, and raises the errors of that work."""
 
     def copy_out(self, handle: Handle) -> Bytes:
-        """The contents of ``handle`` in host memory that is the caller's own."""
+        """Returns the contents of ``handle`` in host memory that belongs to the caller."""
 
     def free(self, handle: Handle) -> None:
-        """Gives device memory back. A handle is freed once."""
+        """Frees device memory. A handle can be freed once."""
 
     def keep(self, digest: str, host: Bytes) -> Handle:
-        """Device memory that holds ``host`` for as long as this process lives: copied in at the first call with
-        ``digest``, and the same handle at every later one. It must not be freed."""
+        """Returns device memory that holds ``host`` until this process ends. It must not be freed.
+
+        ``host`` is copied in at the first call with ``digest``; later calls return the same handle."""
 
     def forget(self) -> None:
-        """Frees everything that :meth:`keep` has kept."""
+        """Frees everything that :meth:`keep` returned."""
 
     def memory(self) -> Memory:
-        """What is free now, and the capacity."""
+        """Returns the free memory and the capacity."""

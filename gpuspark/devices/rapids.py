@@ -1,7 +1,7 @@
-"""cuDF, CuPy and RMM, for the bodies that ask for them; nothing else in gpuspark imports them.
+"""The only module that imports cuDF, CuPy and RMM, for the functions that use them.
 
-Importing them costs seconds and hundreds of megabytes of host memory, so it happens late, in the worker
-that needs them, after a fork and after the task has selected its device.
+Importing them takes seconds and hundreds of megabytes of host memory. So it happens only in a worker that needs them,
+after the fork and after the task has selected its device.
 
 **None of this has run on a device yet.** It is written against the public names of cuDF 26.10.
 """
@@ -41,16 +41,15 @@ ERRORS = {
     "cupy.cuda.memory.OutOfMemoryError": "memory",
     "cuda.pathfinder._dynamic_libs.load_dl_common.DynamicLibNotFoundError": "driver",
 }
-"""The errors of the device that have a class of their own: they hold CUDA's result code (``status``), or mean that
-memory is out, or that there is no driver. ``make contracts`` looks for them in the real packages."""
-
+"""The classes of device errors in RAPIDS' packages, and what each means: ``code``, CUDA's result code is in its
+``status``; ``memory``, out of memory; ``driver``, there is no driver. ``make contracts`` checks that they exist."""
 
 _shared: set[tuple[int, str]] = set()
-"""The GPUs whose pool RAPIDS uses already, by process."""
+"""The process ids and GPUs whose memory pool RAPIDS uses already."""
 
 
 class Rapids(NamedTuple):
-    """The modules, imported."""
+    """The imported modules."""
 
     cudf: ModuleType
     cupy: ModuleType
@@ -58,10 +57,10 @@ class Rapids(NamedTuple):
 
 
 def set_cache_folders() -> None:
-    """Points the kernel caches of RAPIDS and CUDA into gpuspark's private folder, unless they are set.
+    """Moves the kernel caches of RAPIDS and CUDA to gpuspark's private folder, unless their variables are set.
 
-    They hold code that is loaded and run, and by default lie where others may write, or where a worker
-    without a home folder cannot. Must come before the first import of RAPIDS.
+    The caches hold code that is loaded and executed. By default they are where others may be able to write, or in a
+    home folder that a worker may lack. Must be called before the first import of RAPIDS.
     """
     for variable, name in _CACHE_FOLDERS.items():
         if variable not in os.environ:
@@ -71,10 +70,10 @@ def set_cache_folders() -> None:
 
 
 def import_rapids() -> Rapids:
-    """cuDF, CuPy and RMM, with their caches in the private folder.
+    """Imports and returns cuDF, CuPy and RMM, with their caches in the private folder.
 
-    Raises :class:`~gpuspark.errors.DeviceUnavailable` with the reason where an import fails, for whatever
-    reason that may be: not installed, a library that cannot be loaded, memory, mismatched versions.
+    Raises :class:`~gpuspark.errors.DeviceUnavailable` with the reason where an import fails, for any reason: a missing
+    package, a library that cannot be loaded, lack of memory, mismatched versions.
     """
     set_cache_folders()
     try:
@@ -90,28 +89,27 @@ def import_rapids() -> Rapids:
 
 
 @contextmanager
-def device_errors(what: str) -> Iterator[None]:
-    """Within, errors of the device that CuPy, RMM, cuDF and their packages raise become ours; others, a body's own
-    among them, stay as they are. May decorate a function.
+def device_errors(operation: str) -> Iterator[None]:
+    """Context manager and decorator that translates RAPIDS' device errors into gpuspark's.
 
-    The driver's result codes keep their meaning (:mod:`gpuspark.devices.cuda_errors`): out of memory, lost for good,
-    or not here at all.
+    The driver's result codes keep their meaning (:mod:`gpuspark.devices.cuda_errors`): out of memory, device lost, or
+    device unavailable. Other errors, such as those of the user's function, are not changed.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        ours = device_error(error, what)
-        if ours is None:
+        translation = device_error(error, operation)
+        if translation is None:
             raise
-        raise ours from error
+        raise translation from error
 
 
-def device_error(error: Exception, what: str) -> DeviceError | None:
-    """What ``error``, raised while doing ``what``, says of the device; ``None`` if it says nothing of one."""
-    where, text = f"{what} with RAPIDS", str(error).rstrip(".")
+def device_error(error: Exception, operation: str) -> DeviceError | None:
+    """Translates ``error``, raised during ``operation``; returns ``None`` if it is not an error of the device."""
+    where, text = f"{operation} with RAPIDS", str(error).rstrip(".")
     if isinstance(error, DeviceError):
-        return None  # ours already
-    names = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__]
+        return None  # translated already
+    names = [f"{base.__module__}.{base.__qualname__}" for base in type(error).__mro__]
     meaning = next((ERRORS[name] for name in names if name in ERRORS), None)
     if meaning == "driver":
         return DeviceUnavailable(f"{where}: there is no NVIDIA driver on this machine ({text})")
@@ -130,11 +128,11 @@ def device_error(error: Exception, what: str) -> DeviceError | None:
 
 @device_errors("sharing memory")
 def share_allocator(device: CudaDevice) -> None:
-    """Makes cuDF and CuPy allocate from the pool that gpuspark's own memory on this GPU comes from.
+    """Makes cuDF and CuPy allocate from the memory pool of this GPU that gpuspark uses.
 
-    So memory that one of them gave back serves the others, and
-    :meth:`~gpuspark.devices.cuda.CudaDevice.trim` empties it. Done once for each GPU of a process. Raises
-    :class:`~gpuspark.errors.DeviceUnavailable` where the GPU has no memory pool.
+    Memory that one of them frees is then available to the others, and
+    :meth:`~gpuspark.devices.cuda.CudaDevice.trim` returns it to the GPU. Does nothing after the first call for a GPU in
+    a process. Raises :class:`~gpuspark.errors.DeviceUnavailable` where the GPU has no memory pool.
     """
     if (os.getpid(), device.gpu.uuid) in _shared:
         return
@@ -153,31 +151,31 @@ def share_allocator(device: CudaDevice) -> None:
 
 
 def cupy_module() -> ModuleType:
-    """CuPy: what ``Batch.xp`` is on a GPU."""
+    """Returns the module CuPy, which ``Batch.xp`` is on a GPU."""
     return import_rapids().cupy
 
 
 @device_errors("copying a column in")
 def series_from_pandas(series: Any, *, nan_as_null: bool) -> Any:
-    """A ``cudf.Series`` on the current device with the values, name and index of a pandas one."""
+    """Returns a ``cudf.Series`` on the current device with the values, name and index of a pandas Series."""
     return import_rapids().cudf.Series(series, nan_as_null=nan_as_null)
 
 
 @device_errors("copying a column in")
 def series_from_arrow(array: pa.Array | pa.ChunkedArray) -> Any:
-    """A ``cudf.Series`` on the current device with the values and nulls of ``array``."""
+    """Returns a ``cudf.Series`` on the current device with the values and nulls of ``array``."""
     return import_rapids().cudf.Series.from_arrow(array)
 
 
 @device_errors("copying a column out")
 def series_to_arrow(series: Any) -> pa.Array:
-    """The values and nulls of a ``cudf.Series``, on the host. Its index is left out."""
+    """Returns the values and nulls of a ``cudf.Series`` as an Arrow array, without its index."""
     return series.to_arrow()
 
 
 @device_errors("copying columns in")
 def frame_from_arrow(data: pa.RecordBatch | pa.Table) -> Any:
-    """A ``cudf.DataFrame`` on the current device with the columns of ``data``."""
+    """Returns a ``cudf.DataFrame`` on the current device with the columns of ``data``."""
     import pyarrow as pa
 
     table = pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else data
@@ -186,27 +184,29 @@ def frame_from_arrow(data: pa.RecordBatch | pa.Table) -> Any:
 
 @device_errors("copying columns out")
 def frame_to_arrow(frame: Any) -> pa.Table:
-    """The columns of a ``cudf.DataFrame``, on the host. Its index is left out."""
+    """Returns the columns of a ``cudf.DataFrame`` as an Arrow table, without its index."""
     return frame.to_arrow(preserve_index=False)
 
 
 def _code_in(text: str) -> int | None:
-    """CUDA's result code that a message of pylibcudf, libcudf or RMM gives, by number or by name, such as
+    """Returns CUDA's result code in a message of pylibcudf, libcudf or RMM: a number or a name, such as
     ``cudaErrorIllegalAddress``."""
     number = re.match(r"Failed to initialize CUDA context: (\d+)", text)
     if number is not None:
         return int(number[1])
-    named = re.search(r"\bcudaError\w+", text)
-    if named is None:
+    name = re.search(r"\bcudaError\w+", text)
+    if name is None:
         return None
     from cuda.bindings import runtime
 
-    return int(getattr(runtime.cudaError_t, named[0], 0)) or None
+    return int(getattr(runtime.cudaError_t, name[0], 0)) or None
 
 
 def _import_failures() -> tuple[type[Exception], ...]:
-    """What importing RAPIDS raises when it fails. cuDF's own error, of a GPU or driver that it does not
-    support, has no base among the others and is known only once cuDF is half imported."""
+    """Returns the errors that importing RAPIDS raises.
+
+    cuDF's own error, for a GPU or driver that it does not support, is derived from none of the others, and can be
+    looked up only after cuDF was partly imported."""
     failures: list[type[Exception]] = [ImportError, OSError, RuntimeError, MemoryError, AttributeError]
     errors = sys.modules.get("cudf.errors")
     if errors is not None:

@@ -39,7 +39,9 @@ LAYERS = (
     Layer("0   a real GPU", ("-m", "device", "tests")),
     Layer("1   PTX executed by the emulator", (
         "tests/test_emulated.py", "tests/test_emulator_arithmetic.py", "tests/test_emulator_compiled.py",
-        "tests/test_emulator_cuda_c.py", "tests/test_emulator_instructions.py", "tests/test_emulator_memory.py",
+        "tests/test_emulator_cuda_c.py", "tests/test_emulator_faults.py", "tests/test_emulator_instructions.py",
+        "tests/test_emulator_instructions_of_conversion.py", "tests/test_emulator_instructions_of_floats.py",
+        "tests/test_emulator_instructions_of_integers.py", "tests/test_emulator_memory.py",
         "tests/test_emulator_programs.py", "tests/test_emulator_seeded.py", "tests/test_properties.py", "tests/kernels",
     )),
     Layer("2   the same programs through LLVM, on this processor", ("tests/test_host_ir.py", "tests/test_programs.py")),

@@ -20,11 +20,12 @@ import pytest
 
 HERE = Path(__file__).parent
 LONGEST_SECONDS = 240
-WATCHED = ("STUB_", "CUDA_", "GPUSPARK_")
+CONTROLLED_PREFIXES = ("STUB_", "CUDA_", "GPUSPARK_")
+"""The environment variables that only a scene's settings may set."""
 
 
 def build(folder: Path) -> Path:
-    """Compiles the stub into ``folder`` with the system's C compiler."""
+    """Compiles the stub into ``folder`` with the system's C compiler; returns the library."""
     library = folder / "libcuda.so.1"
     command = [os.environ.get("CC", "cc"), "-std=gnu11", "-O1", "-Wall", "-Werror", "-shared", "-fPIC"]
     sources = [str(HERE / "stub.c"), "-o", str(library), "-ldl", "-lpthread"]
@@ -33,35 +34,37 @@ def build(folder: Path) -> Path:
 
 
 def version() -> str:
-    """The CUDA version that a driver as new as the installed packages supports, as the stub is told."""
+    """Returns the CUDA version of a driver as new as the installed packages, as a value of ``STUB_VERSION``."""
     return f"{cuda.bindings.__version__.partition('.')[0]}090"
 
 
 @functools.cache
 def open_stage() -> Stage:
-    """The one stage of this process, whose server is started once. It is swept at the end."""
+    """Returns the one stage of this process. Its files are deleted at exit."""
     folder = Path(tempfile.mkdtemp(prefix="gpuspark-stage-"))
     atexit.register(shutil.rmtree, folder)
     return Stage(build(folder), folder / "cache")
 
 
 class Stage:
-    """Plays scenes. Each has a process of its own, in which CUDA was imported but not called, with the
-    folder of ``library`` first on the library path and only the given ``STUB_*`` and ``CUDA_*`` settings.
+    """Runs scenes, each in its own process.
+
+    In that process CUDA was imported but not called, the folder of ``library`` is first on the library path, and only
+    the scene's settings of ``STUB_*``, ``CUDA_*`` and ``GPUSPARK_*`` are in the environment.
     """
 
     def __init__(self, library: Path, cache: Path) -> None:
         self._cache = cache
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["stub_driver.scenes"])
+        self._context.set_forkserver_preload(["stub_driver.detection_scenes"])
         paths = {"LD_LIBRARY_PATH": str(library.parent), "PYTHONPATH": os.pathsep.join(sys.path)}
         with pytest.MonkeyPatch.context() as patch:
             for name, value in paths.items():
                 patch.setenv(name, value)
-            self.play(os.getpid)  # starts the server, which keeps the paths
+            self.play(os.getpid)  # starts the fork server, which keeps the paths
 
     def play(self, scene: Callable[..., object], /, *arguments: object, **settings: str) -> None:
-        """Runs ``scene(*arguments)``; what it raises is raised here, with its traceback."""
+        """Runs ``scene(*arguments)`` and raises its error, with its traceback."""
         environment = {"GPUSPARK_CACHE_DIR": str(self._cache)} | settings
         environment.setdefault("STUB_VERSION", version())
         with ProcessPoolExecutor(1, mp_context=self._context) as process:
@@ -69,9 +72,9 @@ class Stage:
 
 
 def _perform(scene: Callable[..., object], arguments: tuple[object, ...], environment: dict[str, str]) -> None:
-    for name in [name for name in os.environ if name.startswith(WATCHED)]:
+    for name in [name for name in os.environ if name.startswith(CONTROLLED_PREFIXES)]:
         del os.environ[name]
     os.environ.update(environment)
-    faulthandler.dump_traceback_later(LONGEST_SECONDS, exit=True)  # a scene that hangs is a broken process
+    faulthandler.dump_traceback_later(LONGEST_SECONDS, exit=True)  # ends a scene that hangs
     scene(*arguments)
     faulthandler.cancel_dump_traceback_later()

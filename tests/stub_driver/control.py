@@ -1,4 +1,4 @@
-"""What a scene asks of the stub, and the launches that run on our emulator."""
+"""Controls the stub from a scene, and runs its launches in the emulator."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _Runner = ctypes.CFUNCTYPE(
     ctypes.c_int,
 )
 _callbacks: list[object] = []
-"""What the stub may still call: it keeps no reference itself."""
+"""The callbacks that the stub may call: it holds no reference to them."""
 
 
 class Stub:
-    """The stub in this process. Making one loads the library and calls nothing that a driver has.
+    """The stub in this process. Its constructor loads the library without calling the driver.
 
-    ``geometries`` holds the (grid, block, device) of each launch; ``failures`` what launches raised.
+    ``geometries`` holds the (grid size, block size, device) of each launch; ``failures`` the faults of launches.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Stub:
         self.failures: list[DeviceFault] = []
 
     def fail(self, name: str, code: int, every: int = 1) -> None:
-        """From now on each ``every``-th call of ``name`` (``*``: of any) returns ``code``."""
+        """Makes each ``every``-th call of ``name`` (``*``: of any function) return ``code`` from now on."""
         self._library.stub_fail(name.encode(), ctypes.c_long(every), code)
 
     def heal(self) -> None:
@@ -63,11 +63,11 @@ class Stub:
         self.fail("", 0, every=0)
 
     def live(self, device: int = 0) -> int:
-        """Allocations of ``device`` that were not freed."""
+        """Returns the number of allocations of ``device`` that were not freed."""
         return int(self._library.stub_live(device))
 
     def misuses(self) -> int:
-        """What a real driver would have let corrupt memory."""
+        """Returns the number of calls that a real driver would have let corrupt memory."""
         return int(self._library.stub_misuses())
 
     def run_launches_of(self, program: Program) -> None:
@@ -76,14 +76,15 @@ class Stub:
 
     def run_launches(self, find: Callable[[str, bytes], Program]) -> None:
         """Makes each launch run the PTX of ``find(entry, image)``, where ``image`` is the code that was loaded.
-        A ``LookupError`` of ``find`` is a launch that failed."""
+
+        The launch fails where ``find`` raises ``LookupError``."""
 
         def run(name: bytes, grid: int, block: int, words: Any, device: int) -> int:
             self.geometries.append((grid, block, device))
             entry = name.decode()
             try:
                 module = _parsed(find(entry, self._image()).code)
-                values = [words[place][0] for place in range(len(module.functions[entry].parameters))]
+                values = [words[n][0] for n in range(len(module.functions[entry].parameters))]
                 self._emulate(module, entry, grid, block, values, device)
             except LookupError as unknown:
                 print(f"stub driver: {entry} cannot be run: {unknown!r}", file=sys.stderr)
@@ -98,15 +99,16 @@ class Stub:
         self._library.stub_set_runner(callback)
 
     def _image(self) -> bytes:
+        """Returns the code that was loaded for the current launch."""
         size = ctypes.c_size_t()
         return ctypes.string_at(self._library.stub_launched(ctypes.byref(size)), size.value)
 
     def _emulate(self, module: Module, entry: str, grid: int, block: int, words: list[int], device: int) -> None:
-        """Runs the launch on copies of the allocations that its words point into, and copies them back."""
+        """Runs the launch on copies of the allocations that ``words`` point into, and copies them back."""
         space = AddressSpace(EMULATED_BYTES, check_uninitialised=False)
         copies: dict[int, tuple[Buffer, np.ndarray[tuple[int], np.dtype[np.uint8]]]] = {}
-        moved = list(words)
-        for place, word in enumerate(words):
+        translated = list(words)
+        for number, word in enumerate(words):
             start = ctypes.c_uint64()
             size = self._library.stub_allocation(word, device, ctypes.byref(start))
             if size:
@@ -115,8 +117,8 @@ class Stub:
                     buffer = space.allocate(size)
                     buffer.data[:size] = memory
                     copies[start.value] = buffer, memory
-                moved[place] = copies[start.value][0].address + word - start.value
-        launch(LoadedProgram(module, space), entry, (grid, 1, 1), (block, 1, 1), moved)
+                translated[number] = copies[start.value][0].address + word - start.value
+        launch(LoadedProgram(module, space), entry, (grid, 1, 1), (block, 1, 1), translated)
         for buffer, memory in copies.values():
             memory[:] = buffer.data[: memory.size]
 
@@ -127,7 +129,7 @@ def _parsed(ptx: bytes) -> Module:
 
 
 def calls() -> list[str]:
-    """The driver calls of this process so far, from the stub's log, oldest first."""
+    """Returns the driver calls of this process so far, from the stub's log, oldest first."""
     log = Path(os.environ["STUB_LOG"])
     lines = log.read_text().splitlines() if log.exists() else []
     return [line.split()[1] for line in lines if line.startswith(f"{os.getpid()} ")]

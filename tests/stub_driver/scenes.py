@@ -1,74 +1,28 @@
-"""Scenes: what the CUDA device does, step by step. Each is played in a process of its own.
+"""Scenes: what the CUDA device does, step by step. Each is run in its own process.
 
-Those that take a device make no use of the stub, and run on a GPU as they are.
+Those that take a device do not use the stub, and run on a GPU unchanged.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import resource
-import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
-import cuda.bindings
-import cuda.core
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from gpuspark.devices import cuda as cuda_device
-from gpuspark.devices import discover, nvjitlink
+from gpuspark.devices import nvjitlink
 from gpuspark.devices.cuda import CudaDevice
 from gpuspark.devices.cuda_errors import CudaUnavailable
 from gpuspark.devices.protocol import Handle, Pointer, Program
 from gpuspark.errors import DeviceError, DeviceFault, DeviceLost, DeviceUnavailable, OutOfMemory
 from stub_driver.control import Stub, calls
+from stub_driver.sample import SAMPLE, SIZES, expected, inputs, raw, run_sample
 
-PTX = (Path(__file__).parent / "sample.ptx").read_bytes()
-SAMPLE = Program("ptx", PTX, re.findall(r"\.entry\s+(\w+)", PTX.decode())[0], key="sample")
-
-SIZES = (0, 1, 31, 32, 33, 255, 256, 257, 1000, 4097)
 UUIDS = ["aabbcc00-1111-2222-3333-444444444444", "aabbcc01-1111-2222-3333-444444444444"]
-"""Of the stub's devices, in the order of their PCI buses."""
-
-DRIVER = int(cuda.bindings.__version__.split(".")[0]), 9
-"""The CUDA version that the stub's driver supports: as new as the installed packages."""
-
-Doubles = NDArray[np.float64]
-
-
-def raw(values: np.ndarray[tuple[int], np.dtype[np.float64]] | Doubles) -> NDArray[np.uint8]:
-    return values.view(np.uint8)
-
-
-def inputs(count: int) -> tuple[Doubles, Doubles]:
-    """Two columns, with what arithmetic finds special among them."""
-    random = np.random.default_rng(count)
-    a, b = random.uniform(0, 1e6, count), random.normal(0, 1e6, count)
-    special = [0.0, -0.0, np.inf, np.nan, 5e-324, 1.7e308, -1.0]
-    a[: len(special)] = special[:count]
-    return a, b
-
-
-def expected(a: Doubles, b: Doubles) -> Doubles:
-    with np.errstate(all="ignore"):
-        return np.sqrt(a) * a + b
-
-
-def run_sample(device: CudaDevice, count: int) -> tuple[Doubles, NDArray[np.uint8]]:
-    """``SAMPLE`` over ``count`` rows."""
-    handles = [device.copy_in(raw(column)) for column in inputs(count)]
-    out, status = device.allocate(count * 8), device.copy_in(np.full(count, 9, np.uint8))
-    columns = [Pointer(handle) for handle in handles]
-    device.launch(SAMPLE, [*columns, Pointer(out), Pointer(status)], count)
-    device.synchronize()
-    results = device.copy_out(out).view(np.float64), device.copy_out(status)
-    for handle in (*handles, out, status):
-        device.free(handle)
-    return results
+"""The UUIDs of the stub's devices, in the order of their PCI buses."""
 
 
 # --- on any device -------------------------------------------------------------------------------
@@ -156,157 +110,19 @@ ON_ANY_DEVICE: tuple[Callable[[CudaDevice], None], ...] = (
 
 
 def on_the_stub(check: Callable[[CudaDevice], None]) -> None:
-    """``check`` on the stub: it leaves nothing allocated and misuses nothing."""
+    """Runs ``check`` on the stub, and asserts that it leaves nothing allocated and misuses nothing."""
     stub = Stub()
     stub.run_launches_of(SAMPLE)
     check(cuda_device.select())
     assert (stub.live(), stub.misuses(), stub.failures) == (0, 0, [])
 
 
-# --- starting ------------------------------------------------------------------------------------
-
-
-def nothing_is_called_before_use() -> None:
-    """The modules are imported, the driver is not even loaded."""
-    assert cuda.core.Device is not None
-    assert "libcuda.so" not in Path("/proc/self/maps").read_text()
-    assert calls() == []
-
-
-def detection_finds_the_devices_and_makes_no_context() -> None:
-    detected = cuda_device.detect()
-    assert detected.driver == DRIVER
-    assert [(gpu.ordinal, gpu.name, gpu.uuid) for gpu in detected.gpus] == [
-        (0, "Stub 0", UUIDS[0]),
-        (1, "Stub 1", UUIDS[1]),
-    ]
-    assert {(gpu.arch, gpu.memory) for gpu in detected.gpus} == {("80", 1 << 30)}
-    assert "cuDevicePrimaryCtxRetain" not in calls()
-    asked = len(calls())
-    assert cuda_device.detect() == detected
-    assert len(calls()) == asked
-
-
-def cuda_is_unavailable(code: int | None, reason: str, busy: bool = False) -> None:
-    with pytest.raises(CudaUnavailable, match=reason) as caught:
-        cuda_device.detect()
-    assert (caught.value.code, caught.value.busy) == (code, busy)
-    presence = discover.discover().cuda
-    assert not presence.present
-    assert presence.reason == str(caught.value)
-    assert presence.busy == busy
-
-
-def a_busy_gpu_can_be_had_later() -> None:
-    stub = Stub()
-    stub.fail("cuDevicePrimaryCtxRetain", 46)
-    for _ in range(2):
-        with pytest.raises(CudaUnavailable, match="busy: another process has it") as caught:
-            cuda_device.select()
-        assert caught.value.busy
-    stub.heal()
-    copies_come_back(cuda_device.select())
-
-
-def selected(address: str | None, uuid: str) -> None:
-    """``address`` leads to the device with ``uuid``, for the module and for the driver."""
-    device = cuda_device.select(address)
-    assert device.gpu.uuid == uuid
-    assert device.gpu.uuid == uuid
-    handle = device.allocate(1)
-    assert Stub().live(device.gpu.ordinal) == 1
-    device.free(handle)
-
-
-def no_such_address(address: str) -> None:
-    with pytest.raises(CudaUnavailable, match=f"'{address}' names 0 of the GPUs.*nvidia-smi -L"):
-        cuda_device.select(address)
-
-
-def the_order_of_the_devices_can_be_chosen() -> None:
-    """Who sets CUDA_DEVICE_ORDER keeps it: the stub then counts the other way round."""
-    assert os.environ["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST"
-    assert [gpu.uuid for gpu in cuda_device.detect().gpus] == UUIDS[::-1]
-
-
-def forked(function: Callable[[], bool]) -> bool:
-    """What ``function`` answers in a fork of this process, which ends with it."""
-    child = os.fork()
-    if child == 0:
-        try:
-            os._exit(0 if function() else 1)
-        finally:
-            os._exit(2)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-def cuda_was_started_before_the_fork() -> bool:
-    try:
-        cuda_device.detect()
-    except CudaUnavailable as error:
-        return error.code == 3 and "forked" in str(error)
-    return False
-
-
-def a_fork_after_cuda_started_is_a_reason() -> None:
-    device = cuda_device.select()
-    assert forked(cuda_was_started_before_the_fork)
-    copies_come_back(device)
-
-
-def device_works() -> bool:
-    copies_come_back(cuda_device.select())
-    return True
-
-
-def a_fork_before_cuda_started_is_fine() -> None:
-    assert forked(device_works)
-    copies_come_back(cuda_device.select("1"))
-
-
-def discovery_is_not_remembered_across_a_fork() -> None:
-    assert discover.discover().cuda.present
-    assert forked(lambda: "forked" in discover.discover().absent()["cuda"])
-
-
-def a_limited_address_space_is_a_reason() -> None:
-    """The limit is far above what this process uses, and CUDA is not even asked."""
-    resource.setrlimit(resource.RLIMIT_AS, (1 << 45, resource.RLIM_INFINITY))
-    capability = discover.discover()
-    assert "spark.executor.pyspark.memory" in capability.absent()["cuda"]
-    assert capability.emulated.present
-    assert calls() == []
-
-
-def missing_packages_are_a_reason(module: str) -> None:
-    sys.modules[module] = None  # type: ignore[assignment]  # how Python marks what cannot be imported
-    reason = discover.discover().absent()["cuda"]
-    assert re.match(rf"the Python packages for CUDA are missing or broken \(.*{module}.*gpuspark\[cuda12\]", reason)
-
-
-def discovery_is_remembered() -> None:
-    first = discover.discover()
-    assert first.cuda.present
-    assert first.cuda.facts["driver"] == "{}.{}".format(*DRIVER)
-    assert [gpu["uuid"] for gpu in first.cuda.facts["gpus"]] == UUIDS
-    asked = len(calls())
-    assert discover.discover() is first
-    assert len(calls()) == asked
-
-
-def a_busy_driver_is_asked_again() -> None:
-    stub = Stub()
-    stub.fail("cuInit", 46)
-    assert discover.discover().cuda.busy
-    stub.heal()
-    assert discover.discover().cuda.present
-
-
 # --- programs ------------------------------------------------------------------------------------
 
 
-def loads(kind: str) -> int:
-    return calls().count(f"cuLibraryLoadData:{kind}")
+def loads(code_format: str) -> int:
+    """Returns how many programs were loaded as ``cubin`` or ``ptx``."""
+    return calls().count(f"cuLibraryLoadData:{code_format}")
 
 
 def a_program_is_loaded_once_by_device() -> None:
@@ -351,7 +167,7 @@ def no_way_to_load_a_program() -> None:
     chain: list[BaseException] = [caught.value]
     while chain[-1].__context__:
         chain.append(chain[-1].__context__)
-    assert any(isinstance(one, DeviceUnavailable) and "nvJitLink" in str(one) for one in chain)
+    assert any(isinstance(error, DeviceUnavailable) and "nvJitLink" in str(error) for error in chain)
 
 
 def blocks_cover_the_rows() -> None:
@@ -365,7 +181,7 @@ def blocks_cover_the_rows() -> None:
 
 # --- failing -------------------------------------------------------------------------------------
 
-VERBS: dict[str, Callable[[CudaDevice, Handle], object]] = {
+OPERATIONS: dict[str, Callable[[CudaDevice, Handle], object]] = {
     "cuMemAllocFromPoolAsync": lambda device, _: device.allocate(8),
     "cuMemcpyHtoD": lambda device, _: device.copy_in(np.ones(8, np.uint8)),
     "cuMemcpyDtoH": lambda device, handle: device.copy_out(handle),
@@ -377,36 +193,38 @@ VERBS: dict[str, Callable[[CudaDevice, Handle], object]] = {
     "cuMemPoolGetAttribute": lambda device, _: device.memory(),
     "cuMemPoolTrimTo": lambda device, _: device.trim(),
 }
-"""A driver call, and what makes it."""
+"""Driver calls, each with a use of the device that makes it."""
 
 
 def launch_sample(device: CudaDevice, handle: Handle) -> None:
+    """Launches the sample over one row, with ``handle`` for each of its columns."""
     device.launch(SAMPLE, [Pointer(handle)] * 4, 1)
 
 
-def failures_are_told(name: str) -> None:
-    """``name`` fails with each kind of code. Until the device is lost it works on, and nothing leaks."""
+def failures_are_reported(name: str) -> None:
+    """The driver call ``name`` fails with each kind of code. Until the device is lost it works on, without leaks."""
     stub = Stub()
     stub.run_launches_of(SAMPLE)
     device, other = cuda_device.select("0"), cuda_device.select("1")
     handle = device.allocate(8)
-    for code, kind in ((2, OutOfMemory), (46, CudaUnavailable), (100, CudaUnavailable), (1, DeviceError)):
-        a_failure_is_told(stub, device, handle, name, code, kind)
+    for code, error in ((2, OutOfMemory), (46, CudaUnavailable), (100, CudaUnavailable), (1, DeviceError)):
+        assert_failure(stub, device, handle, name, code, error)
         stub.heal()
         assert stub.live() == 1
     device.free(handle)
     a_program_computes(device)
     assert (stub.live(), stub.misuses()) == (0, 0)
-    a_failure_is_told(stub, other, other.allocate(8), name, 700, DeviceLost)
+    assert_failure(stub, other, other.allocate(8), name, 700, DeviceLost)
 
 
-def a_failure_is_told(
-    stub: Stub, device: CudaDevice, handle: Handle, name: str, code: int, kind: type[DeviceError]
+def assert_failure(
+    stub: Stub, device: CudaDevice, handle: Handle, name: str, code: int, error: type[DeviceError]
 ) -> None:
+    """Asserts that the driver call ``name`` that fails with ``code`` raises ``error``."""
     stub.fail(name, code)
     with pytest.raises(DeviceError) as caught:
-        VERBS[name](device, handle)
-    assert type(caught.value) is kind
+        OPERATIONS[name](device, handle)
+    assert type(caught.value) is error
     assert device.gpu.uuid in str(caught.value)
 
 
@@ -418,7 +236,7 @@ def a_lost_device_is_left_alone(code: int) -> None:
     with pytest.raises(DeviceLost, match="cannot use the GPU again"):
         device.synchronize()
     asked = len(calls())
-    for use in VERBS.values():
+    for use in OPERATIONS.values():
         with pytest.raises(DeviceLost, match="cannot use the GPU again"):
             use(device, handle)
     with pytest.raises(DeviceLost):
@@ -429,7 +247,7 @@ def a_lost_device_is_left_alone(code: int) -> None:
 
 
 def a_fault_in_a_program_loses_the_device() -> None:
-    """The program writes through an address that is nobody's; what is launched tells it later."""
+    """The program writes to an address without memory; the error is reported at the next synchronisation."""
     stub = Stub()
     stub.run_launches_of(SAMPLE)
     device = cuda_device.select()
@@ -457,14 +275,14 @@ def memory_runs_out_and_comes_back() -> None:
     assert stub.live() == 0
 
 
-def an_unknown_result_is_told() -> None:
-    """35 is the runtime's code of an old driver: the driver's bindings have no name for it."""
+def an_unknown_result_is_reported() -> None:
+    """35 is the runtime's code for an old driver: the driver's bindings do not know it."""
     stub = Stub()
     device = cuda_device.select()
     for name in ("cuMemGetInfo", "cuMemAllocFromPoolAsync"):
         stub.fail(name, 35)
         with pytest.raises(CudaUnavailable, match="driver is too old"):
-            VERBS[name](device, Handle(None))
+            OPERATIONS[name](device, Handle(None))
 
 
 # --- several devices, threads, memory ------------------------------------------------------------
@@ -490,12 +308,12 @@ def a_worker_changes_its_device() -> None:
 
 def a_handle_belongs_to_its_device() -> None:
     stub = Stub()
-    one, other = cuda_device.select("0"), cuda_device.select("1")
-    handle = one.copy_in(np.ones(10, np.uint8))
+    device, other = cuda_device.select("0"), cuda_device.select("1")
+    handle = device.copy_in(np.ones(10, np.uint8))
     for use in (other.copy_out, other.free, lambda handle: launch_sample(other, handle)):
         with pytest.raises(DeviceFault, match="belongs to another device"):
             use(handle)
-    one.free(handle)
+    device.free(handle)
     assert (stub.live(0), stub.misuses()) == (0, 0)
 
 

@@ -2,14 +2,14 @@
  * cuda-core on a machine without a GPU. Device memory is host memory between guard bytes; a launch calls
  * back into Python (stub_set_runner). It is strict where a driver is: a pointer must lie in a live
  * allocation of the current device, a cubin must be for the device's architecture, and after an error
- * that breaks a context every call fails. What a real driver would let corrupt memory is counted as misuse.
+ * that breaks a context every call fails. A call that a real driver would let corrupt memory counts as a misuse.
  *
  * Read from the environment at cuInit:
  *   STUB_DEVICES (2), STUB_VERSION (12090), STUB_ARCH (80), STUB_MEMORY (bytes per device, 1 GiB),
  *   STUB_POOLS (1: memory pools), STUB_PTX (80: newest PTX version of the JIT), STUB_MIG (0),
  *   STUB_LOG (a file that gets "pid name device" for each call),
  *   STUB_FAIL ("name:every:code": each every-th call of name, or of * for any, returns code),
- *   STUB_RUNNER (a Python module that is imported at the first launch where nobody set a runner, and sets one),
+ *   STUB_RUNNER (a Python module that sets the runner; imported at the first launch without one),
  *   CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER, as the driver reads them. Without PCI_BUS_ID the order
  *   of the devices is reversed, as if the last one were the fastest.
  *
@@ -25,35 +25,10 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef int Result;
+#include "result_codes.h"
+
 typedef uint64_t Address;
-enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100,
-       INVALID_DEVICE = 101, INVALID_IMAGE = 200, INVALID_CONTEXT = 201, NO_BINARY_FOR_GPU = 209,
-       UNSUPPORTED_PTX = 222, NOT_FOUND = 500 };
 enum { MAX_DEVICES = 8, GUARD = 256 };
-
-static const struct { int code; const char *name; } NAMES[] = {
-    {0, "CUDA_SUCCESS"}, {1, "CUDA_ERROR_INVALID_VALUE"}, {2, "CUDA_ERROR_OUT_OF_MEMORY"},
-    {3, "CUDA_ERROR_NOT_INITIALIZED"}, {4, "CUDA_ERROR_DEINITIALIZED"}, {34, "CUDA_ERROR_STUB_LIBRARY"},
-    {46, "CUDA_ERROR_DEVICE_UNAVAILABLE"}, {100, "CUDA_ERROR_NO_DEVICE"}, {101, "CUDA_ERROR_INVALID_DEVICE"},
-    {200, "CUDA_ERROR_INVALID_IMAGE"}, {201, "CUDA_ERROR_INVALID_CONTEXT"},
-    {209, "CUDA_ERROR_NO_BINARY_FOR_GPU"}, {214, "CUDA_ERROR_ECC_UNCORRECTABLE"},
-    {218, "CUDA_ERROR_INVALID_PTX"}, {220, "CUDA_ERROR_NVLINK_UNCORRECTABLE"},
-    {221, "CUDA_ERROR_JIT_COMPILER_NOT_FOUND"}, {222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"},
-    {223, "CUDA_ERROR_JIT_COMPILATION_DISABLED"}, {400, "CUDA_ERROR_INVALID_HANDLE"},
-    {500, "CUDA_ERROR_NOT_FOUND"}, {700, "CUDA_ERROR_ILLEGAL_ADDRESS"},
-    {701, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES"}, {702, "CUDA_ERROR_LAUNCH_TIMEOUT"},
-    {709, "CUDA_ERROR_CONTEXT_IS_DESTROYED"}, {710, "CUDA_ERROR_ASSERT"},
-    {714, "CUDA_ERROR_HARDWARE_STACK_ERROR"}, {715, "CUDA_ERROR_ILLEGAL_INSTRUCTION"},
-    {716, "CUDA_ERROR_MISALIGNED_ADDRESS"}, {717, "CUDA_ERROR_INVALID_ADDRESS_SPACE"},
-    {718, "CUDA_ERROR_INVALID_PC"}, {719, "CUDA_ERROR_LAUNCH_FAILED"}, {801, "CUDA_ERROR_NOT_SUPPORTED"},
-    {802, "CUDA_ERROR_SYSTEM_NOT_READY"}, {803, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"},
-    {805, "CUDA_ERROR_MPS_CONNECTION_FAILED"}, {999, "CUDA_ERROR_UNKNOWN"}};
-
-static int breaks_the_context(int code) {
-    return code == 214 || code == 220 || code == 700 || code == 702 || code == 709 || code == 710 ||
-           (code >= 714 && code <= 719) || code == 999;
-}
 
 /* ---- state ------------------------------------------------------------------------------------------- */
 
@@ -73,9 +48,9 @@ static Library *launched;
 static __thread Device *current;
 static struct { char name[64]; long every, seen; int code; } fault;
 
-static long number(const char *variable, long otherwise) {
+static long number(const char *variable, long default_value) {
     const char *text = getenv(variable);
-    return text && *text ? atol(text) : otherwise;
+    return text && *text ? atol(text) : default_value;
 }
 
 static int index_of(Device *device) { return device ? (int)(device - devices) : -1; }
@@ -89,13 +64,13 @@ static void note(const char *name) {
     if (file >= 0) { if (write(file, line, length) < 0) misuses++; close(file); }
 }
 
-static Result misuse(const char *what) {
-    fprintf(stderr, "stub driver: misuse: %s\n", what);
+static Result misuse(const char *problem) {
+    fprintf(stderr, "stub driver: misuse: %s\n", problem);
     misuses++;
     return INVALID_VALUE;
 }
 
-/* Every entry point passes here: the log, planted faults, and what a driver refuses to do. */
+/* Called first by every entry point: writes the log, plants failures, and refuses what a driver refuses. */
 static Result enter(const char *name) {
     note(name);
     if (fault.every && (!strcmp(fault.name, "*") || !strcmp(fault.name, name)) && ++fault.seen % fault.every == 0) {
@@ -109,10 +84,10 @@ static Result enter(const char *name) {
 #define ENTER(name) do { Result r_ = enter(name); if (r_) return r_; } while (0)
 #define NEED_CONTEXT() do { if (!current) return INVALID_CONTEXT; } while (0)
 
-/* ---- what the tests ask ------------------------------------------------------------------------------ */
+/* ---- for the tests ----------------------------------------------------------------------------------- */
 
 void stub_set_runner(Runner function) { runner = function; }
-/* The code that the kernel being launched was loaded from. */
+/* Returns the code that the kernel being launched was loaded from. */
 const unsigned char *stub_launched(size_t *size) { *size = launched->size; return launched->image; }
 long stub_misuses(void) { return misuses; }
 void stub_fail(const char *name, long every, int code) {
@@ -124,7 +99,7 @@ long stub_live(int device) {
     for (Allocation *a = live; a; a = a->next) count += a->device == device;
     return count;
 }
-/* The start and size of the allocation of device that address lies in; 0 where there is none. */
+/* Returns the size of the allocation of device that address lies in, and sets its start; 0 if there is none. */
 size_t stub_allocation(Address address, int device, Address *start) {
     for (Allocation *a = live; a; a = a->next) {
         *start = (Address)(a->memory + GUARD);
@@ -132,7 +107,7 @@ size_t stub_allocation(Address address, int device, Address *start) {
     }
     return 0;
 }
-static int guards_hold(Allocation *a) {
+static int guards_intact(Allocation *a) {
     for (int i = 0; i < GUARD; i++)
         if (a->memory[i] != (char)0xA5 || a->memory[GUARD + a->size + i] != (char)0xA5) return 0;
     return 1;
@@ -147,8 +122,8 @@ static void uuid_of(int physical, unsigned char *bytes) {
     bytes[3] = physical;
 }
 
-/* The physical device that one word of CUDA_VISIBLE_DEVICES names, or -1. */
-static int named(const char *word, const int *order, int count) {
+/* Returns the physical device that one word of CUDA_VISIBLE_DEVICES names, or -1. */
+static int physical_device(const char *word, const int *order, int count) {
     if (!strncmp(word, "GPU-", 4) || !strncmp(word, "MIG-", 4)) {
         for (int p = 0; p < count; p++) {
             unsigned char bytes[16]; char text[64];
@@ -176,7 +151,7 @@ static void find_devices(void) {
     char words[256], *rest = words, *word;
     snprintf(words, sizeof words, "%s", visible);
     while ((word = strsep(&rest, ",")) && device_count < MAX_DEVICES) {
-        int physical = named(word, order, count);
+        int physical = physical_device(word, order, count);
         if (physical < 0) break;
         devices[device_count++].physical = physical;
     }
@@ -201,12 +176,6 @@ Result cuDriverGetVersion(int *version) {
     *version = number("STUB_VERSION", 12090);
     return SUCCESS;
 }
-Result cuGetErrorName(Result code, const char **name) {
-    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
-        if (NAMES[i].code == code) { *name = NAMES[i].name; return SUCCESS; }
-    return INVALID_VALUE;
-}
-Result cuGetErrorString(Result code, const char **text) { return cuGetErrorName(code, text); }
 Result cuDeviceGetCount(int *count) { ENTER("cuDeviceGetCount"); *count = device_count; return SUCCESS; }
 Result cuDeviceGet(int *device, int ordinal) {
     ENTER("cuDeviceGet");
@@ -247,7 +216,7 @@ Result cuDeviceGetAttribute(int *value, int attribute, int device) {
     return SUCCESS;
 }
 
-/* ---- contexts: the primary one of each device; its address is the device's --------------------------- */
+/* ---- contexts: the primary context of a device is represented by the device -------------------------- */
 
 Result cuDevicePrimaryCtxRetain(Device **context, int device) {
     ENTER("cuDevicePrimaryCtxRetain");
@@ -274,9 +243,10 @@ Result cuCtxGetId(Device *context, unsigned long long *id) {
 Result cuCtxGetApiVersion(Device *context, unsigned *version) { ENTER("cuCtxGetApiVersion"); *version = 3020; return SUCCESS; }
 Result cuCtxGetStreamPriorityRange(int *least, int *greatest) { *least = 0; *greatest = 0; return SUCCESS; }
 
-static void settle(Device *device) { if (device->reserved > device->used && !device->threshold) device->reserved = device->used; }
-Result cuCtxSynchronize(void) { ENTER("cuCtxSynchronize"); NEED_CONTEXT(); settle(current); return SUCCESS; }
-Result cuStreamSynchronize(void *stream) { ENTER("cuStreamSynchronize"); NEED_CONTEXT(); settle(current); return SUCCESS; }
+/* A synchronisation returns unused memory to the device, up to the release threshold. */
+static void release_unused(Device *device) { if (device->reserved > device->used && !device->threshold) device->reserved = device->used; }
+Result cuCtxSynchronize(void) { ENTER("cuCtxSynchronize"); NEED_CONTEXT(); release_unused(current); return SUCCESS; }
+Result cuStreamSynchronize(void *stream) { ENTER("cuStreamSynchronize"); NEED_CONTEXT(); release_unused(current); return SUCCESS; }
 Result cuStreamIsCapturing(void *stream, int *status) { ENTER("cuStreamIsCapturing"); *status = 0; return SUCCESS; }
 Result cuStreamGetCtx(void *stream, Device **context) { ENTER("cuStreamGetCtx"); *context = current; return SUCCESS; }
 
@@ -312,7 +282,7 @@ static Result release(Address address) {
     pthread_mutex_unlock(&lock);
     if (!a) return misuse("free of an address that is not allocated");
     if (a->device != index_of(current)) misuse("free on another device than the memory's");
-    if (!guards_hold(a)) misuse("bytes beside an allocation were written");
+    if (!guards_intact(a)) misuse("bytes beside an allocation were written");
     free(a->memory);
     free(a);
     return SUCCESS;
@@ -338,26 +308,26 @@ Result cuMemGetInfo_v2(size_t *available, size_t *total) {
     *available = *total - current->reserved;
     return SUCCESS;
 }
-static Result on_this_device(Address address, size_t size, const char *what) {
+static Result on_this_device(Address address, size_t size, const char *problem) {
     NEED_CONTEXT();
     Address start;
     size_t whole = stub_allocation(address, index_of(current), &start);
-    return start + whole >= address + size && whole ? SUCCESS : misuse(what);
+    return start + whole >= address + size && whole ? SUCCESS : misuse(problem);
 }
 Result cuMemcpyHtoD_v2(Address to, const void *from, size_t size) {
     ENTER("cuMemcpyHtoD");
-    Result result = on_this_device(to, size, "copy in to what is not this device's memory");
+    Result result = on_this_device(to, size, "copy to memory that is not this device's");
     if (!result) memcpy((void *)to, from, size);
     return result;
 }
 Result cuMemcpyDtoH_v2(void *to, Address from, size_t size) {
     ENTER("cuMemcpyDtoH");
-    Result result = on_this_device(from, size, "copy out of what is not this device's memory");
+    Result result = on_this_device(from, size, "copy from memory that is not this device's");
     if (!result) memcpy(to, (void *)from, size);
     return result;
 }
 
-/* A pool is its device: one each. */
+/* Each device has one pool, which is represented by the device. */
 static Result pool_of(const char *name, Device **pool, int device) { ENTER(name); *pool = &devices[device]; return SUCCESS; }
 Result cuDeviceGetMemPool(Device **pool, int device) { return pool_of("cuDeviceGetMemPool", pool, device); }
 Result cuDeviceGetDefaultMemPool(Device **pool, int device) { return pool_of("cuDeviceGetDefaultMemPool", pool, device); }
@@ -429,8 +399,8 @@ Result cuLibraryGetKernel(Kernel **kernel, Library *library, const char *name) {
     return SUCCESS;
 }
 
-/* Imports what STUB_RUNNER names, by the interpreter that this process is. */
-static void find_runner(void) {
+/* Imports the module that STUB_RUNNER names, with the Python interpreter of this process. */
+static void import_runner(void) {
     const char *module = getenv("STUB_RUNNER");
     int (*enter_python)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "PyGILState_Ensure");
     void (*leave_python)(int) = (void (*)(int))dlsym(RTLD_DEFAULT, "PyGILState_Release");
@@ -444,12 +414,12 @@ static void find_runner(void) {
 static Result run(Kernel *kernel, unsigned grid, unsigned block, void **words) {
     NEED_CONTEXT();
     if (grid == 0 || block == 0 || block > 1024) return INVALID_VALUE;
-    if (!runner) find_runner();
+    if (!runner) import_runner();
     if (!runner) return misuse("a launch before stub_set_runner");
     launched = kernel->library;
     Result result = runner(kernel->name, grid, block, words, index_of(current));
     if (breaks_the_context(result)) broken = result;
-    return SUCCESS;  /* what goes wrong in a kernel is told by the calls after it */
+    return SUCCESS;  /* an error of a kernel is returned by the calls after it */
 }
 typedef struct { unsigned grid[3], block[3], shared; void *stream, *attributes; unsigned attribute_count; } LaunchConfig;
 Result cuLaunchKernelEx(const LaunchConfig *config, Kernel *kernel, void **words, void **extra) {
@@ -462,7 +432,7 @@ Result cuLaunchKernel(Kernel *kernel, unsigned gx, unsigned gy, unsigned gz, uns
     return run(kernel, gx, bx, words);
 }
 
-/* ---- how the bindings find all this ------------------------------------------------------------------ */
+/* ---- how the bindings look up these functions -------------------------------------------------------- */
 
 Result cuGetProcAddress_v2(const char *name, void **function, int version, uint64_t flags, int *status) {
     static void *self;

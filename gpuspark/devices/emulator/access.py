@@ -1,7 +1,7 @@
-"""Loads and stores, by space: global memory, a lane's private memory, its block's shared memory, parameters.
+"""Loads and stores by state space: global memory, local memory of a thread, shared memory of a block, parameters.
 
-Every access is checked here or below: alignment, bounds, bytes that nothing has written (:mod:`.memory`,
-:mod:`.shared`, :mod:`.lanes`) and races (:mod:`.races`).
+Every access is checked here or in the memory itself: alignment, bounds, bytes that nothing has written (:mod:`.memory`,
+:mod:`.shared`, :mod:`.threads`) and races (:mod:`.races`).
 """
 
 from __future__ import annotations
@@ -14,138 +14,163 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuspark.devices.emulator.faults import AccessFault
-from gpuspark.devices.emulator.lanes import LOCAL_WINDOW, LOCAL_WINDOW_END, Team
 from gpuspark.devices.emulator.memory import AddressSpace, Buffer
 from gpuspark.devices.emulator.operands import Read, Values, Write
 from gpuspark.devices.emulator.races import RaceFault
 from gpuspark.devices.emulator.shared import LOW_WORD, SHARED_WINDOW, SHARED_WINDOW_END
 from gpuspark.devices.emulator.syntax import Space
+from gpuspark.devices.emulator.threads import LOCAL_WINDOW, LOCAL_WINDOW_END, ActiveThreads
 
 _GLOBAL, _LOCAL, _SHARED = 0, 1, 2
-_KINDS: dict[Space, int] = {"local": _LOCAL, "shared": _SHARED, "global": _GLOBAL, "const": _GLOBAL}
+"""The memories that an address can refer to. Constant memory is part of global memory here."""
+_MEMORY_OF: dict[Space, int] = {"local": _LOCAL, "shared": _SHARED, "global": _GLOBAL, "const": _GLOBAL}
 
 
 def check_alignment(addresses: Values, size: int) -> None:
-    """An access must be aligned to its size; a vector's, to that of the whole vector."""
-    wrong = addresses & np.uint64(size - 1)
-    if wrong.any():
-        lane = int(np.flatnonzero(wrong)[0])
-        raise AccessFault(lane, f"misaligned access of {size} bytes at {int(addresses[lane]):#x}", "alignment")
+    """Raises :class:`~.faults.AccessFault` where an address is not a multiple of ``size``, that of the whole vector."""
+    misaligned = addresses & np.uint64(size - 1)
+    if misaligned.any():
+        thread = int(np.flatnonzero(misaligned)[0])
+        problem = f"misaligned access of {size} bytes at {int(addresses[thread]):#x}"
+        raise AccessFault(thread, problem, "alignment")
 
 
 def load_values(
-    memory: AddressSpace, team: Team, space: Space, addresses: Values, dtype: np.dtype, *, strong: bool = False
+    memory: AddressSpace,
+    active: ActiveThreads,
+    space: Space,
+    addresses: Values,
+    dtype: np.dtype,
+    *,
+    atomic: bool = False,
 ) -> Values:
-    """The values at ``addresses``, one for each lane, or one for all. ``strong``: as part of an atomic operation."""
-    kinds = _kinds(space, addresses)
-    if (kinds == kinds[0]).all():
-        return _load(int(kinds[0]), memory, team, addresses, dtype, strong)
+    """Returns the values at ``addresses``: one for each active thread, or one that all share.
+
+    ``atomic``: the load is part of an atomic operation."""
+    memories = _memories(space, addresses)
+    if (memories == memories[0]).all():
+        return _load(int(memories[0]), memory, active, addresses, dtype, atomic)
     values = np.empty(addresses.shape, dtype)
-    for kind in np.unique(kinds).tolist():
-        mask = kinds == kind
-        with lanes_of(mask):
-            values[mask] = _load(kind, memory, team.where(mask), addresses[mask], dtype, strong)
+    for number in np.unique(memories).tolist():
+        mask = memories == number
+        with faults_of_subset(mask):
+            values[mask] = _load(number, memory, active.where(mask), addresses[mask], dtype, atomic)
     return values
 
 
 def store_values(
-    memory: AddressSpace, team: Team, space: Space, addresses: Values, values: Values, *, strong: bool = False
+    memory: AddressSpace,
+    active: ActiveThreads,
+    space: Space,
+    addresses: Values,
+    values: Values,
+    *,
+    atomic: bool = False,
 ) -> None:
-    """The same for a store."""
-    kinds = _kinds(space, addresses)
-    if (kinds == kinds[0]).all():
-        _store(int(kinds[0]), memory, team, addresses, values, strong)
+    """Writes ``values`` to ``addresses``, one for each active thread. ``atomic``: as part of an atomic operation."""
+    memories = _memories(space, addresses)
+    if (memories == memories[0]).all():
+        _store(int(memories[0]), memory, active, addresses, values, atomic)
         return
     values = np.broadcast_to(values, addresses.shape)
-    for kind in np.unique(kinds).tolist():
-        mask = kinds == kind
-        with lanes_of(mask):
-            _store(kind, memory, team.where(mask), addresses[mask], values[mask], strong)
+    for number in np.unique(memories).tolist():
+        mask = memories == number
+        with faults_of_subset(mask):
+            _store(number, memory, active.where(mask), addresses[mask], values[mask], atomic)
 
 
-def meeting_place(team: Team, space: Space, addresses: Values) -> NDArray[np.uint64]:
-    """A number for each lane, equal for those whose addresses mean the same bytes."""
-    kinds = np.broadcast_to(_kinds(space, addresses), addresses.shape)
-    lanes = team.lanes()
-    shared = (team.crew.blocks[lanes].astype(np.uint64) << np.uint64(32)) | (addresses & LOW_WORD)
-    private = addresses + (lanes.astype(np.uint64) << np.uint64(32))
-    return np.select([kinds == _SHARED, kinds == _LOCAL], [np.uint64(SHARED_WINDOW) | shared, private], addresses)
+def location_keys(active: ActiveThreads, space: Space, addresses: Values) -> NDArray[np.uint64]:
+    """Returns a number for each active thread that is equal where two addresses refer to the same bytes."""
+    memories = np.broadcast_to(_memories(space, addresses), addresses.shape)
+    threads = active.indices()
+    shared = (active.blocks.block_of[threads].astype(np.uint64) << np.uint64(32)) | (addresses & LOW_WORD)
+    local = addresses + (threads.astype(np.uint64) << np.uint64(32))
+    return np.select([memories == _SHARED, memories == _LOCAL], [np.uint64(SHARED_WINDOW) | shared, local], addresses)
 
 
-def _load(kind: int, memory: AddressSpace, team: Team, addresses: Values, dtype: np.dtype, strong: bool) -> Values:
-    crew = team.crew
-    if kind == _LOCAL:
-        return crew.local.load(team.lanes(), addresses, dtype)
-    if kind == _SHARED:
-        offsets = addresses & LOW_WORD
-        values = crew.shared.load(crew.blocks[team.lanes()], offsets, dtype)
-        if not strong:
-            with _told_as(crew.shared):
-                crew.races.read(crew.shared, crew.shared.nbytes, _flat(team, offsets), dtype.itemsize, crew.who(team))
+def _load(
+    number: int, memory: AddressSpace, active: ActiveThreads, addresses: Values, dtype: np.dtype, atomic: bool
+) -> Values:
+    """Loads from the one memory ``number`` (``_GLOBAL``, ``_LOCAL`` or ``_SHARED``)."""
+    blocks = active.blocks
+    if number == _LOCAL:
+        return blocks.local.load(active.indices(), addresses, dtype)
+    if number == _SHARED:
+        shared, offsets = blocks.shared, addresses & LOW_WORD
+        values = shared.load(blocks.block_of[active.indices()], offsets, dtype)
+        if not atomic:
+            byte_offsets = _offsets_over_blocks(active, offsets)
+            with _races_located_in(shared):
+                blocks.race_detector.read(shared, shared.nbytes, byte_offsets, dtype.itemsize, blocks.accessors(active))
         return values
 
-    def watch(buffer: Buffer, inside: Values, chosen: NDArray[np.intp] | None) -> None:
-        if buffer.writable and not strong:
-            some = team if chosen is None else team.at(chosen)
-            with _told_as(buffer):
-                crew.races.read(buffer, buffer.nbytes, inside, dtype.itemsize, crew.who(some))
+    def observe(buffer: Buffer, offsets: Values, positions: NDArray[np.intp] | None) -> None:
+        if buffer.writable and not atomic:
+            accessing = active if positions is None else active.at(positions)
+            with _races_located_in(buffer):
+                accessors = blocks.accessors(accessing)
+                blocks.race_detector.read(buffer, buffer.nbytes, offsets, dtype.itemsize, accessors)
 
-    return memory.load(addresses, dtype, watch)
+    return memory.load(addresses, dtype, observe)
 
 
-def _store(kind: int, memory: AddressSpace, team: Team, addresses: Values, values: Values, strong: bool) -> None:
-    crew = team.crew
-    if kind == _LOCAL:
-        crew.local.store(team.lanes(), addresses, values)
+def _store(
+    number: int, memory: AddressSpace, active: ActiveThreads, addresses: Values, values: Values, atomic: bool
+) -> None:
+    """Stores to the one memory ``number`` (``_GLOBAL``, ``_LOCAL`` or ``_SHARED``)."""
+    blocks = active.blocks
+    if number == _LOCAL:
+        blocks.local.store(active.indices(), addresses, values)
         return
-    if kind == _SHARED:
-        offsets = addresses & LOW_WORD
-        crew.shared.store(crew.blocks[team.lanes()], offsets, values)
-        with _told_as(crew.shared):
-            crew.races.write(
-                crew.shared, crew.shared.nbytes, _flat(team, offsets), values, crew.who(team), strong=strong
-            )
+    if number == _SHARED:
+        shared, offsets = blocks.shared, addresses & LOW_WORD
+        shared.store(blocks.block_of[active.indices()], offsets, values)
+        byte_offsets = _offsets_over_blocks(active, offsets)
+        with _races_located_in(shared):
+            accessors = blocks.accessors(active)
+            blocks.race_detector.write(shared, shared.nbytes, byte_offsets, values, accessors, atomic=atomic)
         return
 
-    def watch(buffer: Buffer, inside: Values, chosen: NDArray[np.intp] | None) -> None:
-        some = team if chosen is None else team.at(chosen)
-        written = values if chosen is None or len(values) == 1 else values[chosen]
-        with _told_as(buffer):
-            crew.races.write(buffer, buffer.nbytes, inside, written, crew.who(some), strong=strong)
+    def observe(buffer: Buffer, offsets: Values, positions: NDArray[np.intp] | None) -> None:
+        accessing = active if positions is None else active.at(positions)
+        written = values if positions is None or len(values) == 1 else values[positions]
+        with _races_located_in(buffer):
+            accessors = blocks.accessors(accessing)
+            blocks.race_detector.write(buffer, buffer.nbytes, offsets, written, accessors, atomic=atomic)
 
-    memory.store(addresses, values, watch)
-
-
-def _flat(team: Team, offsets: Values) -> Values:
-    """Places in the shared memory of all blocks of the crew, block after block."""
-    rows = team.crew.blocks[team.lanes()]
-    return offsets.astype(np.int64) + rows * team.crew.shared.width
+    memory.store(addresses, values, observe)
 
 
-def _kinds(space: Space, addresses: Values) -> NDArray[np.int8]:
-    """Which memory each address means. Where lanes share one address, one value says it."""
+def _offsets_over_blocks(active: ActiveThreads, offsets: Values) -> Values:
+    """Returns offsets into the shared memory of all blocks, laid out block after block."""
+    blocks = active.blocks
+    return offsets.astype(np.int64) + blocks.block_of[active.indices()] * blocks.shared.width
+
+
+def _memories(space: Space, addresses: Values) -> NDArray[np.int8]:
+    """Returns which memory each address refers to; one value where that is the same for all."""
     if space != "generic":
-        return np.array([_KINDS[space]], np.int8)
-    kinds = np.zeros(addresses.shape, np.int8)
+        return np.array([_MEMORY_OF[space]], np.int8)
+    memories = np.zeros(addresses.shape, np.int8)
     if int(addresses.max(initial=0)) >= LOCAL_WINDOW:
-        kinds[(addresses >= LOCAL_WINDOW) & (addresses < LOCAL_WINDOW_END)] = _LOCAL
-        kinds[(addresses >= SHARED_WINDOW) & (addresses < SHARED_WINDOW_END)] = _SHARED
-    return kinds
+        memories[(addresses >= LOCAL_WINDOW) & (addresses < LOCAL_WINDOW_END)] = _LOCAL
+        memories[(addresses >= SHARED_WINDOW) & (addresses < SHARED_WINDOW_END)] = _SHARED
+    return memories
 
 
 @contextmanager
-def lanes_of(mask: NDArray[np.bool_]) -> Iterator[None]:
-    """A fault among the lanes of ``mask`` is told as one of all lanes."""
+def faults_of_subset(mask: NDArray[np.bool_]) -> Iterator[None]:
+    """Context manager that translates the thread of a fault, counted within ``mask``, to one among all threads."""
     try:
         yield
     except AccessFault as fault:
-        fault.lane = int(np.flatnonzero(mask)[fault.lane])
+        fault.thread = int(np.flatnonzero(mask)[fault.thread])
         raise
 
 
 @contextmanager
-def _told_as(memory: Any) -> Iterator[None]:
-    """A race tells which bytes it is about."""
+def _races_located_in(memory: Any) -> Iterator[None]:
+    """Context manager that adds to a race which bytes of ``memory`` it is about."""
     try:
         yield
     except RaceFault as race:
@@ -153,19 +178,21 @@ def _told_as(memory: Any) -> Iterator[None]:
         raise
 
 
-def load_parameter(team: Team, name: str, offset: int, dtype: np.dtype, writes: list[Write]) -> None:
-    rows = team.frame.parameters[name]
-    if team.index is not None and len(rows) > 1:
-        rows = rows[team.index]
+def load_parameter(active: ActiveThreads, name: str, offset: int, dtype: np.dtype, writes: list[Write]) -> None:
+    """Executes ``ld.param``: passes consecutive values of the parameter ``name`` to ``writes``."""
+    rows = active.frame.parameters[name]
+    if active.index is not None and len(rows) > 1:
+        rows = rows[active.index]
     for write in writes:
-        part = np.ascontiguousarray(rows[:, offset : offset + dtype.itemsize])
-        write(team, part.view(dtype)[:, 0].copy())
+        value_bytes = np.ascontiguousarray(rows[:, offset : offset + dtype.itemsize])
+        write(active, value_bytes.view(dtype)[:, 0].copy())
         offset += dtype.itemsize
 
 
-def store_parameter(team: Team, name: str, offset: int, dtype: np.dtype, reads: list[Read]) -> None:
-    rows = team.frame.parameters[name]
+def store_parameter(active: ActiveThreads, name: str, offset: int, dtype: np.dtype, reads: list[Read]) -> None:
+    """Executes ``st.param``: copies the values of ``reads`` to consecutive bytes of the parameter ``name``."""
+    rows = active.frame.parameters[name]
     for read in reads:
-        values = np.ascontiguousarray(read(team)).view(np.uint8).reshape(-1, dtype.itemsize)
-        rows[slice(None) if team.index is None else team.index, offset : offset + dtype.itemsize] = values
+        values = np.ascontiguousarray(read(active)).view(np.uint8).reshape(-1, dtype.itemsize)
+        rows[slice(None) if active.index is None else active.index, offset : offset + dtype.itemsize] = values
         offset += dtype.itemsize

@@ -1,11 +1,11 @@
-"""Floating-point arithmetic that NumPy does not offer, exact to the last bit: fma and directed rounding.
+"""Correctly rounded floating-point arithmetic that NumPy lacks: fma and directed rounding.
 
-NumPy adds, multiplies, divides and takes square roots to the nearest double, ties to even. From these,
-*error-free transformations* get the rest: two_sum and two_product give a result and its exact error.
-An fma is the sum of three doubles (product, its error, addend), and rounding an intermediate sum *to
-odd* makes the last rounding right [S. Boldo, G. Melquiond, "Emulation of FMA and correctly rounded
-sums: proved algorithms using rounding to odd", IEEE Trans. Computers 57(4), 2008]. This holds while
-nothing overflows or underflows on the way; other lanes are computed as exact fractions, one by one.
+NumPy adds, multiplies, divides and takes square roots to the nearest double, ties to even. *Error-free
+transformations* build on these: two_sum and two_product return a result and its exact error. An fma is the sum of
+three doubles (product, its error, addend), and rounding an intermediate sum *to odd* makes the last rounding correct
+[S. Boldo, G. Melquiond, "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd", IEEE
+Trans. Computers 57(4), 2008]. This holds while no intermediate result overflows or underflows; other elements are
+scaled, or computed as exact fractions, one by one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ Floats = NDArray[Any]
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
 Rounding = Literal["rn", "rz", "rm", "rp"]
+"""To nearest (ties to even), toward zero, toward minus infinity, toward plus infinity."""
 
 _SPLITTER = 2.0**27 + 1
 _SMALLEST_PRODUCT = 2.0**-960  # the error of a smaller product may not be a double
@@ -30,21 +31,21 @@ _LARGEST_TERM = 2.0**1020  # larger terms may overflow when added
 
 
 def two_sum(a: F64, b: F64) -> tuple[F64, F64]:
-    """``a + b`` rounded, and the exact error [Knuth]."""
+    """Returns ``a + b`` rounded, and the exact error [Knuth]."""
     total = a + b
     b_part = total - a
     return total, (a - (total - b_part)) + (b - b_part)
 
 
 def _split(a: F64) -> tuple[F64, F64]:
-    """``a`` as a sum of two doubles of 26 bits [Veltkamp]."""
+    """Returns two doubles of 26 bits whose sum is ``a`` [Veltkamp]."""
     scaled = a * _SPLITTER
     high = scaled - (scaled - a)
     return high, a - high
 
 
 def two_product(a: F64, b: F64) -> tuple[F64, F64]:
-    """``a * b`` rounded, and the exact error [Dekker]."""
+    """Returns ``a * b`` rounded, and the exact error [Dekker]."""
     product = a * b
     a_high, a_low = _split(a)
     b_high, b_low = _split(b)
@@ -57,7 +58,7 @@ def two_product(a: F64, b: F64) -> tuple[F64, F64]:
 
 
 def sum_to_odd(a: F64, b: F64) -> F64:
-    """``a + b``; where that is no double, the neighbour whose last bit is one."""
+    """Returns ``a + b``; where that is not a double, the neighbour whose last bit is one."""
     total, error = two_sum(a, b)
     bits = total.view(np.int64)
     inexact = (error != 0).view(np.int8).astype(np.int64)
@@ -70,7 +71,7 @@ def sum_to_odd(a: F64, b: F64) -> F64:
 
 
 def fma(a: F64, b: F64, c: F64) -> F64:
-    """``a * b + c``, rounded once to the nearest double."""
+    """Returns ``a * b + c``, rounded once to the nearest double."""
     product = a * b
     size = np.abs(product)
     if (
@@ -85,12 +86,13 @@ def fma(a: F64, b: F64, c: F64) -> F64:
 
 
 def _fma_within_range(a: F64, b: F64, c: F64) -> F64:
+    """Returns the fma of values for which no intermediate result overflows or underflows."""
     high, rest = _product_plus(a, b, c)
     return high + rest
 
 
 def _product_plus(a: F64, b: F64, c: F64) -> tuple[F64, F64]:
-    """``a * b + c`` as two doubles whose rounded sum is right; the second is rounded to odd."""
+    """Returns two doubles whose rounded sum is ``a * b + c`` rounded; the second is rounded to odd."""
     product, product_error = two_product(a, b)
     low, low_error = two_sum(c, product_error)
     high, high_error = two_sum(product, low)
@@ -98,48 +100,50 @@ def _product_plus(a: F64, b: F64, c: F64) -> tuple[F64, F64]:
 
 
 def _fma_any(a: F64, b: F64, c: F64) -> F64:
-    """The same for any values: zeros, infinities, NaN and the ends of the range."""
+    """Returns the fma of any values: zeros, infinities, NaN and the ends of the range."""
     product = a * b
     factors_finite = np.isfinite(a) & np.isfinite(b)
-    result = np.where(factors_finite & np.isinf(c), c, product + c)  # right for zeros, infinities and NaN
+    result = np.where(factors_finite & np.isinf(c), c, product + c)  # correct for zeros, infinities and NaN
     size = np.abs(product)
     ordinary = factors_finite & np.isfinite(c) & (a != 0) & (b != 0)
     within = ordinary & (size > _SMALLEST_PRODUCT) & (size < _LARGEST_TERM) & (np.abs(c) < _LARGEST_TERM)
     within &= (np.abs(a) < _LARGEST_FACTOR) & (np.abs(b) < _LARGEST_FACTOR)
     result[within] = _fma_within_range(a[within], b[within], c[within])
-    left = ordinary & ~within
-    if left.any():
-        result[left] = _fma_scaled(a[left], b[left], c[left])
+    rest = ordinary & ~within
+    if rest.any():
+        result[rest] = _fma_scaled(a[rest], b[rest], c[rest])
     return result
 
 
 def _fma_scaled(a: F64, b: F64, c: F64) -> F64:
-    """The same for finite values, zero only for ``c``: computed with factors between 1/2 and 1."""
+    """Returns the fma of finite values (only ``c`` may be zero), computed with factors between 1/2 and 1."""
     (a_part, a_power), (b_part, b_power), (c_part, c_power) = np.frexp(a), np.frexp(b), np.frexp(c)
     power = a_power + b_power
     distance = np.where(c == 0, 0, c_power - power)
     addend = np.ldexp(c_part, np.clip(distance, -250, 120))  # beyond, only its sign matters
     high, rest = _product_plus(a_part, b_part, addend)
     result = np.where(distance > 120, c, np.ldexp(high + rest, power))
-    # A subnormal has fewer bits. From a sum rounded to odd they follow if two bits or more are dropped.
+    # A subnormal has fewer bits: a sum rounded to odd rounds to it correctly if at least two bits are dropped.
     small = (np.abs(result) < 2.0**-1022) & (distance <= 120)
     result[small] = np.ldexp(sum_to_odd(high, rest), power)[small]
-    for lane in np.flatnonzero((np.abs(result) >= 2.0**-1023) & (np.abs(result) <= 2.0**-1022)):
-        result[lane] = float(Fraction(a[lane]) * Fraction(b[lane]) + Fraction(c[lane]))
+    for i in np.flatnonzero((np.abs(result) >= 2.0**-1023) & (np.abs(result) <= 2.0**-1022)):
+        result[i] = float(Fraction(a[i]) * Fraction(b[i]) + Fraction(c[i]))
     return result
 
 
 def fma32(a: F32, b: F32, c: F32) -> F32:
-    """``a * b + c``, rounded once to the nearest float: the product is exact as a double."""
+    """Returns ``a * b + c``, rounded once to the nearest float: the product is exact as a double."""
     return _fma32_to_odd(a, b, c).astype(np.float32)
 
 
 def _fma32_to_odd(a: F32, b: F32, c: F32) -> F64:
+    """Returns ``a * b + c`` as a double rounded to odd."""
     product = a.astype(np.float64) * b.astype(np.float64)
     return _sum_to_odd_or_special(product, c.astype(np.float64))
 
 
 def _sum_to_odd_or_special(a: F64, b: F64) -> F64:
+    """Returns ``a + b`` rounded to odd, or the zero, infinity or NaN that it is."""
     total = a + b
     special = ~np.isfinite(total) | (total == 0)
     return np.where(special, total, sum_to_odd(a, b))
@@ -149,9 +153,9 @@ def _sum_to_odd_or_special(a: F64, b: F64) -> F64:
 
 
 def toward(nearest: Floats, error_sign: NDArray[Any], rounding: Rounding) -> Floats:
-    """Moves a result that was rounded to nearest to its ``rounding``.
+    """Returns the result in the direction of ``rounding``, from the one that was rounded to nearest.
 
-    ``error_sign`` is the sign of (exact result - ``nearest``); zero where that was exact.
+    ``error_sign`` is the sign of (exact result - ``nearest``): zero where ``nearest`` is exact.
     """
     down = error_sign < 0
     up = error_sign > 0
@@ -184,23 +188,24 @@ _NEAREST: dict[str, Callable[..., F64]] = {
 
 
 def rounded(operation: str, rounding: Rounding, *values: F64) -> F64:
-    """``add``, ``sub``, ``mul``, ``div``, ``sqrt`` or ``fma`` of doubles, rounded as asked.
+    """Returns ``add``, ``sub``, ``mul``, ``div``, ``sqrt`` or ``fma`` of doubles, rounded as ``rounding`` says.
 
-    Directed rounding compares the nearest double with the exact fraction lane by lane: it is right, and
-    slow (compilers use it for little but conversions).
+    Directed rounding compares the nearest double with the exact fraction, element by element: it is correct, and slow
+    (compilers use it for little but conversions).
     """
     nearest = _NEAREST[operation](*values)
     if rounding == "rn":
         return nearest
-    lanes = np.broadcast_arrays(nearest, *values)
-    signs = np.array([_error_sign(operation, *map(float, lane)) for lane in zip(*lanes, strict=True)])
-    result = toward(lanes[0], signs, rounding)
+    columns = np.broadcast_arrays(nearest, *values)
+    signs = np.array([_error_sign(operation, *map(float, row)) for row in zip(*columns, strict=True)])
+    result = toward(columns[0], signs, rounding)
     if operation in ("add", "sub", "fma") and rounding == "rm":
         result = _negative_zero_when_cancelled(operation, result, values)
     return result
 
 
 def _error_sign(operation: str, nearest: float, *values: float) -> int:
+    """Returns the sign of (exact result - ``nearest``)."""
     if not all(map(math.isfinite, values)) or math.isnan(nearest) or (operation == "div" and values[1] == 0):
         return 0
     if operation == "sqrt":
@@ -216,7 +221,7 @@ def _sign(number: Fraction) -> int:
 
 
 def _negative_zero_when_cancelled(operation: str, result: Floats, values: tuple[F64, ...]) -> Floats:
-    """Rounding down, ``x - x`` is -0; the sum of two positive zeros stays +0."""
+    """Returns ``result`` rounded down: ``x - x`` becomes -0, the sum of two positive zeros stays +0."""
     last = -values[-1] if operation == "sub" else values[-1]
     first = values[0] * values[1] if operation == "fma" else values[0]
     both_positive = ~np.signbit(first) & ~np.signbit(last)
@@ -224,7 +229,7 @@ def _negative_zero_when_cancelled(operation: str, result: Floats, values: tuple[
 
 
 def rounded32(operation: str, rounding: Rounding, *values: F32) -> F32:
-    """The same for floats: a double holds enough of the exact result to round it any way."""
+    """Returns the operation of floats, rounded as ``rounding`` says: the double is precise enough to round again."""
     if rounding == "rn":
         return fma32(*values) if operation == "fma" else _NEAREST[operation](*values)  # type: ignore[return-value]
     wide = [v.astype(np.float64) for v in values]
@@ -241,7 +246,7 @@ def rounded32(operation: str, rounding: Rounding, *values: F32) -> F32:
 
 
 def narrowed(values: Floats, dtype: np.dtype, rounding: Rounding) -> Floats:
-    """``values`` in a narrower floating type, rounded as asked."""
+    """Returns ``values`` in a narrower floating-point type, rounded as ``rounding`` says."""
     nearest = values.astype(dtype)
     if rounding == "rn":
         return nearest

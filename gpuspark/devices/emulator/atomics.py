@@ -1,5 +1,5 @@
-"""Atomic operations: ``atom`` and ``red``. Lanes that meet at one address take their turns in the order of
-their numbers, which is one of the orders that a GPU may choose."""
+"""Atomic operations: ``atom`` and ``red``. Threads that update one address do so in the order of their numbers, which
+is one of the orders that a GPU may choose."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuspark.devices.emulator.access import lanes_of, load_values, meeting_place, store_values
+from gpuspark.devices.emulator.access import faults_of_subset, load_values, location_keys, store_values
 from gpuspark.devices.emulator.conversions import flushed
-from gpuspark.devices.emulator.lanes import Team
 from gpuspark.devices.emulator.memory import AddressSpace
 from gpuspark.devices.emulator.syntax import Space
+from gpuspark.devices.emulator.threads import ActiveThreads
 
 Values = NDArray[Any]
-Change = Callable[..., Values]
-"""``change(old, b)``, or ``change(old, b, c)``: what the memory holds afterwards."""
+Update = Callable[..., Values]
+"""``update(old, b)`` or ``update(old, b, c)``: returns the new contents of the memory."""
 
 
 def _choose(condition: Values, yes: Any, no: Any) -> Values:
     return np.asarray(np.where(condition, yes, no))
 
 
-CHANGES: dict[str, Change] = {
+UPDATES: dict[str, Update] = {
     "add": lambda old, b: old + b,
     "min": np.fmin,
     "max": np.fmax,
@@ -36,40 +36,48 @@ CHANGES: dict[str, Change] = {
     "inc": lambda old, b: _choose(old >= b, old.dtype.type(0), old + old.dtype.type(1)),
     "dec": lambda old, b: _choose((old == 0) | (old > b), b, old - old.dtype.type(1)),
 }
-"""Each operation by its PTX name."""
+"""The atomic operations by their PTX names."""
 
 
 def flushing_add(old: Values, b: Values) -> Values:
-    """``add.f32`` in global memory flushes subnormal numbers, unlike the one in shared memory (PTX ISA, atom)."""
+    """Returns the sum of ``add.f32`` in global memory, which flushes subnormals; in shared memory it does not.
+
+    Source: PTX ISA, atom."""
     return flushed(flushed(old) + flushed(b))
 
 
-def change_values(
-    memory: AddressSpace, team: Team, space: Space, addresses: Values, change: Change, operands: list[Values]
+def update_values(
+    memory: AddressSpace,
+    active: ActiveThreads,
+    space: Space,
+    addresses: Values,
+    update: Update,
+    operands: list[Values],
 ) -> Values:
-    """Changes the memory at ``addresses``, one value for each lane; gives what each lane found there."""
-    size = team.size
-    places = np.broadcast_to(addresses, (size,))
+    """Applies ``update`` at ``addresses``, one for each active thread; returns the value that each thread found."""
+    size = active.size
+    address_of = np.broadcast_to(addresses, (size,))
     dtype = operands[0].dtype
-    wide = [np.broadcast_to(values, (size,)) for values in operands]
-    found = np.empty(size, dtype)
-    turns = _turns(meeting_place(team, space, places))
-    for turn in range(int(turns.max()) + 1 if size else 0):
-        mask = turns == turn
-        some, at = team.where(mask), places[mask]
-        with lanes_of(mask):
-            old = load_values(memory, some, space, at, dtype, strong=True)
-            store_values(memory, some, space, at, change(old, *(values[mask] for values in wide)), strong=True)
-        found[mask] = old
-    return found
+    operand_values = [np.broadcast_to(values, (size,)) for values in operands]
+    previous = np.empty(size, dtype)
+    ranks = _ranks(location_keys(active, space, address_of))
+    for rank in range(int(ranks.max()) + 1 if size else 0):
+        mask = ranks == rank
+        turn, targets = active.where(mask), address_of[mask]
+        with faults_of_subset(mask):
+            old = load_values(memory, turn, space, targets, dtype, atomic=True)
+            new = update(old, *(values[mask] for values in operand_values))
+            store_values(memory, turn, space, targets, new, atomic=True)
+        previous[mask] = old
+    return previous
 
 
-def _turns(places: Values) -> NDArray[np.intp]:
-    """How many lanes before each one are at the same place."""
-    order = np.argsort(places, kind="stable")
-    ordered = places[order]
+def _ranks(keys: Values) -> NDArray[np.intp]:
+    """Returns, for each element, how many elements before it have the same key."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
     starts = np.r_[True, ordered[1:] != ordered[:-1]]
-    firsts = np.maximum.accumulate(np.where(starts, np.arange(len(ordered)), 0))
-    turns = np.empty(len(ordered), np.intp)
-    turns[order] = np.arange(len(ordered)) - firsts
-    return turns
+    first_of_run = np.maximum.accumulate(np.where(starts, np.arange(len(ordered)), 0))
+    ranks = np.empty(len(ordered), np.intp)
+    ranks[order] = np.arange(len(ordered)) - first_of_run
+    return ranks

@@ -1,4 +1,4 @@
-"""The instructions that compare and choose: setp, set, selp and slct."""
+"""Builders for the instructions that compare and select: ``setp``, ``set``, ``selp`` and ``slct``."""
 
 from __future__ import annotations
 
@@ -28,29 +28,31 @@ ORDERED: dict[str, Evaluate] = {
 }
 UNSIGNED = {"lo": "lt", "ls": "le", "hi": "gt", "hs": "ge"}
 UNORDERED = {"equ": "ne", "neu": "eq", "ltu": "ge", "leu": "gt", "gtu": "le", "geu": "lt"}
-JOIN: dict[str, Evaluate] = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}
+"""Each unordered comparison and the ordered one that it negates."""
+BOOLEAN_OPERATIONS: dict[str, Evaluate] = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}
 
 
 def _ordered_not_equal(a: Values, b: Values) -> Values:
+    """Returns ``a != b``, false where one is NaN."""
     return np.asarray((a < b) | (a > b))
 
 
 def _comparison(name: str, floating: bool) -> Evaluate:
-    """The comparison of that name. An ordered one is false where a NaN takes part, the others true."""
+    """Returns the comparison ``name``. With a NaN, ordered comparisons are false and unordered ones true."""
     if name == "num":
         return lambda a, b: ~(np.isnan(a) | np.isnan(b))
     if name == "nan":
         return lambda a, b: np.isnan(a) | np.isnan(b)
-    if name in UNORDERED:  # the opposite of an ordered comparison
-        opposite = _comparison(UNORDERED[name], floating)
-        return lambda a, b: ~opposite(a, b)
+    if name in UNORDERED:
+        ordered = _comparison(UNORDERED[name], floating)
+        return lambda a, b: ~ordered(a, b)
     if name == "ne" and floating:
         return _ordered_not_equal
     return ORDERED[UNSIGNED.get(name, name)]
 
 
 def _comparing(instruction: Instruction) -> tuple[tuple[Typed, ...], Evaluate]:
-    """The sources of setp or set, and a function of them that gives (condition, its opposite)."""
+    """Returns the sources of ``setp`` or ``set``, and a function of them: the condition and its negation."""
     dtype = type_of(instruction)
     compare = _comparison(instruction.modifiers[0], dtype.kind == "f")
     if "ftz" in instruction.modifiers:
@@ -60,23 +62,24 @@ def _comparing(instruction: Instruction) -> tuple[tuple[Typed, ...], Evaluate]:
             return np.asarray(exact(flushed(a), flushed(b)))
 
     sources: tuple[Typed, ...] = ((operand(instruction, 1), dtype), (operand(instruction, 2), dtype))
-    join = next((JOIN[m] for m in instruction.modifiers if m in JOIN), None)
-    if join is None:
-        return sources, lambda a, b: _with_opposite(compare(a, b))
-    joined = join
+    boolean = next((BOOLEAN_OPERATIONS[m] for m in instruction.modifiers if m in BOOLEAN_OPERATIONS), None)
+    if boolean is None:
+        return sources, lambda a, b: _with_negation(compare(a, b))
+    combine = boolean
 
     def evaluate(a: Values, b: Values, c: Values) -> tuple[Values, Values]:
         condition = compare(a, b)
-        return joined(condition, c), joined(~condition, c)
+        return combine(condition, c), combine(~condition, c)
 
     return (*sources, (operand(instruction, 3), PRED)), evaluate
 
 
-def _with_opposite(condition: Values) -> tuple[Values, Values]:
+def _with_negation(condition: Values) -> tuple[Values, Values]:
     return condition, ~condition
 
 
 def set_predicate(instruction: Instruction) -> Operation:
+    """Builds ``setp``."""
     sources, evaluate = _comparing(instruction)
     first = operand(instruction, 0)
     if isinstance(first, Pair):
@@ -85,10 +88,9 @@ def set_predicate(instruction: Instruction) -> Operation:
 
 
 def set_number(instruction: Instruction) -> Operation:
-    """``set``: all ones or zero; in a float type 1.0 or 0.0."""
+    """Builds ``set``, which gives all ones or zero, and 1.0 or 0.0 in a floating-point type."""
     sources, evaluate = _comparing(instruction)
-    kinds = [m for m in instruction.modifiers if m in DTYPES]
-    result = DTYPES[kinds[0]]
+    result = next(DTYPES[m] for m in instruction.modifiers if m in DTYPES)
     true = result.type(1.0) if result.kind == "f" else np.uint32(0xFFFFFFFF).astype(result)
 
     def numbers(*values: Values) -> Values:
@@ -98,11 +100,13 @@ def set_number(instruction: Instruction) -> Operation:
 
 
 def select(instruction: Instruction) -> Operation:
+    """Builds ``selp``."""
     dtype = type_of(instruction)
     return simple(instruction, lambda a, b, p: np.where(p, a, b), dtype, dtype, PRED)
 
 
 def select_by_sign(instruction: Instruction) -> Operation:
-    kinds = [DTYPES[m] for m in instruction.modifiers if m in DTYPES]
-    made = simple(instruction, lambda a, b, c: np.where(c >= 0, a, b), kinds[0], kinds[0], kinds[1])
-    return returning(kinds[0], made)
+    """Builds ``slct``."""
+    types = [DTYPES[m] for m in instruction.modifiers if m in DTYPES]
+    value, sign = types[0], types[1]
+    return returning(value, simple(instruction, lambda a, b, c: np.where(c >= 0, a, b), value, value, sign))

@@ -1,8 +1,8 @@
-"""What can go wrong while PTX is read or run, before it is known in which thread.
+"""The errors of reading and running PTX.
 
-:class:`AccessFault` is raised by the parts that see many lanes at once and only say *which* of them
-failed; the interpreter turns it into a :class:`~gpuspark.errors.DeviceFault` that names the kernel,
-the instruction, the block and the thread.
+:class:`AccessFault` is raised by the memories and checkers, which see many threads at once and only say *which* of
+them failed. The interpreter turns it into a :class:`~gpuspark.errors.DeviceFault` that names the kernel, the
+instruction, the block and the thread.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gpuspark.errors import DeviceError
 Checker = Literal[
     "bounds", "alignment", "uninitialised reads", "races", "barriers", "warps", "read-only memory", "steps", "traps"
 ]  # fmt: skip
-"""Who found it, by the names of docs/seeded-bugs.md; ``traps``: the program gave up by itself."""
+"""The checkers, named as in docs/seeded-bugs.md; ``traps``: the program executed ``trap``."""
 
 
 class PtxError(DeviceError):
@@ -26,13 +26,13 @@ class PtxError(DeviceError):
 
 
 class AccessFault(Exception):
-    """One lane touched memory that is not its own.
+    """An illegal operation of one thread, such as an access out of bounds.
 
-    ``lane`` counts within the lanes that took part in the access.
+    ``thread`` is its position among the threads that executed the instruction.
     """
 
-    def __init__(self, lane: int, problem: str, checker: Checker) -> None:
+    def __init__(self, thread: int, problem: str, checker: Checker) -> None:
         super().__init__(problem)
-        self.lane = lane
+        self.thread = thread
         self.problem = problem
         self.checker = checker

@@ -1,7 +1,7 @@
-"""Integer arithmetic as the machine does it, over arrays: it wraps, shifts clamp, and carries are kept.
+"""Integer arithmetic of PTX, over arrays: results wrap, shifts clamp, and carries are returned.
 
-Arguments of one function have the same type (``uint32``, ``int64`` ...) unless said otherwise; a
-"count" or "position" is ``uint32``. Results are fresh arrays.
+The arguments of a function have one type (``uint32``, ``int64`` ...) unless stated otherwise; a "count" or "position"
+is ``uint32``. Results are new arrays.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ _WIDER = {np.dtype(n): np.dtype(w) for n, w in (("u2", "u4"), ("i2", "i4"), ("u4
 
 
 def bits_of(dtype: np.dtype) -> int:
+    """Returns the width of ``dtype`` in bits."""
     return 8 * dtype.itemsize
 
 
 def unsigned(a: Integers) -> Integers:
-    """The same bits, without a sign."""
+    """Returns the same bits as an unsigned type."""
     return a.view(f"u{a.dtype.itemsize}")
 
 
@@ -32,7 +33,7 @@ def unsigned(a: Integers) -> Integers:
 
 
 def add_with_carry(a: Integers, b: Integers, carry: Bools | None = None) -> tuple[Integers, Bools]:
-    """``a + b + carry`` and the carry out."""
+    """Returns ``a + b + carry`` and the carry out."""
     x, y = unsigned(a), unsigned(b)
     total = x + y
     out = total < x
@@ -44,7 +45,7 @@ def add_with_carry(a: Integers, b: Integers, carry: Bools | None = None) -> tupl
 
 
 def subtract_with_borrow(a: Integers, b: Integers, borrow: Bools | None = None) -> tuple[Integers, Bools]:
-    """``a - b - borrow`` and the borrow out."""
+    """Returns ``a - b - borrow`` and the borrow out."""
     x, y = unsigned(a), unsigned(b)
     difference = x - y
     out = x < y
@@ -59,14 +60,14 @@ def subtract_with_borrow(a: Integers, b: Integers, borrow: Bools | None = None) 
 
 
 def multiply_wide(a: Integers, b: Integers) -> Integers:
-    """The whole product, in twice the width."""
+    """Returns the whole product, in twice the width."""
     wider = _WIDER[a.dtype]
     product: Integers = a.astype(wider) * b.astype(wider)
     return product
 
 
 def multiply_high(a: Integers, b: Integers) -> Integers:
-    """The upper half of the product."""
+    """Returns the upper half of the product."""
     if a.dtype.itemsize < 8:
         return (multiply_wide(a, b) >> bits_of(a.dtype)).astype(a.dtype)
     x, y = unsigned(a), unsigned(b)
@@ -82,7 +83,7 @@ def multiply_high(a: Integers, b: Integers) -> Integers:
 
 
 def multiply_24(a: Integers, b: Integers, high: bool) -> Integers:
-    """The product of the low 24 bits: its low 32 bits, or bits 16 to 47."""
+    """Returns the product of the low 24 bits: its low 32 bits, or bits 16 to 47."""
     shift = a.dtype.type(8)
     wide = multiply_wide((a << shift) >> shift, (b << shift) >> shift)
     part: Integers = (wide >> wide.dtype.type(16 if high else 0)).astype(a.dtype)
@@ -90,12 +91,12 @@ def multiply_24(a: Integers, b: Integers, high: bool) -> Integers:
 
 
 def magnitude(a: Integers) -> Integers:
-    """``|a|`` without a sign; right for the smallest number too."""
+    """Returns ``|a|`` as an unsigned type, correct for the smallest number too."""
     return unsigned(np.where(a < 0, -a, a)) if a.dtype.kind == "i" else a
 
 
 def divide(a: Integers, b: Integers) -> Integers:
-    """The quotient, cut off toward zero. Division by zero gives all ones, as GPUs do."""
+    """Returns the quotient, rounded toward zero. Division by zero gives all ones, as on GPUs."""
     divisor = magnitude(b)
     zero = divisor == 0
     quotient = magnitude(a) // np.where(zero, divisor.dtype.type(1), divisor)
@@ -105,7 +106,7 @@ def divide(a: Integers, b: Integers) -> Integers:
 
 
 def remainder(a: Integers, b: Integers) -> Integers:
-    """``a - b * divide(a, b)``: it has the sign of ``a``. The remainder by zero is ``a``."""
+    """Returns ``a - b * divide(a, b)``, which has the sign of ``a``. The remainder by zero is ``a``."""
     divisor = magnitude(b)
     zero = divisor == 0
     rest = magnitude(a) % np.where(zero, divisor.dtype.type(1), divisor)
@@ -115,7 +116,7 @@ def remainder(a: Integers, b: Integers) -> Integers:
 
 
 def saturating_add(a: Integers, b: Integers) -> Integers:
-    """The 32-bit signed sum, held at the ends of its range."""
+    """Returns the 32-bit signed sum, clamped to its range."""
     return np.clip(a.astype(np.int64) + b, -(2**31), 2**31 - 1).astype(np.int32)
 
 
@@ -123,14 +124,14 @@ def saturating_add(a: Integers, b: Integers) -> Integers:
 
 
 def shift_left(a: Integers, count: Counts) -> Integers:
-    """Zero where ``count`` is the width or more."""
+    """Returns ``a << count``; zero where ``count`` is the width or more."""
     width = bits_of(a.dtype)
     shifted = a << np.minimum(count, width - 1).astype(a.dtype)
     return np.asarray(np.where(count < width, shifted, a.dtype.type(0)))
 
 
 def shift_right(a: Integers, count: Counts) -> Integers:
-    """Filled with the sign of a signed number; a count beyond the width leaves only that."""
+    """Returns ``a >> count``, filled with the sign; only the sign is left where ``count`` is the width or more."""
     width = bits_of(a.dtype)
     shifted = a >> np.minimum(count, width - 1).astype(a.dtype)
     if a.dtype.kind == "u":
@@ -139,18 +140,18 @@ def shift_right(a: Integers, count: Counts) -> Integers:
 
 
 def funnel_shift(low: Integers, high: Integers, count: Counts, left: bool, wrap: bool) -> Integers:
-    """32 bits out of the 64 bits ``high:low``, shifted left (the upper half) or right (the lower)."""
+    """Returns the upper half of ``high:low << count``, or the lower half of ``high:low >> count``."""
     both = high.astype(np.uint64) << np.uint64(32) | low.astype(np.uint64)
     by = (count & np.uint32(31) if wrap else np.minimum(count, np.uint32(32))).astype(np.uint64)
-    moved = (both << by) >> np.uint64(32) if left else both >> by
-    return moved.astype(np.uint32)
+    shifted = (both << by) >> np.uint64(32) if left else both >> by
+    return shifted.astype(np.uint32)
 
 
 # ---- bit fields
 
 
 def extract_field(a: Integers, position: Counts, length: Counts) -> Integers:
-    """``length`` bits of ``a`` from ``position`` on; a signed field is extended by its top bit."""
+    """Returns ``length`` bits of ``a`` from ``position`` on; a signed field is extended by its top bit."""
     width = bits_of(a.dtype)
     start, size = position & np.uint32(255), length & np.uint32(255)
     x = unsigned(a)
@@ -164,28 +165,30 @@ def extract_field(a: Integers, position: Counts, length: Counts) -> Integers:
 
 
 def insert_field(field: Integers, base: Integers, position: Counts, length: Counts) -> Integers:
-    """``base`` with ``length`` bits from ``position`` on replaced by those of ``field``."""
+    """Returns ``base`` with ``length`` bits from ``position`` on replaced by those of ``field``."""
     start, size = position & np.uint32(255), length & np.uint32(255)
     mask = shift_left(low_mask(size, base.dtype), start)
     return base & ~mask | shift_left(field, start) & mask
 
 
 def low_mask(size: Counts, dtype: np.dtype) -> Integers:
-    """Ones in the lowest ``size`` bits."""
+    """Returns a mask of the lowest ``size`` bits."""
     ones = ~np.zeros(size.shape, dtype)
     return ~shift_left(ones, size)
 
 
 def count_ones(a: Integers) -> Counts:
+    """Returns the number of bits that are one."""
     return np.bitwise_count(a).astype(np.uint32)
 
 
 def count_leading_zeros(a: Integers) -> Counts:
+    """Returns the number of zeros above the highest one."""
     return np.uint32(bits_of(a.dtype)) - count_ones(_smeared(a))
 
 
 def _smeared(a: Integers) -> Integers:
-    """Ones from the highest one of ``a`` downward."""
+    """Returns ``a`` with all bits below its highest one set."""
     x = a.copy()
     step = 1
     while step < bits_of(a.dtype):
@@ -195,9 +198,9 @@ def _smeared(a: Integers) -> Integers:
 
 
 def find_highest(a: Integers, as_shift: bool) -> Counts:
-    """The place of the highest bit that is no copy of the sign; all ones where there is none.
+    """Returns the position of the highest bit that differs from the sign; all ones where there is none.
 
-    ``as_shift``: how far ``a`` must be shifted left to bring it to the top instead."""
+    With ``as_shift``, returns how far ``a`` must be shifted left to move that bit to the top."""
     x = unsigned(np.where(a < 0, ~a, a)) if a.dtype.kind == "i" else a
     zeros = count_leading_zeros(x)
     top = np.uint32(bits_of(a.dtype) - 1)
@@ -205,16 +208,17 @@ def find_highest(a: Integers, as_shift: bool) -> Counts:
 
 
 def reverse_bits(a: Integers) -> Integers:
+    """Returns the bits in reverse order."""
     x = np.ascontiguousarray(a)
-    octets = np.unpackbits(x.view(np.uint8).reshape(-1, x.itemsize), axis=1, bitorder="little")
-    return np.packbits(octets[:, ::-1], axis=1, bitorder="little").view(x.dtype)[:, 0]
+    bits = np.unpackbits(x.view(np.uint8).reshape(-1, x.itemsize), axis=1, bitorder="little")
+    return np.packbits(bits[:, ::-1], axis=1, bitorder="little").view(x.dtype)[:, 0]
 
 
-# ---- logic over several words
+# ---- operations on three words
 
 
 def three_input_logic(a: Integers, b: Integers, c: Integers, table: int) -> Integers:
-    """Bit by bit, ``table``'s bit number ``4a + 2b + c``."""
+    """Returns, for each bit position, bit ``4a + 2b + c`` of the lookup ``table``."""
     terms = [
         (a if row & 4 else ~a) & (b if row & 2 else ~b) & (c if row & 1 else ~c) for row in range(8) if table >> row & 1
     ]
@@ -222,19 +226,21 @@ def three_input_logic(a: Integers, b: Integers, c: Integers, table: int) -> Inte
 
 
 def permute_bytes(a: Integers, b: Integers, selector: Integers) -> Integers:
-    """Four bytes out of the eight of ``b:a``; bit 3 of a choice spreads the byte's sign instead."""
+    """Returns four of the eight bytes of ``b:a``, chosen by the four-bit fields of ``selector``.
+
+    Bit 3 of a field replicates the byte's sign instead."""
     both = b.astype(np.uint64) << np.uint64(32) | a.astype(np.uint64)
     result = np.zeros(np.broadcast_shapes(a.shape, b.shape, selector.shape), np.uint32)
-    for place in range(4):
-        choice = selector >> np.uint32(4 * place) & np.uint32(15)
+    for position in range(4):
+        choice = selector >> np.uint32(4 * position) & np.uint32(15)
         byte = both >> (choice & np.uint32(7)).astype(np.uint64) * np.uint64(8) & np.uint64(255)
         sign = np.where(byte >= 128, np.uint64(255), np.uint64(0))
         byte = np.where(choice & np.uint32(8), sign, byte).astype(np.uint32)
-        result |= byte << np.uint32(8 * place)
+        result |= byte << np.uint32(8 * position)
     return result
 
 
-_MODES = {
+_PERMUTATIONS = {
     "f4e": (0x3210, 0x4321, 0x5432, 0x6543),
     "b4e": (0x5670, 0x6701, 0x7012, 0x0123),
     "rc8": (0x0000, 0x1111, 0x2222, 0x3333),
@@ -245,6 +251,6 @@ _MODES = {
 
 
 def permute_bytes_by_mode(a: Integers, b: Integers, choice: Integers, mode: str) -> Integers:
-    """The named permutations of ``prmt``: ``choice`` picks one of four."""
-    selectors = np.array(_MODES[mode], np.uint32)[choice & np.uint32(3)]
+    """Returns a named permutation of ``prmt``: ``choice`` selects one of four."""
+    selectors = np.array(_PERMUTATIONS[mode], np.uint32)[choice & np.uint32(3)]
     return permute_bytes(a, b, selectors)

@@ -1,8 +1,8 @@
-"""Runs a program: many lanes at once, the one that is furthest behind first.
+"""Runs a program: many threads at once, and after a divergent branch the threads at the lowest program counter first.
 
-All lanes of a crew start together. Where a branch parts them, each team waits at its own place, and the
-one in the deepest call at the lowest place goes first. So the lanes that took the longer way catch up,
-and teams that meet at one place go on as one.
+All threads of a set of blocks start together as one group of active threads. A divergent branch splits the group.
+Of the resulting groups, the one with the deepest call stack and, among those, the lowest program counter runs next.
+So threads that took the longer path catch up, and groups that reach the same program counter reconverge into one.
 """
 
 from __future__ import annotations
@@ -11,16 +11,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpuspark.devices.emulator.access import lanes_of
+from gpuspark.devices.emulator.access import faults_of_subset
+from gpuspark.devices.emulator.barriers import (
+    Barrier,
+    Synchronisation,
+    SynchronisationQueue,
+    WaitingGroup,
+    WarpSynchronisation,
+)
 from gpuspark.devices.emulator.faults import AccessFault
-from gpuspark.devices.emulator.lanes import Crew, Dimensions, Index, Team
-from gpuspark.devices.emulator.meetings import Barrier, Meeting, Parked, Waiting, WarpMeeting
 from gpuspark.devices.emulator.operands import Read
 from gpuspark.devices.emulator.program import (
     Branch,
     Call,
     Compute,
-    Control,
+    ControlFlow,
     Exit,
     IndexedBranch,
     Program,
@@ -28,20 +33,23 @@ from gpuspark.devices.emulator.program import (
     Step,
     Trap,
 )
-from gpuspark.devices.emulator.races import RaceFault, Races
+from gpuspark.devices.emulator.races import RaceDetector, RaceFault
 from gpuspark.devices.emulator.syntax import Function
+from gpuspark.devices.emulator.threads import ActiveThreads, Dimensions, Index, ThreadBlocks
 from gpuspark.errors import DeviceFault
 
-LANES_AT_ONCE = 1 << 14
-"""Lanes of one crew (whole blocks, so at least one): its arrays then fit a processor's cache."""
+THREADS_AT_ONCE = 1 << 14
+"""The number of threads that run together (whole blocks, at least one), so that a register fits the CPU's cache."""
 
-_FAR = 1 << 62
+_NO_RECONVERGENCE = 1 << 62
+"""A program counter beyond every program."""
 
-_Key = tuple[int, int, tuple[int, ...]]
+_GroupKey = tuple[int, int, tuple[int, ...]]
+"""Minus the call depth, the program counter, and the call stack: the smallest key runs next."""
 
 
 MOST_STEPS = 20_000_000
-"""Steps of one crew after which a program counts as one that never ends."""
+"""The number of steps of one set of blocks after which a program counts as an endless loop."""
 
 
 def launch(
@@ -54,23 +62,26 @@ def launch(
     shared_bytes: int = 0,
     most_steps: int = MOST_STEPS,
 ) -> None:
-    """Runs ``entry`` over the whole grid. ``words`` are its parameters, as whole numbers; ``shared_bytes``
-    is the size of the dynamic shared memory.
+    """Runs ``entry`` over the whole grid.
 
-    Raises :class:`~gpuspark.errors.DeviceFault` where a lane does what a GPU would not allow.
+    ``words`` are the values of its parameters, as integers; ``shared_bytes`` is the size of the dynamic shared memory.
+
+    Raises :class:`~gpuspark.errors.DeviceFault` where a thread does what a GPU would not allow.
     """
     function = _entry(program, entry, words)
-    areas, races = program.layout.areas(shared_bytes), Races()
-    inside = block[0] * block[1] * block[2]
-    total = grid[0] * grid[1] * grid[2] * inside
-    step = max(LANES_AT_ONCE // inside, 1) * inside
+    variables, race_detector = program.shared_layout.place(shared_bytes), RaceDetector()
+    threads_per_block = block[0] * block[1] * block[2]
+    total = grid[0] * grid[1] * grid[2] * threads_per_block
+    count = max(THREADS_AT_ONCE // threads_per_block, 1) * threads_per_block
     with np.errstate(all="ignore"):
-        for first in range(0, total, step):
-            threads = np.arange(first, min(first + step, total))
-            _Run(program, function, Crew(threads, grid, block, areas, races), words, most_steps).finish()
+        for first in range(0, total, count):
+            thread_ids = np.arange(first, min(first + count, total))
+            blocks = ThreadBlocks(thread_ids, grid, block, variables, race_detector)
+            _Run(program, function, blocks, words, most_steps).finish()
 
 
 def _entry(program: Program, entry: str, words: Sequence[int]) -> Function:
+    """Returns the kernel named ``entry``; raises ``ValueError`` where it is missing or takes other parameters."""
     function = program.module.functions.get(entry)
     if function is None or not function.is_entry:
         known = [f.name for f in program.module.functions.values() if f.is_entry]
@@ -81,255 +92,282 @@ def _entry(program: Program, entry: str, words: Sequence[int]) -> Function:
 
 
 class _Run:
-    """One crew on its way through the program."""
+    """The execution of a program by one set of thread blocks.
 
-    def __init__(self, program: Program, entry: Function, crew: Crew, words: Sequence[int], most_steps: int) -> None:
+    ``runnable`` holds the groups of active threads that can take their next step, by their key; ``waiting`` those
+    that wait at a barrier or for other threads of their warp.
+    """
+
+    def __init__(
+        self, program: Program, entry: Function, blocks: ThreadBlocks, words: Sequence[int], most_steps: int
+    ) -> None:
         self.steps_left = most_steps
-        self.parked = Parked()
+        self.waiting = SynchronisationQueue()
         self.program = program
         self.entry = entry
-        self.crew = crew
-        self.waiting: dict[_Key, list[Team]] = {}
-        frame = crew.frame(entry, 0)
+        self.blocks = blocks
+        self.runnable: dict[_GroupKey, list[ActiveThreads]] = {}
+        frame = blocks.frame(entry, 0)
         for parameter, word in zip(entry.parameters, words, strict=True):
             data = (word % 2**64).to_bytes(8, "little")[: parameter.nbytes]
             frame.parameters[parameter.name] = np.frombuffer(data, np.uint8).reshape(1, -1)
-        self.wait(Team(crew, frame, None, program.starts[entry.name]))
+        self.schedule(ActiveThreads(blocks, frame, None, program.starts[entry.name]))
 
     def finish(self) -> None:
-        while self.waiting or self.parked:
-            if self.waiting:
-                self.advance(self.next_team())
+        """Runs until every thread has exited."""
+        while self.runnable or self.waiting:
+            if self.runnable:
+                self.execute(self.next_group())
             else:
-                self.release()
+                self.release_waiting()
 
-    # ---- who goes next
+    # ---- scheduling
 
-    def wait(self, team: Team) -> None:
-        if team.size:
-            key = (-len(team.stack), team.place, team.stack)
-            self.waiting.setdefault(key, []).append(team)
+    def schedule(self, active: ActiveThreads) -> None:
+        """Adds ``active`` to the groups that can run."""
+        if active.size:
+            key = (-len(active.call_stack), active.pc, active.call_stack)
+            self.runnable.setdefault(key, []).append(active)
 
-    def next_team(self) -> Team:
-        """All lanes that wait at the place that is furthest behind."""
-        teams = self.waiting.pop(min(self.waiting))
-        team = teams[0]
-        if len(teams) > 1:
-            team.index = np.sort(np.concatenate([t.lanes() for t in teams]))
-        if team.index is not None and not self.waiting and not self.parked:  # everybody else is done
-            if len(team.index) < self.crew.size:
-                self.crew.keep(team.index)
-            team.index = None
-        return team
+    def next_group(self) -> ActiveThreads:
+        """Removes and returns all threads at the smallest key, reconverged into one group."""
+        groups = self.runnable.pop(min(self.runnable))
+        active = groups[0]
+        if len(groups) > 1:
+            active.index = np.sort(np.concatenate([group.indices() for group in groups]))
+        if active.index is not None and not self.runnable and not self.waiting:  # all other threads have exited
+            if len(active.index) < self.blocks.size:
+                self.blocks.keep(active.index)
+            active.index = None
+        return active
 
-    def horizon(self, team: Team) -> int:
-        """The place where the next team that this one could join is waiting."""
-        return min((place for _, place, stack in self.waiting if stack == team.stack), default=_FAR)
+    def reconvergence_point(self, active: ActiveThreads) -> int:
+        """Returns the lowest program counter at which another group with the same call stack is runnable."""
+        return min(
+            (pc for _, pc, call_stack in self.runnable if call_stack == active.call_stack), default=_NO_RECONVERGENCE
+        )
 
-    # ---- going
+    # ---- executing
 
-    def advance(self, team: Team) -> None:
-        """Takes steps with ``team`` until its lanes part, end, or meet others."""
+    def execute(self, active: ActiveThreads) -> None:
+        """Takes steps with ``active`` until its threads diverge, exit, wait, or reconverge with others."""
         steps = self.program.steps
-        horizon = self.horizon(team)
-        while team.place < horizon:
-            step = steps[team.place]
+        reconvergence_point = self.reconvergence_point(active)
+        while active.pc < reconvergence_point:
+            step = steps[active.pc]
             self.steps_left -= 1
             if self.steps_left < 0:
-                raise self.fault(team, step, AccessFault(0, "the program goes on and on, and was stopped", "steps"))
+                raise self.fault(active, step, AccessFault(0, "the program goes on and on, and was stopped", "steps"))
             try:
                 if not callable(step.action):
-                    if not self.turn(team, step, step.action):
+                    if not self.transfer_control(active, step, step.action):
                         return
                 elif step.guard is None:
-                    step.action(team)
-                    team.place += 1
+                    step.action(active)
+                    active.pc += 1
                 else:
-                    self.guarded(team, step.guard, step.action)
-                    team.place += 1
+                    self.execute_guarded(active, step.guard, step.action)
+                    active.pc += 1
             except AccessFault as fault:
-                raise self.fault(team, step, fault) from None
-        self.wait(team)
+                raise self.fault(active, step, fault) from None
+        self.schedule(active)
 
-    def guarded(self, team: Team, guard: Read, action: Compute) -> None:
-        """A step that only some lanes take."""
-        mask = guard(team)
+    def execute_guarded(self, active: ActiveThreads, guard: Read, action: Compute) -> None:
+        """Takes a step with those threads whose guard predicate is true."""
+        mask = guard(active)
         if mask.all():
-            action(team)
+            action(active)
         elif mask.any():
-            with lanes_of(mask):
-                action(team.where(mask))
+            with faults_of_subset(mask):
+                action(active.where(mask))
 
-    def turn(self, team: Team, step: Step, action: Control) -> bool:
-        """Goes where ``action`` leads. True where the whole team is still together."""
+    def transfer_control(self, active: ActiveThreads, step: Step, action: ControlFlow) -> bool:
+        """Executes a control flow instruction under its guard. Returns whether ``active`` can go on undivided."""
         if step.guard is not None:
-            mask = step.guard(team)
+            mask = step.guard(active)
             if not mask.any():
-                team.place += 1
+                active.pc += 1
                 return True
             if not mask.all():
-                left = team.where(~mask)
-                left.place += 1
-                self.wait(left)
-                taking = team.where(mask)
-                with lanes_of(mask):
-                    if self.go(taking, action):
-                        self.wait(taking)
+                not_taken = active.where(~mask)
+                not_taken.pc += 1
+                self.schedule(not_taken)
+                taken = active.where(mask)
+                with faults_of_subset(mask):
+                    if self.follow(taken, action):
+                        self.schedule(taken)
                 return False
-        return self.go(team, action)
+        return self.follow(active, action)
 
-    def go(self, team: Team, action: Control) -> bool:
-        """All of ``team`` follow ``action``. False where they ended or were parted."""
+    def follow(self, active: ActiveThreads, action: ControlFlow) -> bool:
+        """Moves all of ``active`` to where ``action`` leads. Returns False where they exited, wait or diverged."""
         if isinstance(action, Branch):
-            team.place = action.target
-            if not self.at_end(team):
+            active.pc = action.target
+            if not self.exits_next(active):
                 return True
-            self.end(team)
+            self.exit(active)
             return False
-        if isinstance(action, Barrier | WarpMeeting):
-            return self.meet(team, action)
+        if isinstance(action, Barrier | WarpSynchronisation):
+            return self.synchronise(active, action)
         if isinstance(action, IndexedBranch):
-            self.part(team, action)
+            self.branch_by_index(active, action)
             return False
         if isinstance(action, Call):
-            self.enter(team, action)
-            self.wait(team)
+            self.call(active, action)
+            self.schedule(active)
             return False
-        if isinstance(action, Return) and team.stack:
-            self.leave(team)
-            self.wait(team)
+        if isinstance(action, Return) and active.call_stack:
+            self.return_to_caller(active)
+            self.schedule(active)
             return False
         if isinstance(action, Trap):
             raise AccessFault(0, "the program trapped", "traps")
-        self.end(team)
+        self.exit(active)
         return False
 
-    def end(self, team: Team) -> None:
-        """The lanes of ``team`` are done."""
-        self.crew.alive[team.lanes()] = False
+    def exit(self, active: ActiveThreads) -> None:
+        """Marks the threads of ``active`` as exited."""
+        self.blocks.alive[active.indices()] = False
 
-    # ---- waiting for others
+    def exits_next(self, active: ActiveThreads) -> bool:
+        """Returns whether the next step ends the threads, which then need not reconverge with others first."""
+        step = self.program.steps[active.pc]
+        exits = isinstance(step.action, Exit) or (isinstance(step.action, Return) and not active.call_stack)
+        return exits and step.guard is None
 
-    def meet(self, team: Team, meeting: Meeting) -> bool:
-        """True where everybody is there already."""
-        if meeting.ready(team, self.crew.alive).all():
-            meeting.meet(team)
-            team.place += 1
+    # ---- synchronising
+
+    def synchronise(self, active: ActiveThreads, synchronisation: Synchronisation) -> bool:
+        """Completes ``synchronisation`` if all its threads have arrived, else lets ``active`` wait.
+
+        Returns whether ``active`` can go on."""
+        if synchronisation.is_complete(active, self.blocks.alive).all():
+            synchronisation.complete(active)
+            active.pc += 1
             return True
-        self.parked.add(team)
+        self.waiting.add(active)
         return False
 
-    def release(self) -> None:
-        """Nobody can go on alone: those that wait at one place go on together, warps before blocks."""
-        everybody = self.parked.take()
-        warps = [waiting for waiting in everybody if isinstance(self.meeting(waiting.team), WarpMeeting)]
-        blocks = [waiting for waiting in everybody if isinstance(self.meeting(waiting.team), Barrier)]
-        for waiting in warps or blocks:
-            self.try_meeting(waiting)
-        if not self.waiting:
-            raise self.stuck((warps or blocks)[0])
-        for waiting in blocks if warps else ():
-            self.parked.add(waiting.team, waiting.expected)
+    def release_waiting(self) -> None:
+        """Lets waiting threads go on where all have arrived: first those that wait for their warp, then for a block.
 
-    def try_meeting(self, waiting: Waiting) -> None:
-        """The lanes that are complete go on, the others stay parked."""
-        team, meeting = waiting.team, self.meeting(waiting.team)
-        ready = meeting.ready(team, waiting.expected)
-        if not ready.all():
-            self.parked.add(team.where(~ready), waiting.expected)
-        if ready.any():
-            going = team.where(ready)
+        Called when no thread is runnable. Raises :class:`~gpuspark.errors.DeviceFault` where none can go on.
+        """
+        groups = self.waiting.take_all()
+        warps = [group for group in groups if isinstance(self.synchronisation(group.active), WarpSynchronisation)]
+        barriers = [group for group in groups if isinstance(self.synchronisation(group.active), Barrier)]
+        for group in warps or barriers:
+            self.release_complete(group)
+        if not self.runnable:
+            raise self.deadlock((warps or barriers)[0])
+        for group in barriers if warps else ():
+            self.waiting.add(group.active, group.expected)
+
+    def release_complete(self, group: WaitingGroup) -> None:
+        """Lets the threads of ``group`` whose synchronisation is complete go on; the others keep waiting."""
+        active, synchronisation = group.active, self.synchronisation(group.active)
+        complete = synchronisation.is_complete(active, group.expected)
+        if not complete.all():
+            self.waiting.add(active.where(~complete), group.expected)
+        if complete.any():
+            released = active.where(complete)
             try:
-                meeting.meet(going)
+                synchronisation.complete(released)
             except AccessFault as fault:
-                raise self.fault(going, self.program.steps[going.place], fault) from None
-            going.place += 1
-            self.wait(going)
+                raise self.fault(released, self.program.steps[released.pc], fault) from None
+            released.pc += 1
+            self.schedule(released)
 
-    def stuck(self, waiting: Waiting) -> DeviceFault:
-        meeting = self.meeting(waiting.team)
-        missing = AccessFault(0, meeting.missing(waiting.team, waiting.expected), meeting.checker)
-        return self.fault(waiting.team, self.program.steps[waiting.team.place], missing)
+    def deadlock(self, group: WaitingGroup) -> DeviceFault:
+        """Returns the fault that says which threads ``group`` waits for in vain."""
+        synchronisation = self.synchronisation(group.active)
+        problem = synchronisation.describe_missing(group.active, group.expected)
+        return self.fault(
+            group.active, self.program.steps[group.active.pc], AccessFault(0, problem, synchronisation.checker)
+        )
 
-    def meeting(self, team: Team) -> Meeting:
-        action = self.program.steps[team.place].action
-        assert isinstance(action, Barrier | WarpMeeting)
+    def synchronisation(self, active: ActiveThreads) -> Synchronisation:
+        """Returns the barrier or warp synchronisation at which ``active`` waits."""
+        action = self.program.steps[active.pc].action
+        assert isinstance(action, Barrier | WarpSynchronisation)
         return action
 
-    def at_end(self, team: Team) -> bool:
-        """Lanes whose next step ends them need not wait for the others to get there."""
-        step = self.program.steps[team.place]
-        ends = isinstance(step.action, Exit) or (isinstance(step.action, Return) and not team.stack)
-        return ends and step.guard is None
+    # ---- branches and calls
 
-    def part(self, team: Team, action: IndexedBranch) -> None:
-        choice = np.broadcast_to(action.choice(team), (team.size,))
-        for number in np.unique(choice).tolist():
+    def branch_by_index(self, active: ActiveThreads, action: IndexedBranch) -> None:
+        """Executes ``brx.idx``: schedules the threads of each target separately."""
+        chosen = np.broadcast_to(action.choice(active), (active.size,))
+        for number in np.unique(chosen).tolist():
             if number >= len(action.targets):
-                raise AccessFault(int(np.flatnonzero(choice == number)[0]), f"brx.idx: no target {number}", "bounds")
-            some = team.where(choice == number)
-            some.place = action.targets[number]
-            self.wait(some)
+                raise AccessFault(int(np.flatnonzero(chosen == number)[0]), f"brx.idx: no target {number}", "bounds")
+            group = active.where(chosen == number)
+            group.pc = action.targets[number]
+            self.schedule(group)
 
-    def enter(self, team: Team, call: Call) -> None:
-        caller = team.frame
-        team.stack = (*team.stack, team.place)
-        team.place = call.start
-        team.frame = self.crew.frame(call.function, self.level(team.stack, call.function))
+    def call(self, active: ActiveThreads, call: Call) -> None:
+        """Enters a device function: pushes the call and copies its arguments."""
+        caller = active.frame
+        active.call_stack = (*active.call_stack, active.pc)
+        active.pc = call.start
+        active.frame = self.blocks.frame(call.function, self.recursion_depth(active.call_stack, call.function))
         for inner, outer in call.arguments:
-            _copy_rows(caller.parameters[outer], team.frame.parameters[inner], team.index)
+            _copy_rows(caller.parameters[outer], active.frame.parameters[inner], active.index)
 
-    def leave(self, team: Team) -> None:
-        callee = team.frame
-        *stack, place = team.stack
-        team.stack = tuple(stack)
-        team.place = place + 1
-        call = self.program.steps[place].action
+    def return_to_caller(self, active: ActiveThreads) -> None:
+        """Leaves a device function: pops the call and copies its results."""
+        callee = active.frame
+        *call_stack, pc = active.call_stack
+        active.call_stack = tuple(call_stack)
+        active.pc = pc + 1
+        call = self.program.steps[pc].action
         assert isinstance(call, Call)
-        function = self.caller(team.stack)
-        team.frame = self.crew.frame(function, self.level(team.stack, function))
+        function = self.innermost_function(active.call_stack)
+        active.frame = self.blocks.frame(function, self.recursion_depth(active.call_stack, function))
         for inner, outer in call.results:
-            _copy_rows(callee.parameters[inner], team.frame.parameters[outer], team.index)
+            _copy_rows(callee.parameters[inner], active.frame.parameters[outer], active.index)
 
-    def caller(self, stack: tuple[int, ...]) -> Function:
-        if not stack:
+    def innermost_function(self, call_stack: tuple[int, ...]) -> Function:
+        """Returns the function that is executed under ``call_stack``."""
+        if not call_stack:
             return self.entry
-        call = self.program.steps[stack[-1]].action
+        call = self.program.steps[call_stack[-1]].action
         assert isinstance(call, Call)
         return call.function
 
-    def level(self, stack: tuple[int, ...], function: Function) -> int:
-        """How often ``function`` is being executed already, below the innermost call of ``stack``."""
-        calls = [self.program.steps[place].action for place in stack]
+    def recursion_depth(self, call_stack: tuple[int, ...], function: Function) -> int:
+        """Returns how many calls of ``function`` are in progress, without the innermost call of ``call_stack``."""
+        calls = [self.program.steps[pc].action for pc in call_stack]
         return max(sum(isinstance(c, Call) and c.function is function for c in calls) - 1, 0)
 
     # ---- faults
 
-    def fault(self, team: Team, step: Step, fault: AccessFault) -> DeviceFault:
-        """``fault`` with everything that is known of where it happened."""
-        index = team.lanes()
-        thread = int(self.crew.threads[index[min(fault.lane, len(index) - 1)]])
+    def fault(self, active: ActiveThreads, step: Step, fault: AccessFault) -> DeviceFault:
+        """Returns ``fault`` with its kernel, instruction, source line, block and thread."""
+        index = active.indices()
+        thread_id = int(self.blocks.thread_ids[index[min(fault.thread, len(index) - 1)]])
         instruction = step.instruction
         source = f" ({instruction.source})" if instruction.source else ""
-        problem = self.race(fault) if isinstance(fault, RaceFault) else fault.problem
+        problem = self.describe_race(fault) if isinstance(fault, RaceFault) else fault.problem
         return DeviceFault(
             f"{self.entry.name}: {problem}. It is the instruction {instruction.text!r} at PTX line "
-            f"{instruction.line}{source}, in {self.name(thread)}. Check the indices and lengths "
+            f"{instruction.line}{source}, in {self.describe_thread(thread_id)}. Check the indices and lengths "
             "that the program uses.",
             checker=fault.checker,
         )
 
-    def race(self, race: RaceFault) -> str:
-        other = self.name(race.other) if race.other >= 0 else "several others"
+    def describe_race(self, race: RaceFault) -> str:
+        """Returns a description of ``race`` that names both threads."""
+        other = self.describe_thread(race.other) if race.other >= 0 else "several others"
         return f"{race.does} {other} {race.did}, and no barrier lies between: a race at {race.where}"
 
-    def name(self, thread: int) -> str:
-        block, inner = self.crew.block_and_thread(thread)
-        return f"block {block}, thread {inner}"
+    def describe_thread(self, thread_id: int) -> str:
+        """Returns the block and thread index of ``thread_id``, in words."""
+        block, thread = self.blocks.block_and_thread(thread_id)
+        return f"block {block}, thread {thread}"
 
 
 def _copy_rows(source: np.ndarray, target: np.ndarray, index: Index | None) -> None:
-    """Copies a parameter from one frame to another, for the lanes in ``index``."""
+    """Copies a parameter from one frame to another, for the threads in ``index``."""
     width = min(source.shape[1], target.shape[1])
-    lanes: slice | Index = slice(None) if index is None else index
-    target[lanes, :width] = source[lanes, :width] if len(source) > 1 else source[:, :width]
+    rows: slice | Index = slice(None) if index is None else index
+    target[rows, :width] = source[rows, :width] if len(source) > 1 else source[:, :width]

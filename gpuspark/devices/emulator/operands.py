@@ -1,4 +1,4 @@
-"""How an instruction reads its operands and writes its results, in the type it works on."""
+"""Reading the operands of an instruction, and writing its results, in the type that it works on."""
 
 from __future__ import annotations
 
@@ -8,53 +8,56 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuspark.devices.emulator.lanes import Team
 from gpuspark.devices.emulator.syntax import Immediate, Register
+from gpuspark.devices.emulator.threads import ActiveThreads
 
 Values = NDArray[Any]
-Read = Callable[[Team], Values]
-Write = Callable[[Team, Values], None]
+Read = Callable[[ActiveThreads], Values]
+"""Returns the value of an operand in each active thread, or one value that all share."""
+Write = Callable[[ActiveThreads, Values], None]
+"""Sets a result in each active thread."""
 
 
 def constant(immediate: Immediate, dtype: np.dtype) -> Values:
-    """The number in the text as one value of ``dtype``."""
+    """Returns the number in the text as an array of one ``dtype``."""
     bits = np.array([immediate.bits % 2**64], np.uint64)
     if immediate.width == 0:
-        made = bits.astype(dtype) if dtype.kind in "fb" else bits.astype(f"u{dtype.itemsize}").view(dtype)
+        value = bits.astype(dtype) if dtype.kind in "fb" else bits.astype(f"u{dtype.itemsize}").view(dtype)
     else:
-        plain = bits.astype(f"u{immediate.width // 8}")
-        number: Values = plain.view(f"f{immediate.width // 8}") if dtype.kind == "f" else plain
-        made = number.astype(dtype)
-    made.setflags(write=False)
-    return made
+        unsigned = bits.astype(f"u{immediate.width // 8}")
+        number: Values = unsigned.view(f"f{immediate.width // 8}") if dtype.kind == "f" else unsigned
+        value = number.astype(dtype)
+    value.setflags(write=False)
+    return value
 
 
-def always(values: Values) -> Read:
-    return lambda _team: values
+def read_constant(values: Values) -> Read:
+    """Returns a reader of ``values``, the same in every thread."""
+    return lambda _active: values
 
 
 def read_register(register: Register, dtype: np.dtype) -> Read:
-    """Same bits where the widths agree; of a wider register, the low bits."""
+    """Returns a reader of ``register`` as ``dtype``: the same bits, of a wider register the low ones."""
     if register.dtype == dtype:
         if register.negated:
-            return lambda team: ~team.read(register)
-        return lambda team: team.read(register)
+            return lambda active: ~active.read(register)
+        return lambda active: active.read(register)
     if register.dtype.itemsize == dtype.itemsize:
-        return lambda team: team.read(register).view(dtype)
-    narrow, plain = f"u{dtype.itemsize}", f"u{register.dtype.itemsize}"
-    return lambda team: team.read(register).view(plain).astype(narrow).view(dtype)
+        return lambda active: active.read(register).view(dtype)
+    narrow, unsigned = f"u{dtype.itemsize}", f"u{register.dtype.itemsize}"
+    return lambda active: active.read(register).view(unsigned).astype(narrow).view(dtype)
 
 
 def write_register(register: Register, dtype: np.dtype) -> Write:
-    """Same bits where the widths agree; a wider register is filled with zeros, or the sign."""
+    """Returns a writer of ``dtype`` to ``register``: the same bits, extended by zeros or the sign if it is wider."""
     if register.dtype == dtype:
-        return lambda team, values: team.write(register, values)
+        return lambda active, values: active.write(register, values)
     if register.dtype.itemsize == dtype.itemsize:
-        return lambda team, values: team.write(register, values.view(register.dtype))
+        return lambda active, values: active.write(register, values.view(register.dtype))
     wide = f"u{register.dtype.itemsize}"
-    plain = f"{'i' if dtype.kind == 'i' else 'u'}{dtype.itemsize}"
-    return lambda team, values: team.write(register, values.view(plain).astype(wide).view(register.dtype))
+    integer = f"{'i' if dtype.kind == 'i' else 'u'}{dtype.itemsize}"
+    return lambda active, values: active.write(register, values.view(integer).astype(wide).view(register.dtype))
 
 
-def discard(_team: Team, _values: Values) -> None:
-    """Writes a result that nobody wants."""
+def discard(_active: ActiveThreads, _values: Values) -> None:
+    """Ignores a result that the instruction discards (``_``)."""

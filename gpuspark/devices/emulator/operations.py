@@ -1,6 +1,6 @@
-"""What an instruction computes, as plain data, and the forms that many instructions share.
+"""What an instruction computes, as plain data, and builders that many instructions share.
 
-Every ``evaluate`` returns fresh arrays: registers may later be changed in place.
+Every ``evaluate`` returns new arrays, because registers may later be changed in place.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from gpuspark.devices.emulator.syntax import DTYPES, Arguments, Instruction, Ope
 Values = NDArray[Any]
 Evaluate = Callable[..., Any]
 Typed = tuple[Operand | None, "np.dtype[Any]"]
+"""An operand and the type in which the instruction reads or writes it."""
 
 PRED, U32, S32, F32, F64 = (DTYPES[name] for name in ("pred", "u32", "s32", "f32", "f64"))
 
@@ -31,48 +32,55 @@ class Operation:
 
 
 Builder = Callable[[Instruction], Operation]
+"""Returns the operation of an instruction."""
 
 
 def type_of(instruction: Instruction) -> np.dtype:
-    """The type an instruction works on: its last one."""
+    """Returns the type that an instruction works on: the last one among its modifiers."""
     return DTYPES[next(m for m in reversed(instruction.modifiers) if m in DTYPES)]
 
 
-def operand(instruction: Instruction, place: int) -> Operand:
-    operand = instruction.operands[place]
+def operand(instruction: Instruction, number: int) -> Operand:
+    """Returns the operand ``number``. Raises ``TypeError`` for a list of arguments."""
+    operand = instruction.operands[number]
     if isinstance(operand, Arguments):
         raise TypeError(operand)
     return operand
 
 
-def simple(instruction: Instruction, evaluate: Evaluate, *kinds: np.dtype) -> Operation:
-    """The first operand is the result; the others are sources of these types (or all of one type)."""
+def simple(instruction: Instruction, evaluate: Evaluate, *source_types: np.dtype) -> Operation:
+    """Returns an operation whose result is the first operand and whose sources are the others.
+
+    The sources have ``source_types``, or all the instruction's type."""
     dtype = type_of(instruction)
     count = len(instruction.operands) - 1
-    types = kinds or (dtype,) * count
+    types = source_types or (dtype,) * count
     sources = tuple((operand(instruction, i + 1), t) for i, t in zip(range(count), types, strict=True))
     return Operation(((operand(instruction, 0), dtype),), sources, evaluate)
 
 
-def returning(result: np.dtype, made: Operation) -> Operation:
-    return Operation(((made.results[0][0], result),), made.sources, made.evaluate)
+def returning(result_type: np.dtype, operation: Operation) -> Operation:
+    """Returns ``operation`` with a result of ``result_type``."""
+    return Operation(((operation.results[0][0], result_type),), operation.sources, operation.evaluate)
 
 
-def each(evaluate: Evaluate, *kinds: np.dtype | None) -> Builder:
-    """A table entry: ``evaluate`` over sources of the instruction's type, or of ``kinds``
-    (``None`` stands for the instruction's type)."""
+def elementwise(evaluate: Evaluate, *source_types: np.dtype | None) -> Builder:
+    """Returns a builder that applies ``evaluate`` to sources of ``source_types``.
+
+    ``None``, the default for all sources, stands for the instruction's type."""
 
     def build(instruction: Instruction) -> Operation:
         dtype = type_of(instruction)
-        return simple(instruction, evaluate, *(kind or dtype for kind in kinds))
+        return simple(instruction, evaluate, *(source_type or dtype for source_type in source_types))
 
     return build
 
 
 def counting(evaluate: Evaluate) -> Builder:
-    """Counts of bits are 32-bit numbers, whatever they count in."""
+    """Returns a builder for a count of bits, which is a u32 for every source type."""
     return lambda instruction: returning(U32, simple(instruction, evaluate))
 
 
 def integer_or_float(for_integers: Builder, for_floats: Builder) -> Builder:
+    """Returns a builder that chooses one of two by the instruction's type."""
     return lambda instruction: (for_floats if type_of(instruction).kind == "f" else for_integers)(instruction)

@@ -1,7 +1,7 @@
-"""Reads PTX text into a :class:`~.syntax.Module`.
+"""Parses PTX text into a :class:`~.syntax.Module`.
 
-A recursive-descent reader over a list of tokens. It knows the grammar of PTX, and nothing about what
-an instruction does: that is :mod:`.instructions`.
+A recursive-descent parser over a list of tokens. It knows the grammar of PTX, but not what an instruction does: that
+is in :mod:`.instructions`.
 """
 
 from __future__ import annotations
@@ -32,62 +32,70 @@ from gpuspark.devices.emulator.tokens import tokens
 
 _SPACES = ("param", "local", "global", "const", "shared")
 _FILE = re.compile(r'^\s*\.file\s+(\d+)\s+"([^"]*)"', re.MULTILINE)
-"""A source file's number and name; some compilers list them at the end."""
+"""The number and name of a source file; some compilers list them at the end."""
 _LINKAGE = (".visible", ".extern", ".weak", ".common")
 
 
 def parse(text: str) -> Module:
-    """The module that ``text`` describes. Raises :class:`~.faults.PtxError` with the PTX line."""
+    """Returns the syntax tree of ``text``. Raises :class:`~.faults.PtxError`, which names the PTX line."""
     return _Parser(text).module()
 
 
 class _Parser:
+    """Parses the directives of a module. ``position`` is the index of the next token."""
+
     def __init__(self, text: str) -> None:
         self.lines = text.splitlines()
         self.tokens = tokens(text)
-        self.place = 0
+        self.position = 0
         self.files = dict(_FILE.findall(text))
 
     # ---- tokens
 
     @property
     def next(self) -> str:
-        return self.tokens[self.place].text
+        """The text of the next token."""
+        return self.tokens[self.position].text
 
     @property
     def line(self) -> int:
-        return self.tokens[self.place].line
+        """The line of the next token."""
+        return self.tokens[self.position].line
 
     def take(self, expected: str | None = None) -> str:
-        token = self.tokens[self.place]
+        """Consumes and returns the next token. Raises :class:`~.faults.PtxError` unless it is ``expected``."""
+        token = self.tokens[self.position]
         if token.kind == "end" or (expected is not None and token.text != expected):
             raise self.error(f"expected {expected or 'more text'}")
-        self.place += 1
+        self.position += 1
         return token.text
 
     def accept(self, text: str) -> bool:
+        """Consumes the next token if it is ``text``; returns whether it was."""
         if self.next != text:
             return False
-        self.place += 1
+        self.position += 1
         return True
 
     def rest_of_line(self) -> list[str]:
-        """Directives such as ``.version`` and ``.loc`` end with their line, not with a semicolon."""
+        """Consumes and returns the rest of the line: ``.version`` and ``.loc`` end there, not with a semicolon."""
         line, words = self.line, []
-        while self.line == line and self.tokens[self.place].kind != "end":
+        while self.line == line and self.tokens[self.position].kind != "end":
             words.append(self.take())
         return words
 
     def error(self, problem: str, line: int | None = None) -> PtxError:
+        """Returns an error at ``line``, or at the next token."""
         line = line or self.line
-        shown = self.lines[line - 1].strip() if line <= len(self.lines) else "end of text"
-        return PtxError(line, shown, problem)
+        text = self.lines[line - 1].strip() if line <= len(self.lines) else "end of text"
+        return PtxError(line, text, problem)
 
     # ---- the module
 
     def module(self) -> Module:
+        """Parses the whole text."""
         module = Module(version="", target="")
-        while self.tokens[self.place].kind != "end":
+        while self.tokens[self.position].kind != "end":
             word = self.next
             if word in (".version", ".target", ".file", ".address_size"):
                 self.header(module)
@@ -108,6 +116,7 @@ class _Parser:
         return module
 
     def header(self, module: Module) -> None:
+        """Parses ``.version``, ``.target`` and other directives of one line."""
         word, *values = self.rest_of_line()
         if word == ".version":
             module.version = values[0]
@@ -115,43 +124,44 @@ class _Parser:
             module.target = values[0]
 
     def skip_block(self) -> None:
+        """Consumes everything up to the next closing brace."""
         while self.take() != "{":
             pass
         while self.take() != "}":
             pass
 
     def variable(self) -> Variable:
-        """``.global .align 8 .b8 name[16] = {1, 2}``, or a parameter."""
+        """Parses ``.global .align 8 .b8 name[16] = {1, 2}``, or a parameter."""
         space: Space = self.take()[1:]  # type: ignore[assignment]
-        align, kind = 0, ""
+        align, type_name = 0, ""
         while self.next.startswith("."):
             word = self.take()
             if word == ".align":
                 align = int(self.take())
             elif word[1:] in DTYPES:
-                kind = word[1:]
+                type_name = word[1:]
             elif word not in (".ptr", ".global", ".const", ".shared", ".local"):
                 raise self.error("the emulator does not know this attribute of a variable")
             if word == ".ptr" and self.next == ".align":  # the alignment of what the pointer points to
-                self.place += 2
-        if not kind:
+                self.position += 2
+        if not type_name:
             raise self.error("a variable without a type")
         name = self.take()
-        count, dtype = 1, DTYPES[kind]
+        count, dtype = 1, DTYPES[type_name]
         open_ended = False
         while self.accept("["):
             open_ended = self.next == "]"
             count *= 1 if open_ended else int(self.take())
             self.take("]")
-        initial, links = self.initial(kind) if self.accept("=") else (b"", ())
+        initial, links = self.initial(type_name) if self.accept("=") else (b"", ())
         nbytes = len(initial) if open_ended else count * dtype.itemsize
         return Variable(name, space, dtype, nbytes, align or dtype.itemsize, initial, links)
 
-    def initial(self, kind: str) -> tuple[bytes, tuple[tuple[int, Symbol], ...]]:
-        """The bytes of an initialiser, and where in them addresses of other variables belong."""
+    def initial(self, type_name: str) -> tuple[bytes, tuple[tuple[int, Symbol], ...]]:
+        """Parses an initialiser. Returns its bytes, and the addresses of other variables with their offsets."""
         data = bytearray()
         links: list[tuple[int, Symbol]] = []
-        width = DTYPES[kind].itemsize
+        width = DTYPES[type_name].itemsize
         depth = 0
         while True:
             if self.accept("{"):
@@ -164,12 +174,13 @@ class _Parser:
                     links.append((len(data), value))
                     data += bytes(width)
                 else:
-                    data += _as_bytes(value, kind)
+                    data += _as_bytes(value, type_name)
             if depth == 0:
                 return bytes(data), tuple(links)
 
     def initial_value(self) -> Immediate | Symbol:
-        if self.tokens[self.place].kind == "number" or self.next == "-":
+        """Parses one number, or the address of a variable, of an initialiser."""
+        if self.tokens[self.position].kind == "number" or self.next == "-":
             return self.number()
         name = self.take()
         if name == "generic":
@@ -182,12 +193,12 @@ class _Parser:
     # ---- functions
 
     def function(self) -> Function | None:
-        """A function, or ``None`` for a declaration of one that is defined elsewhere."""
+        """Parses a function. Returns ``None`` for a declaration without a body."""
         line, is_entry = self.line, self.take() == ".entry"
         results = self.parameters() if self.next == "(" else []
         name = self.take()
         parameters = self.parameters() if self.next == "(" else []
-        while self.next not in ("{", ";"):  # .maxntid 256, 1, 1 and other hints
+        while self.next not in ("{", ";"):  # .maxntid 256, 1, 1 and other performance directives
             self.take()
         if self.accept(";"):
             return None
@@ -197,16 +208,18 @@ class _Parser:
         return function
 
     def parameters(self) -> list[Variable]:
-        found: list[Variable] = []
+        """Parses ``(.param .u64 a, .param .u32 b)``."""
+        variables: list[Variable] = []
         self.take("(")
         while not self.accept(")"):
             if self.next == ".reg":
                 raise self.error("the emulator does not know parameters in registers")
-            found.append(self.variable())
+            variables.append(self.variable())
             self.accept(",")
-        return found
+        return variables
 
     def number(self) -> Immediate:
+        """Parses an integer or a floating-point number."""
         sign = -1 if self.accept("-") else 1
         text = self.take()
         lower = text.lower()
@@ -223,22 +236,24 @@ class _Parser:
 
 
 def _integer(text: str) -> int:
+    """Returns the value of a hexadecimal, binary, octal or decimal number."""
     if text.startswith(("0x", "0b")):
         return int(text, 0)
     return int(text, 8) if len(text) > 1 and text[0] == "0" else int(text)
 
 
-def _as_bytes(value: Immediate, kind: str) -> bytes:
-    dtype = DTYPES[kind]
-    if value.width == 64 and kind == "f32":
+def _as_bytes(value: Immediate, type_name: str) -> bytes:
+    """Returns the bytes of ``value`` in memory, as the type ``type_name``."""
+    dtype = DTYPES[type_name]
+    if value.width == 64 and type_name == "f32":
         return struct.pack("<f", struct.unpack("<d", struct.pack("<Q", value.bits))[0])
     if value.width == 0 and dtype.kind == "f":
-        return struct.pack("<f" if kind == "f32" else "<d", value.bits)
+        return struct.pack("<f" if type_name == "f32" else "<d", value.bits)
     return (value.bits & ((1 << 8 * dtype.itemsize) - 1)).to_bytes(dtype.itemsize, "little")
 
 
 class _Body:
-    """Reads the block of one function. Registers are looked up scope by scope."""
+    """Parses the body of one function. Registers are looked up scope by scope, the innermost first."""
 
     def __init__(self, parser: _Parser, function: Function) -> None:
         self.parser = parser
@@ -248,6 +263,7 @@ class _Body:
         self.source: str | None = None
 
     def read(self) -> None:
+        """Parses the body and adds its instructions, labels and variables to the function."""
         parser = self.parser
         parser.take("{")
         self.scopes.append({})
@@ -266,41 +282,43 @@ class _Body:
             elif word.startswith(".") and word[1:] in _SPACES:
                 self.declare(parser.variable())
                 parser.take(";")
-            elif parser.tokens[parser.place + 1].text == ":":
+            elif parser.tokens[parser.position + 1].text == ":":
                 self.label()
             else:
                 self.function.body.append(self.instruction())
 
     def declare(self, variable: Variable) -> None:
-        """Each call declares its ``param0`` anew; one piece of memory, the largest, serves them all."""
+        """Adds a variable. Each call declares its own ``param0``: the largest one serves them all."""
         known = self.function.variables.get(variable.name)
         if known is None or known.nbytes < variable.nbytes:
             self.function.variables[variable.name] = variable
 
     def registers(self) -> None:
-        """``.reg .b32 %r<31>;`` or ``.reg .u32 a, b;``"""
+        """Parses ``.reg .b32 %r<31>;`` or ``.reg .u32 a, b;``."""
         parser = self.parser
         parser.take(".reg")
-        kind = parser.take()[1:]
-        if kind not in DTYPES:
+        type_name = parser.take()[1:]
+        if type_name not in DTYPES:
             raise parser.error("the emulator does not know this type of register")
         while not parser.accept(";"):
-            name = parser.take()
-            names = [name]
+            prefix = parser.take()
+            names = [prefix]
             if parser.accept("<"):
-                names = [f"{name}{i}" for i in range(int(parser.take()))]
+                names = [f"{prefix}{i}" for i in range(int(parser.take()))]
                 parser.take(">")
-            for each in names:
-                register = Register(each, len(self.function.registers), DTYPES[kind])
+            for name in names:
+                register = Register(name, len(self.function.registers), DTYPES[type_name])
                 self.function.registers.append(register)
-                self.scopes[-1][each] = register
+                self.scopes[-1][name] = register
             parser.accept(",")
 
     def location(self) -> None:
+        """Parses ``.loc file line column``: the source line of the instructions that follow."""
         words = self.parser.rest_of_line()
         self.source = f"{self.parser.files.get(words[1], words[1])}:{words[2]}"
 
     def label(self) -> None:
+        """Parses ``name:``, or ``name: .branchtargets a, b;``."""
         parser = self.parser
         name = parser.take()
         parser.take(":")
@@ -314,6 +332,7 @@ class _Body:
             self.function.labels[name] = len(self.function.body)
 
     def instruction(self) -> Instruction:
+        """Parses ``@%p add.s32 %a, %b, %c;``."""
         parser = self.parser
         line = parser.line
         guard = None
@@ -327,17 +346,21 @@ class _Body:
             operands.append(self.arguments() if parser.next == "(" else self.operand())
             if parser.next != ";":
                 parser.take(",")
-        shown = " ".join(text.strip() for text in parser.lines[line - 1 : parser.tokens[parser.place - 1].line])
-        return Instruction(tuple(opcode.split(".")), tuple(operands), guard, line, shown, self.source)
+        source_text = " ".join(
+            text.strip() for text in parser.lines[line - 1 : parser.tokens[parser.position - 1].line]
+        )
+        return Instruction(tuple(opcode.split(".")), tuple(operands), guard, line, source_text, self.source)
 
     def predicate(self) -> Register:
+        """Parses ``%p`` or ``!%p``."""
         negated = self.parser.accept("!")
-        found = self.operand()
-        if not isinstance(found, Register):
+        register = self.operand()
+        if not isinstance(register, Register):
             raise self.parser.error("a guard must be a predicate register")
-        return Register(found.name, found.place, found.dtype, negated)
+        return Register(register.name, register.number, register.dtype, negated)
 
     def arguments(self) -> Arguments:
+        """Parses ``(a, b)``."""
         parser = self.parser
         parser.take("(")
         items: list[Operand] = []
@@ -347,6 +370,7 @@ class _Body:
         return Arguments(tuple(items))
 
     def operand(self) -> Operand:
+        """Parses one operand of an instruction."""
         parser = self.parser
         if parser.next == "[":
             return self.address()
@@ -354,7 +378,7 @@ class _Body:
             return self.vector()
         if parser.next == "!":
             return self.predicate()
-        if parser.next == "-" or parser.tokens[parser.place].kind == "number":
+        if parser.next == "-" or parser.tokens[parser.position].kind == "number":
             return parser.number()
         first = self.named()
         if parser.accept("|"):
@@ -365,6 +389,7 @@ class _Body:
         return first
 
     def named(self) -> Register | Special | Symbol:
+        """Parses a name: of a register, a special register, or a variable, label or function."""
         name = self.parser.take()
         for scope in reversed(self.scopes):
             if name in scope:
@@ -372,6 +397,7 @@ class _Body:
         return Special(name) if name.startswith("%") else Symbol(name)
 
     def vector(self) -> Vector:
+        """Parses ``{a, b}``."""
         parser = self.parser
         parser.take("{")
         items: list[Operand | None] = []
@@ -381,9 +407,10 @@ class _Body:
         return Vector(tuple(items))
 
     def address(self) -> Address:
+        """Parses ``[base+offset]``."""
         parser = self.parser
         parser.take("[")
-        numeric = parser.tokens[parser.place].kind == "number"
+        numeric = parser.tokens[parser.position].kind == "number"
         base = parser.number() if numeric else self.named()
         if isinstance(base, Special):
             raise parser.error("no such register")

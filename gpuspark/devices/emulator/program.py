@@ -1,8 +1,8 @@
-"""Makes a parsed module runnable: each instruction becomes a step.
+"""Translates a parsed module into steps that can be executed, one for each instruction.
 
-A step that computes or touches memory is a function of the :class:`~.lanes.Team` that takes it. A step
-that decides where lanes go next is a small object (:class:`Branch`, :class:`Call` ...) that
-:mod:`.interpreter` acts on. Steps of all functions stand in one list; a place is an index into it.
+A step that computes or accesses memory is a function of the :class:`~.threads.ActiveThreads` that execute it. A step
+that changes the control flow is a small object (:class:`Branch`, :class:`Call` ...) that :mod:`.interpreter` executes.
+The steps of all functions are in one list; a program counter is an index into it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpuspark.devices.emulator import cooperation
+from gpuspark.devices.emulator import collective_operations
 from gpuspark.devices.emulator.access import (
     check_alignment,
     load_parameter,
@@ -20,22 +20,21 @@ from gpuspark.devices.emulator.access import (
     store_parameter,
     store_values,
 )
+from gpuspark.devices.emulator.barriers import Synchronisation
 from gpuspark.devices.emulator.faults import PtxError
 from gpuspark.devices.emulator.instructions import operation
-from gpuspark.devices.emulator.lanes import Team
-from gpuspark.devices.emulator.meetings import Meeting
 from gpuspark.devices.emulator.memory import AddressSpace, Buffer
 from gpuspark.devices.emulator.operands import (
     Read,
     Values,
     Write,
-    always,
     constant,
     discard,
+    read_constant,
     read_register,
     write_register,
 )
-from gpuspark.devices.emulator.shared import SHARED_WINDOW, Layout
+from gpuspark.devices.emulator.shared import SHARED_WINDOW, SharedLayout
 from gpuspark.devices.emulator.syntax import (
     DTYPES,
     Address,
@@ -52,18 +51,21 @@ from gpuspark.devices.emulator.syntax import (
     Variable,
     Vector,
 )
+from gpuspark.devices.emulator.threads import ActiveThreads
 
-Compute = Callable[[Team], None]
+Compute = Callable[[ActiveThreads], None]
 
 
 @dataclass(frozen=True)
 class Branch:
+    """``bra``: continues at the program counter ``target``."""
+
     target: int
 
 
 @dataclass(frozen=True)
 class IndexedBranch:
-    """``brx.idx``: the lane's number picks its target."""
+    """``brx.idx``: each thread's index chooses its target."""
 
     choice: Read
     targets: tuple[int, ...]
@@ -71,7 +73,7 @@ class IndexedBranch:
 
 @dataclass(frozen=True)
 class Call:
-    """``arguments`` and ``results`` are pairs of names: the callee's variable and the caller's."""
+    """``call``: continues at ``start``. ``arguments`` and ``results`` pair the callee's variable with the caller's."""
 
     function: Function
     start: int
@@ -81,33 +83,33 @@ class Call:
 
 @dataclass(frozen=True)
 class Return:
-    """Back to the caller; in an entry, the lane is done."""
+    """``ret``: returns to the caller; in a kernel, the thread exits."""
 
 
 @dataclass(frozen=True)
 class Exit:
-    """The lane is done."""
+    """``exit``: the thread exits."""
 
 
 @dataclass(frozen=True)
 class Trap:
-    """The program gives up."""
+    """``trap``: the program aborts."""
 
 
-Control = Branch | IndexedBranch | Call | Return | Exit | Trap | Meeting
+ControlFlow = Branch | IndexedBranch | Call | Return | Exit | Trap | Synchronisation
 
 
 @dataclass(frozen=True)
 class Step:
-    """One instruction: what it does, and for which lanes."""
+    """One instruction: its action, and the guard predicate of the threads that execute it."""
 
-    action: Compute | Control
+    action: Compute | ControlFlow
     guard: Read | None
     instruction: Instruction
 
 
 class Program:
-    """A module whose variables have their place in ``memory`` and whose instructions are steps.
+    """A module that can be executed: its variables are in ``memory``, its instructions are ``steps``.
 
     Raises :class:`~.faults.PtxError` for an instruction that the emulator does not know.
     """
@@ -117,18 +119,20 @@ class Program:
         self.memory = memory
         self.buffers: dict[str, Buffer] = {}
         self.starts: dict[str, int] = {}
+        """The program counter of each function's first step."""
         self.steps: list[Step] = []
-        own = (variable for function in module.functions.values() for variable in function.variables.values())
-        self.layout = Layout(v for v in (*module.variables.values(), *own) if v.space == "shared")
+        local = (variable for function in module.functions.values() for variable in function.variables.values())
+        self.shared_layout = SharedLayout(v for v in (*module.variables.values(), *local) if v.space == "shared")
         self._place_variables()
-        place = 0
+        pc = 0
         for function in module.functions.values():
-            self.starts[function.name] = place
-            place += len(function.body) + 1
+            self.starts[function.name] = pc
+            pc += len(function.body) + 1
         for function in module.functions.values():
-            self.steps += _Linker(self, function).steps()
+            self.steps += _FunctionTranslator(self, function).steps()
 
     def _place_variables(self) -> None:
+        """Allocates the module's global and constant variables, and stores the addresses that they contain."""
         placed = [variable for variable in self.module.variables.values() if variable.space != "shared"]
         for variable in placed:
             self.buffers[variable.name] = self.memory.place_variable(
@@ -141,19 +145,19 @@ class Program:
                 data[offset : offset + 8] = np.frombuffer(address.to_bytes(8, "little"), np.uint8)
 
 
-_CONTROL = ("bra", "brx", "call", "ret", "exit", "trap")
-_NOTHING = ("membar", "fence", "prefetch", "prefetchu", "brkpt", "nanosleep")
+_CONTROL_FLOW = ("bra", "brx", "call", "ret", "exit", "trap")
+_NO_OPERATIONS = ("membar", "fence", "prefetch", "prefetchu", "brkpt", "nanosleep")
 _SPACES = {"param", "local", "global", "const", "shared"}
 _HINTS = {"nc", "ca", "cg", "cs", "lu", "cv", "wb", "wt", "volatile", "relaxed", "weak", "cta", "gpu", "sys"}
 _MEMORY_MODIFIERS = frozenset(_SPACES | _HINTS | {"v2", "v4", "shared::cta"})
-_SPECIALS = {
+_SPECIAL_REGISTERS = {
     "%laneid", "%warpid", "%nwarpid", "%dynamic_smem_size", "%total_smem_size",
     *(f"%lanemask_{relation}" for relation in ("eq", "lt", "le", "gt", "ge")),
 }  # fmt: skip
 
 
-class _Linker:
-    """Makes the steps of one function."""
+class _FunctionTranslator:
+    """Translates the instructions of one function into steps."""
 
     def __init__(self, program: Program, function: Function) -> None:
         self.program = program
@@ -162,25 +166,27 @@ class _Linker:
         self.memory = program.memory
 
     def steps(self) -> list[Step]:
-        made = [self.step(instruction) for instruction in self.function.body]
+        """Returns the steps of the function, and a return after the last one."""
+        steps = [self.step(instruction) for instruction in self.function.body]
         end = Instruction(("ret",), (), None, self.function.line, "end of function")
-        return [*made, Step(Return(), None, end)]
+        return [*steps, Step(Return(), None, end)]
 
     def step(self, instruction: Instruction) -> Step:
+        """Translates one instruction. Raises :class:`~.faults.PtxError` where the emulator does not know it."""
         guard = self.reader(instruction.guard, DTYPES["pred"], instruction) if instruction.guard else None
-        action: Compute | Control
-        if instruction.name in _CONTROL:
-            action = self.control(instruction)
+        action: Compute | ControlFlow
+        if instruction.name in _CONTROL_FLOW:
+            action = self.control_flow(instruction)
         elif instruction.name in ("ld", "ldu"):
             action = self.load(instruction)
         elif instruction.name == "st":
             action = self.store(instruction)
-        elif instruction.name in _NOTHING:
+        elif instruction.name in _NO_OPERATIONS:
             action = _do_nothing
         else:
             action = (
-                cooperation.meeting(self, instruction)
-                or cooperation.alone(self, instruction)
+                collective_operations.synchronisation(self, instruction)
+                or collective_operations.unsynchronised(self, instruction)
                 or self.compute(instruction)
             )
         return Step(action, guard, instruction)
@@ -188,9 +194,10 @@ class _Linker:
     def error(self, instruction: Instruction, problem: str) -> PtxError:
         return PtxError(instruction.line, instruction.text, problem)
 
-    # ---- going elsewhere
+    # ---- control flow
 
-    def control(self, instruction: Instruction) -> Control:
+    def control_flow(self, instruction: Instruction) -> ControlFlow:
+        """Translates a branch, a call or the end of a function."""
         name, operands = instruction.name, instruction.operands
         if name == "bra" and isinstance(operands[0], Symbol):
             return Branch(self.label(operands[0].name, instruction))
@@ -200,90 +207,96 @@ class _Linker:
             return IndexedBranch(choice, tuple(self.label(t, instruction) for t in targets))
         if name == "call":
             return self.call(instruction)
-        simple: dict[str, Control] = {"ret": Return(), "exit": Exit(), "trap": Trap()}
+        simple: dict[str, ControlFlow] = {"ret": Return(), "exit": Exit(), "trap": Trap()}
         if name not in simple:
             raise self.error(instruction, "the emulator does not know this form of a branch")
         return simple[name]
 
     def label(self, name: str, instruction: Instruction) -> int:
+        """Returns the program counter of the label ``name``."""
         if name not in self.function.labels:
             raise self.error(instruction, f"there is no label {name}")
         return self.start + self.function.labels[name]
 
     def call(self, instruction: Instruction) -> Call:
+        """Translates ``call (results), function, (arguments)``."""
         operands = list(instruction.operands)
         results = operands.pop(0) if isinstance(operands[0], Arguments) else Arguments(())
-        name, *others = operands
-        arguments = others.pop(0) if others else Arguments(())
+        name, *rest = operands
+        arguments = rest.pop(0) if rest else Arguments(())
         callee = self.program.module.functions.get(name.name) if isinstance(name, Symbol) else None
-        if callee is None or others or isinstance(results, Operand) or isinstance(arguments, Operand):
+        if callee is None or rest or isinstance(results, Operand) or isinstance(arguments, Operand):
             raise self.error(instruction, "the emulator calls functions of the same module only, by name")
         start = self.program.starts[callee.name]
-        return Call(callee, start, _matched(callee.parameters, arguments), _matched(callee.results, results))
+        return Call(callee, start, _paired(callee.parameters, arguments), _paired(callee.results, results))
 
     # ---- computing
 
     def compute(self, instruction: Instruction) -> Compute:
-        made = operation(instruction)
-        evaluate = made.evaluate
-        reads = [self.reader(operand, dtype, instruction) for operand, dtype in made.sources]
-        writes = [self.writer(operand, dtype, instruction) for operand, dtype in made.results]
+        """Translates an instruction that computes results from its sources."""
+        computation = operation(instruction)
+        evaluate = computation.evaluate
+        reads = [self.reader(operand, dtype, instruction) for operand, dtype in computation.sources]
+        writes = [self.writer(operand, dtype, instruction) for operand, dtype in computation.results]
         if len(writes) > 1:
 
-            def several(team: Team) -> None:
-                for write, values in zip(writes, evaluate(*[read(team) for read in reads]), strict=True):
-                    write(team, values)
+            def write_all(active: ActiveThreads) -> None:
+                for write, values in zip(writes, evaluate(*[read(active) for read in reads]), strict=True):
+                    write(active, values)
 
-            return several
-        only = writes[0]
+            return write_all
+        write = writes[0]
         if len(reads) == 1:
             source = reads[0]
-            return lambda team: only(team, evaluate(source(team)))
+            return lambda active: write(active, evaluate(source(active)))
         if len(reads) == 2:
             first, second = reads
-            return lambda team: only(team, evaluate(first(team), second(team)))
-        return lambda team: only(team, evaluate(*[read(team) for read in reads]))
+            return lambda active: write(active, evaluate(first(active), second(active)))
+        return lambda active: write(active, evaluate(*[read(active) for read in reads]))
 
     def reader(self, operand: Operand | None, dtype: np.dtype, instruction: Instruction) -> Read:
-        """A function that gives the operand's values as ``dtype``."""
+        """Returns a function that reads the operand's values as ``dtype``."""
         if isinstance(operand, Register):
             return read_register(operand, dtype)
         if isinstance(operand, Immediate):
-            return always(constant(operand, dtype))
+            return read_constant(constant(operand, dtype))
         if isinstance(operand, Special):
-            return self.special(operand.name, dtype, instruction)
+            return self.special_register(operand.name, dtype, instruction)
         if isinstance(operand, Symbol):
             return self.address_of(operand, dtype, instruction)
         raise self.error(instruction, f"the emulator does not know how to read {operand}")
 
-    def special(self, name: str, dtype: np.dtype, instruction: Instruction) -> Read:
-        word, _, axis = name.partition(".")
-        known = word in ("%tid", "%ntid", "%ctaid", "%nctaid") and axis in ("x", "y", "z")
-        if not known and name not in _SPECIALS:
+    def special_register(self, name: str, dtype: np.dtype, instruction: Instruction) -> Read:
+        """Returns a reader of a special register such as ``%tid.x``."""
+        register, _, axis = name.partition(".")
+        known = register in ("%tid", "%ntid", "%ctaid", "%nctaid") and axis in ("x", "y", "z")
+        if not known and name not in _SPECIAL_REGISTERS:
             raise self.error(instruction, f"the emulator does not know the register {name}")
 
-        def read(team: Team) -> Values:
-            values = team.crew.special(name)
-            chosen = values if team.index is None or len(values) == 1 else values[team.index]
-            return chosen.astype(dtype)
+        def read(active: ActiveThreads) -> Values:
+            values = active.blocks.special_register(name)
+            selected = values if active.index is None or len(values) == 1 else values[active.index]
+            return selected.astype(dtype)
 
         return read
 
     def address_of(self, symbol: Symbol, dtype: np.dtype, instruction: Instruction) -> Read:
-        if symbol.name in self.program.layout.offsets:
-            place = SHARED_WINDOW + self.program.layout.offsets[symbol.name] + symbol.offset
-            return always(np.array([place], np.uint64).astype(dtype))
+        """Returns a reader of the address of a variable."""
+        shared_offsets = self.program.shared_layout.offsets
+        if symbol.name in shared_offsets:
+            address = SHARED_WINDOW + shared_offsets[symbol.name] + symbol.offset
+            return read_constant(np.array([address], np.uint64).astype(dtype))
         variable = self.function.variables.get(symbol.name)
         if variable is not None and variable.space == "local":
             name, offset = symbol.name, symbol.offset
-            return lambda team: np.array([team.frame.locals[name] + offset], np.uint64)
+            return lambda active: np.array([active.frame.locals[name] + offset], np.uint64)
         buffer = self.program.buffers.get(symbol.name)
         if buffer is None:
             raise self.error(instruction, f"nothing has an address that is named {symbol.name}")
-        return always(np.array([buffer.address + symbol.offset], np.uint64))
+        return read_constant(np.array([buffer.address + symbol.offset], np.uint64))
 
     def writer(self, operand: Operand | None, dtype: np.dtype, instruction: Instruction) -> Write:
-        """A function that puts values of ``dtype`` into the operand."""
+        """Returns a function that writes values of ``dtype`` to the operand."""
         if operand is None:
             return discard
         if not isinstance(operand, Register):
@@ -293,6 +306,7 @@ class _Linker:
     # ---- memory
 
     def load(self, instruction: Instruction) -> Compute:
+        """Translates ``ld``, of one value or a vector."""
         dtype = self.access_type(instruction)
         target, address = instruction.operands
         if not isinstance(address, Address) or isinstance(target, Arguments):
@@ -301,22 +315,21 @@ class _Linker:
         writes = [self.writer(item, dtype, instruction) for item in items]
         if "param" in instruction.modifiers:
             name, offset = self.parameter(address, instruction)
-            return lambda team: load_parameter(team, name, offset, dtype, writes)
-        read = self.address(address, instruction)
+            return lambda active: load_parameter(active, name, offset, dtype, writes)
+        read_address = self.address(address, instruction)
         memory, space = self.memory, self.space(instruction)
 
-        def load(team: Team) -> None:
-            addresses = read(team)
+        def load(active: ActiveThreads) -> None:
+            addresses = read_address(active)
             check_alignment(addresses, dtype.itemsize * len(writes))
-            for place, write in enumerate(writes):
-                write(
-                    team,
-                    load_values(memory, team, space, addresses + np.uint64(place * dtype.itemsize), dtype),
-                )
+            for number, write in enumerate(writes):
+                element = addresses + np.uint64(number * dtype.itemsize)
+                write(active, load_values(memory, active, space, element, dtype))
 
         return load
 
     def store(self, instruction: Instruction) -> Compute:
+        """Translates ``st``, of one value or a vector."""
         dtype = self.access_type(instruction)
         address, source = instruction.operands
         if not isinstance(address, Address) or isinstance(source, Arguments):
@@ -325,42 +338,45 @@ class _Linker:
         reads = [self.reader(item, dtype, instruction) for item in items]
         if "param" in instruction.modifiers:
             name, offset = self.parameter(address, instruction)
-            return lambda team: store_parameter(team, name, offset, dtype, reads)
-        read = self.address(address, instruction)
+            return lambda active: store_parameter(active, name, offset, dtype, reads)
+        read_address = self.address(address, instruction)
         memory, space = self.memory, self.space(instruction)
 
-        def store(team: Team) -> None:
-            addresses = read(team)
+        def store(active: ActiveThreads) -> None:
+            addresses = read_address(active)
             check_alignment(addresses, dtype.itemsize * len(reads))
-            for place, value in enumerate(reads):
-                part = addresses + np.uint64(place * dtype.itemsize)
-                store_values(memory, team, space, part, value(team))
+            for number, read in enumerate(reads):
+                element = addresses + np.uint64(number * dtype.itemsize)
+                store_values(memory, active, space, element, read(active))
 
         return store
 
     def access_type(self, instruction: Instruction) -> np.dtype:
-        *modifiers, kind = instruction.modifiers
+        """Returns the type of a load or store, after checking its modifiers."""
+        *modifiers, type_name = instruction.modifiers
         for modifier in modifiers:
             if modifier not in _MEMORY_MODIFIERS:
                 raise self.error(instruction, f"the emulator does not know .{modifier} here")
-        if kind not in DTYPES:
-            raise self.error(instruction, f"the emulator does not know the type .{kind}")
-        return DTYPES[kind]
+        if type_name not in DTYPES:
+            raise self.error(instruction, f"the emulator does not know the type .{type_name}")
+        return DTYPES[type_name]
 
     def parameter(self, address: Address, instruction: Instruction) -> tuple[str, int]:
+        """Returns the name of a parameter and the offset in it that ``address`` refers to."""
         if not isinstance(address.base, Symbol) or address.base.name not in self.function.variables:
             raise self.error(instruction, "parameters are reached by their names only")
         return address.base.name, address.base.offset + address.offset
 
     def address(self, address: Address, instruction: Instruction) -> Read:
+        """Returns a reader of ``address``."""
         base = self.reader(address.base, DTYPES["u64"], instruction)
         if address.offset == 0:
             return base
         offset = np.array([address.offset % 2**64], np.uint64)
-        return lambda team: base(team) + offset
+        return lambda active: base(active) + offset
 
     def space(self, instruction: Instruction) -> Space:
-        """Where an access goes: generic, unless it says so."""
+        """Returns the state space of an access: generic, unless the instruction names one."""
         words = {word.removesuffix("::cta") for word in instruction.modifiers}
         if "shared" in words:
             return "shared"
@@ -369,15 +385,16 @@ class _Linker:
         return "global" if _SPACES & words else "generic"
 
 
-def _do_nothing(_team: Team) -> None:
-    """Fences and hints: lanes already see memory in program order."""
+def _do_nothing(_active: ActiveThreads) -> None:
+    """Executes a fence or a hint: threads see memory in program order already."""
 
 
 def _plain(operand: Operand | Arguments) -> Operand | None:
+    """Returns ``operand``, or ``None`` for a list of arguments."""
     return None if isinstance(operand, Arguments) else operand
 
 
-def _matched(inner: list[Variable], outer: Arguments) -> tuple[tuple[str, str], ...]:
-    """The names of a callee's variables with those of the caller's."""
+def _paired(inner: list[Variable], outer: Arguments) -> tuple[tuple[str, str], ...]:
+    """Returns the names of the callee's variables, each with that of the caller's."""
     names = [operand.name for operand in outer.items if isinstance(operand, Symbol)]
     return tuple(zip((variable.name for variable in inner), names, strict=True))

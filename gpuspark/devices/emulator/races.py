@@ -1,13 +1,12 @@
-"""Finds races: two lanes that touch the same bytes, at least one of them writing, with nothing between
-them that says which comes first.
+"""Detects data races: two threads access the same bytes, at least one of them writes, and nothing orders the accesses.
 
-What orders two accesses: the same lane; a barrier of their block (``bar.sync``) between them; for lanes of
-one warp also ``bar.warp.sync``. Nothing orders lanes of different blocks within a launch. Two atomic
-operations on the same bytes are no race. Several lanes that write the same value in one step are none
-either: whoever wins, the bytes are the same.
+Two accesses are ordered if the same thread makes them, or a barrier of their block (``bar.sync``) lies between them,
+or, for lanes of one warp, ``bar.warp.sync``. Nothing orders threads of different blocks within a launch. Two atomic
+operations on the same bytes are not a race. Neither are several threads that write the same value in one step:
+whichever wins, the bytes are the same.
 
-So reported too, though some programs mean it: blocks that hand over values through fences and flags.
-The rules are those of the PTX ISA's memory consistency model, without its release and acquire patterns.
+Therefore some programs that are correct are reported too: blocks that pass values through fences and flags. The rules
+are those of the PTX ISA's memory consistency model, without its release and acquire patterns.
 """
 
 from __future__ import annotations
@@ -22,13 +21,14 @@ from numpy.typing import NDArray
 from gpuspark.devices.emulator.faults import AccessFault
 
 Numbers = NDArray[np.int64]
-_NOBODY, _SEVERAL = -1, -2
+_NONE, _SEVERAL = -1, -2
+"""Marks in shadow memory: no thread has accessed a cell, or several threads that nothing orders."""
 
 
 @dataclass(frozen=True)
-class Lanes:
-    """Who takes a step: for each lane its thread, warp and block in the grid, and how many barriers of its
-    block and its warp it has passed."""
+class Accessors:
+    """The threads that make an access: for each its thread, warp and block in the grid, and how many barriers its
+    block and its warp have passed."""
 
     thread: Numbers
     warp: Numbers
@@ -36,21 +36,24 @@ class Lanes:
     block_barriers: Numbers
     warp_barriers: Numbers
 
-    def repeated(self, times: int) -> Lanes:
-        return self if times == 1 else Lanes(*(np.repeat(values, times) for values in vars(self).values()))
+    def repeated(self, times: int) -> Accessors:
+        """Returns each thread ``times`` times: once for each cell that it accesses."""
+        return self if times == 1 else Accessors(*(np.repeat(values, times) for values in vars(self).values()))
 
 
-class Races:
-    """Who touched what since the launch began."""
+class RaceDetector:
+    """Which threads accessed which bytes since the launch began."""
 
     def __init__(self) -> None:
-        self._shadows: dict[Hashable, _Shadow] = {}
+        self._shadows: dict[Hashable, _ShadowMemory] = {}
 
-    def read(self, memory: Hashable, nbytes: int, offsets: NDArray[Any], size: int, lanes: Lanes) -> None:
-        """``lanes`` read ``size`` bytes each at ``offsets`` of a memory of ``nbytes``."""
-        shadow, cells, repeated, times = self._cells(memory, nbytes, offsets, size, lanes)
-        shadow.check_writers(cells, repeated, times, "reads", strong=False)
-        shadow.note_readers(cells, repeated)
+    def read(self, memory: Hashable, nbytes: int, offsets: NDArray[Any], size: int, accessors: Accessors) -> None:
+        """Records that ``accessors`` read ``size`` bytes each at ``offsets`` of a memory of ``nbytes``.
+
+        Raises :class:`RaceFault` for a race."""
+        shadow, cells, repeated, times = self._cells(memory, nbytes, offsets, size, accessors)
+        shadow.check_writers(cells, repeated, times, "reads", atomic=False)
+        shadow.record_readers(cells, repeated)
 
     def write(
         self,
@@ -58,127 +61,135 @@ class Races:
         nbytes: int,
         offsets: NDArray[Any],
         values: NDArray[Any],
-        lanes: Lanes,
+        accessors: Accessors,
         *,
-        strong: bool = False,
+        atomic: bool = False,
     ) -> None:
-        """``lanes`` write ``values`` at ``offsets``. ``strong``: by an atomic operation."""
-        shadow, cells, repeated, times = self._cells(memory, nbytes, offsets, values.dtype.itemsize, lanes)
-        shadow.check_writers(cells, repeated, times, "writes", strong=strong)
+        """Records that ``accessors`` write ``values`` at ``offsets``. ``atomic``: by an atomic operation.
+
+        Raises :class:`RaceFault` for a race."""
+        shadow, cells, repeated, times = self._cells(memory, nbytes, offsets, values.dtype.itemsize, accessors)
+        shadow.check_writers(cells, repeated, times, "writes", atomic=atomic)
         shadow.check_readers(cells, repeated, times)
-        shadow.note_writers(cells, repeated, strong=strong)
-        if not strong:
+        shadow.record_writers(cells, repeated, atomic=atomic)
+        if not atomic:
             shadow.check_collisions(cells, repeated, times, values)
 
     def _cells(
-        self, memory: Hashable, nbytes: int, offsets: NDArray[Any], size: int, lanes: Lanes
-    ) -> tuple[_Shadow, Numbers, Lanes, int]:
+        self, memory: Hashable, nbytes: int, offsets: NDArray[Any], size: int, accessors: Accessors
+    ) -> tuple[_ShadowMemory, Numbers, Accessors, int]:
+        """Returns the shadow of ``memory``, the accessed cells, their accessors, and the cells per access."""
         shadow = self._shadows.get(memory)
         if shadow is None:
-            shadow = self._shadows[memory] = _Shadow(nbytes, size)
-        places = np.broadcast_to(offsets, lanes.thread.shape).astype(np.int64)
+            shadow = self._shadows[memory] = _ShadowMemory(nbytes, size)
+        byte_offsets = np.broadcast_to(offsets, accessors.thread.shape).astype(np.int64)
         shadow.refine(size)
-        times = size // shadow.unit
-        cells = places // shadow.unit
+        times = size // shadow.cell_size
+        cells = byte_offsets // shadow.cell_size
         if times > 1:
             cells = (cells[:, None] + np.arange(times)).ravel()
-        return shadow, cells, lanes.repeated(times), times
+        return shadow, cells, accessors.repeated(times), times
 
 
-class _Shadow:
+class _ShadowMemory:
     """The last writer and the readers of each cell of a memory. A cell is as large as the smallest access."""
 
-    def __init__(self, nbytes: int, unit: int) -> None:
-        self.unit = unit
-        cells = -(-nbytes // unit) + 16
-        self.writer = {name: np.full(cells, _NOBODY) for name in Lanes.__annotations__}
-        self.reader = {name: np.full(cells, _NOBODY) for name in Lanes.__annotations__}
-        self.strong = np.zeros(cells, np.bool_)
+    def __init__(self, nbytes: int, cell_size: int) -> None:
+        self.cell_size = cell_size
+        cells = -(-nbytes // cell_size) + 16
+        self.writer = {name: np.full(cells, _NONE) for name in Accessors.__annotations__}
+        self.reader = {name: np.full(cells, _NONE) for name in Accessors.__annotations__}
+        self.atomic = np.zeros(cells, np.bool_)
+        """Whether the last write of a cell was atomic."""
 
     def refine(self, size: int) -> None:
-        """Makes cells small enough for accesses of ``size`` bytes."""
-        times = self.unit // size
+        """Splits the cells until they are no larger than ``size`` bytes."""
+        times = self.cell_size // size
         if times > 1:
-            self.unit = size
+            self.cell_size = size
             self.writer = {name: np.repeat(values, times) for name, values in self.writer.items()}
             self.reader = {name: np.repeat(values, times) for name, values in self.reader.items()}
-            self.strong = np.repeat(self.strong, times)
+            self.atomic = np.repeat(self.atomic, times)
 
-    def check_writers(self, cells: Numbers, lanes: Lanes, times: int, verb: str, *, strong: bool) -> None:
-        conflict = _unordered(self.writer, cells, lanes)
-        if strong:
-            conflict &= ~self.strong[cells]
-        self.stop(conflict, self.writer["thread"], cells, times, f"{verb} what", "wrote")
+    def check_writers(self, cells: Numbers, accessors: Accessors, times: int, verb: str, *, atomic: bool) -> None:
+        """Raises :class:`RaceFault` where another thread wrote a cell."""
+        conflict = _unordered(self.writer, cells, accessors)
+        if atomic:
+            conflict &= ~self.atomic[cells]
+        self.raise_first(conflict, self.writer["thread"], cells, times, f"{verb} what", "wrote")
 
-    def check_readers(self, cells: Numbers, lanes: Lanes, times: int) -> None:
-        conflict = _unordered(self.reader, cells, lanes)
-        self.stop(conflict, self.reader["thread"], cells, times, "writes what", "read")
+    def check_readers(self, cells: Numbers, accessors: Accessors, times: int) -> None:
+        """Raises :class:`RaceFault` where another thread read a cell that is written now."""
+        conflict = _unordered(self.reader, cells, accessors)
+        self.raise_first(conflict, self.reader["thread"], cells, times, "writes what", "read")
 
-    def check_collisions(self, cells: Numbers, lanes: Lanes, times: int, values: NDArray[Any]) -> None:
-        """Lanes that write to one place in the same step, not all the same value."""
+    def check_collisions(self, cells: Numbers, accessors: Accessors, times: int, values: NDArray[Any]) -> None:
+        """Raises :class:`RaceFault` where threads wrote different values to one cell in the same step."""
         winners = self.writer["thread"][cells]
-        lost = np.flatnonzero(winners != lanes.thread)
+        lost = np.flatnonzero(winners != accessors.thread)
         if not len(lost):
             return
         written = np.repeat(np.broadcast_to(values, (len(cells) // times,)), times)
-        place = {thread: n for n, thread in enumerate(lanes.thread.tolist())}
-        won = written[[place[thread] for thread in winners[lost].tolist()]]
+        position_of = {thread: n for n, thread in enumerate(accessors.thread.tolist())}
+        won = written[[position_of[thread] for thread in winners[lost].tolist()]]
         differ = np.zeros(len(cells), np.bool_)
         differ[lost] = (won != written[lost]) & ~((won != won) & (written[lost] != written[lost]))
-        self.stop(differ, self.writer["thread"], cells, times, "writes what", "writes in the same step")
+        self.raise_first(differ, self.writer["thread"], cells, times, "writes what", "writes in the same step")
 
-    def stop(
-        self, conflict: NDArray[np.bool_], threads: Numbers, cells: Numbers, times: int, does: str, did: str
+    def raise_first(
+        self, conflict: NDArray[np.bool_], others: Numbers, cells: Numbers, times: int, does: str, did: str
     ) -> None:
-        """Raises the fault of the first conflict, if there is one."""
+        """Raises the fault of the first conflict, if there is one. ``others`` holds the other thread of each cell."""
         if conflict.any():
-            place = int(np.flatnonzero(conflict)[0])
-            cell = int(cells[place])
-            raise RaceFault(place // times, does, did, int(threads[cell]), cell * self.unit)
+            position = int(np.flatnonzero(conflict)[0])
+            cell = int(cells[position])
+            raise RaceFault(position // times, does, did, int(others[cell]), cell * self.cell_size)
 
-    def note_readers(self, cells: Numbers, lanes: Lanes) -> None:
-        _join(self.reader, cells, lanes)
+    def record_readers(self, cells: Numbers, accessors: Accessors) -> None:
+        """Adds ``accessors`` to the readers of ``cells``."""
+        _merge(self.reader, cells, accessors)
 
-    def note_writers(self, cells: Numbers, lanes: Lanes, *, strong: bool) -> None:
-        if strong:
-            _join(self.writer, cells, lanes)
+    def record_writers(self, cells: Numbers, accessors: Accessors, *, atomic: bool) -> None:
+        """Makes ``accessors`` the last writers of ``cells``; atomic writers are added to those before."""
+        if atomic:
+            _merge(self.writer, cells, accessors)
         else:
-            for name, values in vars(lanes).items():
+            for name, values in vars(accessors).items():
                 self.writer[name][cells] = values
-        self.strong[cells] = strong
+        self.atomic[cells] = atomic
 
 
-def _join(known: dict[str, Numbers], cells: Numbers, lanes: Lanes) -> None:
-    """Notes ``lanes``. Those that nothing orders are kept together: as one thread, warp or block, or several."""
-    alone = ~_unordered(known, cells, lanes)
-    for name, values in vars(lanes).items():
-        noted = known[name]
-        noted[cells] = np.where(alone | (noted[cells] == values), values, _SEVERAL)
-    for name in ("thread", "warp", "block"):  # lanes of one step at one place: one was noted, the others join it
-        noted, values = known[name], getattr(lanes, name)
-        noted[cells[noted[cells] != values]] = _SEVERAL
+def _merge(recorded: dict[str, Numbers], cells: Numbers, accessors: Accessors) -> None:
+    """Records ``accessors``; those that are not ordered after the recorded ones become "several" together."""
+    replaces = ~_unordered(recorded, cells, accessors)
+    for name, values in vars(accessors).items():
+        column = recorded[name]
+        column[cells] = np.where(replaces | (column[cells] == values), values, _SEVERAL)
+    for name in ("thread", "warp", "block"):  # several threads of this step in one cell: only the last was recorded
+        column, values = recorded[name], getattr(accessors, name)
+        column[cells[column[cells] != values]] = _SEVERAL
 
 
-def _unordered(known: dict[str, Numbers], cells: Numbers, lanes: Lanes) -> NDArray[np.bool_]:
-    """Where what is noted and what happens now have no order."""
-    thread = known["thread"][cells]
-    conflict: NDArray[np.bool_] = (thread != _NOBODY) & (thread != lanes.thread)
+def _unordered(recorded: dict[str, Numbers], cells: Numbers, accessors: Accessors) -> NDArray[np.bool_]:
+    """Returns where the recorded access and the new one are not ordered."""
+    thread = recorded["thread"][cells]
+    conflict: NDArray[np.bool_] = (thread != _NONE) & (thread != accessors.thread)
     if not conflict.any():
         return conflict
-    block = known["block"][cells] == lanes.block
-    warp = known["warp"][cells] == lanes.warp
-    ordered = block & (known["block_barriers"][cells] != lanes.block_barriers)
-    ordered |= warp & (known["warp_barriers"][cells] != lanes.warp_barriers)
+    same_block = recorded["block"][cells] == accessors.block
+    same_warp = recorded["warp"][cells] == accessors.warp
+    ordered = same_block & (recorded["block_barriers"][cells] != accessors.block_barriers)
+    ordered |= same_warp & (recorded["warp_barriers"][cells] != accessors.warp_barriers)
     unordered: NDArray[np.bool_] = conflict & ~ordered
     return unordered
 
 
 class RaceFault(AccessFault):
-    """A race at byte ``offset`` of a memory. ``other`` is a thread's number in the grid, or negative where
-    there are several."""
+    """A race at byte ``offset`` of a memory. ``other`` is the other thread's number in the grid, negative if there
+    are several."""
 
-    def __init__(self, lane: int, does: str, did: str, other: int, offset: int) -> None:
-        super().__init__(lane, f"{does} another thread {did}", "races")
+    def __init__(self, thread: int, does: str, did: str, other: int, offset: int) -> None:
+        super().__init__(thread, f"{does} another thread {did}", "races")
         self.does, self.did, self.other, self.offset = does, did, other, offset
         self.where = ""
-        """The bytes in question, in words."""
+        """A description of the bytes at ``offset``."""

@@ -1,6 +1,6 @@
-"""What a PTX text says, as plain data: a module of variables and functions, each a list of instructions.
+"""The syntax tree of a PTX text: a module of variables and functions, each a list of instructions.
 
-:mod:`.parser` makes these, :mod:`.program` turns them into steps that can be run.
+:mod:`.parser` builds it; :mod:`.program` translates it into steps that can be executed.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 Space = Literal["reg", "param", "local", "global", "const", "shared", "generic"]
 
 DTYPES: dict[str, np.dtype] = {
-    name: np.dtype(kind)
-    for name, kind in {
+    name: np.dtype(scalar)
+    for name, scalar in {
         "pred": np.bool_,
         "b8": np.uint8, "b16": np.uint16, "b32": np.uint32, "b64": np.uint64,
         "u8": np.uint8, "u16": np.uint16, "u32": np.uint32, "u64": np.uint64,
@@ -27,29 +27,29 @@ DTYPES: dict[str, np.dtype] = {
 
 @dataclass(frozen=True)
 class Register:
-    """A register of the function it appears in, known by its place in that function's frame."""
+    """A register of a function. ``number`` is its index in the function's frame."""
 
     name: str
-    place: int
+    number: int
     dtype: np.dtype
     negated: bool = False
-    """``!%p``: the predicate's opposite."""
+    """Whether it is read as ``!%p``, the negated predicate."""
 
 
 CARRY = Register("%cc", 0, DTYPES["pred"])
-"""The carry flag that ``add.cc`` leaves for ``addc``: the first register of every frame."""
+"""The carry flag, which ``add.cc`` writes and ``addc`` reads: the first register of every frame."""
 
 
 @dataclass(frozen=True)
 class Special:
-    """A read-only register of the machine, such as ``%tid.x``."""
+    """A special register, such as ``%tid.x``."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Immediate:
-    """A number in the text. ``bits`` are those of an integer (``width`` 0), f32 (32) or f64 (64)."""
+    """A number in the text. ``bits`` are those of an integer (``width`` 0), an f32 (32) or an f64 (64)."""
 
     bits: int
     width: Literal[0, 32, 64] = 0
@@ -73,7 +73,7 @@ class Address:
 
 @dataclass(frozen=True)
 class Vector:
-    """``{a, b}``. ``None`` stands for ``_``, an element that nobody wants."""
+    """``{a, b}``. ``None`` stands for ``_``, an element that is discarded."""
 
     items: tuple[Operand | None, ...]
 
@@ -106,22 +106,24 @@ class Instruction:
     line: int
     text: str
     source: str | None = None
-    """``file:line`` of the source code, where the compiler recorded it."""
+    """``file:line`` of the source code, if the compiler recorded it."""
 
     @property
     def name(self) -> str:
+        """The first part of the opcode: ``add``."""
         return self.opcode[0]
 
     @property
     def modifiers(self) -> tuple[str, ...]:
+        """The other parts of the opcode: ``("rn", "f64")``."""
         return self.opcode[1:]
 
 
 @dataclass(frozen=True)
 class Variable:
-    """A named piece of memory. ``initial`` holds its first bytes; the rest are zero.
+    """A variable in memory. ``initial`` holds its first bytes; the rest are zero.
 
-    ``links`` are places in it that hold the address of another variable: (byte offset, symbol).
+    ``links`` are the addresses of other variables in its initial value: (byte offset, symbol).
     """
 
     name: str
@@ -135,7 +137,7 @@ class Variable:
 
 @dataclass
 class Function:
-    """An entry or a device function. Labels give the place of an instruction in ``body``."""
+    """A kernel (``.entry``) or a device function (``.func``). ``labels`` maps a label to an index in ``body``."""
 
     name: str
     is_entry: bool
@@ -145,14 +147,14 @@ class Function:
     body: list[Instruction] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
     tables: dict[str, list[str]] = field(default_factory=dict)
-    """The labels that a ``brx.idx`` chooses from."""
+    """The labels of each ``.branchtargets`` list, which ``brx.idx`` chooses from."""
     variables: dict[str, Variable] = field(default_factory=dict)
     registers: list[Register] = field(default_factory=list)
 
 
 @dataclass
 class Module:
-    """One PTX text, parsed."""
+    """The syntax tree of one PTX text."""
 
     version: str
     target: str

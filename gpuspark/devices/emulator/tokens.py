@@ -1,4 +1,4 @@
-"""PTX text cut into words, numbers and marks, each with its line."""
+"""Splits PTX text into tokens: words, numbers, strings and punctuation, each with its line."""
 
 from __future__ import annotations
 
@@ -13,28 +13,33 @@ _TOKEN = re.compile(
       | (?P<number>0[dD][0-9a-fA-F]{16}\b|0[fF][0-9a-fA-F]{8}\b|0[xX][0-9a-fA-F]+U?\b|0[bB][01]+U?\b
                   |\d+\.\d*(?:[eE][-+]?\d+)?|\d+U?\b)
       | (?P<word>[.%]?[A-Za-z_$][\w$]*(?:(?:\.|::)[\w$]+)*)
-      | (?P<mark>[{}()\[\]<>,;:=+!@|-])""",
+      | (?P<punctuation>[{}()\[\]<>,;:=+!@|-])""",
     re.VERBOSE | re.DOTALL,
 )
 
 
 @dataclass(frozen=True)
 class Token:
+    """One token. ``kind`` is ``string``, ``number``, ``word``, ``punctuation`` or ``end``."""
+
     text: str
     kind: str
     line: int
 
 
 def tokens(text: str) -> list[Token]:
-    found: list[Token] = []
-    place, line = 0, 1
-    while place < len(text):
-        match = _TOKEN.match(text, place)
+    """Returns the tokens of ``text``, the last one of kind ``end``.
+
+    Raises :class:`~.faults.PtxError` for a character that no token begins with."""
+    result: list[Token] = []
+    position, line = 0, 1
+    while position < len(text):
+        match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
-            raise PtxError(line, text[place : place + 20], "this character has no meaning")
+            raise PtxError(line, text[position : position + 20], "this character has no meaning")
         if match.lastgroup != "skip":
-            found.append(Token(match[0], match.lastgroup, line))
+            result.append(Token(match[0], match.lastgroup, line))
         line += match[0].count("\n")
-        place = match.end()
-    found.append(Token("", "end", line))
-    return found
+        position = match.end()
+    result.append(Token("", "end", line))
+    return result

@@ -358,7 +358,7 @@ BREAKS = (
     Break("devices", "the emulated device has all the memory it wants", "gpuspark/devices/emulated.py",
           "AddressSpace(capacity,", "AddressSpace(1 << 40,", "tests/test_emulated.py"),
     Break("devices", "an access beyond a buffer is let through", "gpuspark/devices/emulator/memory.py",
-          "if place >= 0 and high + size <= self._buffers[place].end:", "if place >= 0:",
+          "if number >= 0 and high + size <= self._buffers[number].end:", "if number >= 0:",
           "tests/test_emulated.py tests/test_emulator_memory.py"),
     Break("devices", "a lost CUDA device is used again", "gpuspark/devices/cuda.py",
           "            if isinstance(ours, DeviceLost):\n                self._lost = str(ours)", "            pass",

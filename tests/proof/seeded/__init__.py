@@ -1,1 +1,1 @@
-"""Kernels with one planted error each, beside their correct twins: what the emulator's checkers must catch."""
+"""Kernels with one planted error each, which the emulator's checkers must detect, and their correct twins."""

@@ -1,7 +1,8 @@
-"""The planted errors. Each is one place of a CUDA C kernel, spelled wrongly and rightly.
+"""The planted errors: pairs of CUDA C kernels, a wrong and a right one, that differ in one expression.
 
-``{here}`` in ``source`` is that place. Kernels take ``(const float* x, float* out, int n)``; ``n`` rows come
-in blocks of 64 threads, with a row of ``x`` and of ``out`` for each, and 256 bytes of dynamic shared memory.
+``{here}`` in ``source`` stands for that expression. Kernels take ``(const float* x, float* out, int n)`` and run in
+blocks of 64 threads, one thread for each of the ``n`` rows of ``x`` and ``out``, with 256 bytes of dynamic shared
+memory.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from typing import NamedTuple
 
 
 class Bug(NamedTuple):
-    """``told`` is a pattern of what the checker says of the wrong kernel."""
+    """One pair of kernels. ``message`` is a pattern of the checker's message for the wrong kernel."""
 
     name: str
     checker: str
     source: str
     wrong: str
     right: str
-    told: str
+    message: str
 
 
 HEAD = """
