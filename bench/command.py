@@ -79,7 +79,9 @@ def chosen(suite: str, only: Sequence[str], path: str | None) -> list[Case]:
 
 def table(case: CaseResult) -> Table:
     """Returns the case's table for a terminal."""
-    terminal_table = Table(*HEAD, title=case.name, caption="\n".join(notes(case)))
+    terminal_table = Table(title=case.name, caption="\n".join(notes(case)))
+    for name in HEAD:
+        terminal_table.add_column(name, overflow="fold")  # long words are broken, not cut off
     for row in rows(case):
         terminal_table.add_row(*row)
     return terminal_table
