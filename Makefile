@@ -116,8 +116,8 @@ spark-tests: setup ## Spark's own tests of its functions, plainly and on gpuspar
 sabotage: setup ## does every test fail when the code that it guards is broken? (an hour and a half)
 	@$(IN) python -m tests.proof.sabotage
 
-bench: setup ## the committed benchmark
-	@$(IN) python -m gpuspark.bench.vertical_slice
+bench: setup ## the benchmark, into artifacts/bench: half an hour, or minutes with SUITE=smoke
+	@$(IN) gpuspark bench --suite $(or $(SUITE),core)
 
 measure: setup ## the core suite of the benchmark, into docs/performance.md and the README (half an hour, on a quiet machine)
 	@$(IN) gpuspark bench --suite core --device cpu --out artifacts/core

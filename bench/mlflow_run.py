@@ -1,4 +1,4 @@
-"""The benchmark as a run of MLflow: parameters, metrics, and the report."""
+"""Logs a run of the benchmark to MLflow: parameters, metrics and the report."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from gpuspark.bench.results import CaseResult
 def log(store: str, cases: Sequence[CaseResult], suite: str, folder: Path) -> None:
     """Logs to the tracking store ``store``: a database such as ``sqlite:///runs.db``, a folder, or a server.
 
-    Median seconds are metrics named by case and path. MLflow is not among our packages: ``pip install mlflow``,
-    or ``mlflow-skinny`` with ``sqlalchemy`` and ``alembic`` beside a pyarrow that is newer than MLflow allows.
+    Metrics are median seconds, named by case and path. MLflow is not a dependency of gpuspark: ``pip install mlflow``,
+    or, with a pyarrow newer than MLflow allows, ``mlflow-skinny`` with ``sqlalchemy`` and ``alembic``.
     """
     import mlflow
 
@@ -29,10 +29,10 @@ def log(store: str, cases: Sequence[CaseResult], suite: str, folder: Path) -> No
             mlflow.log_artifact(str(folder / file))
 
 
-def metric_name(words: str) -> str:
-    """As MLflow allows them: letters, digits, spaces and ``_-./``.
+def metric_name(text: str) -> str:
+    """Returns ``text`` with only the characters that MLflow allows: letters, digits, spaces and ``_-./``.
 
     >>> metric_name("a (b) seconds")
     'a _b_ seconds'
     """
-    return "".join(c if c.isalnum() or c in " _-./" else "_" for c in words)
+    return "".join(c if c.isalnum() or c in " _-./" else "_" for c in text)

@@ -1,4 +1,4 @@
-"""What the records of a run say, and no more: no winner where intervals overlap, no word of a GPU that did not run."""
+"""Results read from the records of a run: no winner where intervals overlap, and none on a GPU that did not run."""
 
 from __future__ import annotations
 
@@ -11,92 +11,94 @@ from typing import Any
 
 from gpuspark.bench.cases import FLOOR
 from gpuspark.bench.run import FLOOR_AGAIN
-from gpuspark.bench.statistics import FEWEST, Comparison, Interval, compare, interval, is_noisy, stands_out
+from gpuspark.bench.statistics import MIN_ROUNDS, Comparison, Interval, compare, interval, is_noisy, stands_out
 
 OURS = "gpuspark"
+"""The path that calls gpuspark's column function."""
 
 
 @dataclass(frozen=True)
 class PathResult:
-    """One path of one case. ``seconds``: of all elements, round by round; multiplied where the path was capped."""
+    """The measurements of one path of one case."""
 
     name: str
     seconds: tuple[float, ...]
-    given: int
+    """Seconds for all elements, by round; scaled up if the path was measured on fewer."""
+    measured_elements: int
     elements: int
     record: Mapping[str, Any]
 
     @cached_property
     def time(self) -> Interval:
+        """The median of the seconds and its interval."""
         return interval(self.seconds)
 
     @property
     def rate(self) -> float:
-        """Elements a second."""
+        """Elements per second."""
         return self.elements / self.time.median
 
     @property
     def device(self) -> str:
-        """Where the rows were computed, as the ledger says; ``-`` for paths that gpuspark has no part in."""
+        """The devices that computed the rows, from the ledger; ``-`` for paths without gpuspark."""
         devices: Mapping[str, int] = self.record.get("devices", {})
         return ", ".join(sorted(name for name, rows in devices.items() if rows)) or "-"
 
     @property
-    def remainder(self) -> float | None:
-        """The share of the tasks' time that is in none of our phases: Spark's own, and the transport to Python."""
+    def outside_share(self) -> float | None:
+        """The share of the tasks' time in none of gpuspark's phases: Spark's own work and the transport to Python."""
         phases, spark = self.record.get("phases") or {}, self.record.get("spark") or {}
         return 1 - sum(phases.values()) / spark["run"] if phases and spark.get("run") else None
 
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One case of one run."""
+    """The results of one case in one run."""
 
     name: str
     paths: dict[str, PathResult]
     facts: Mapping[str, Any]
-    """A record of the case: what all of its paths share."""
+    """One record of the case, for the fields that all of its paths share."""
 
     @cached_property
     def noisy(self) -> bool:
-        """Whether the transport floor differed from itself."""
-        once, again = self.paths[FLOOR], self.paths[FLOOR_AGAIN]
-        return len(once.seconds) >= FEWEST and is_noisy(once.seconds, again.seconds)
+        """Whether the two measurements of the transport floor differ."""
+        first, second = self.paths[FLOOR], self.paths[FLOOR_AGAIN]
+        return len(first.seconds) >= MIN_ROUNDS and is_noisy(first.seconds, second.seconds)
 
-    def against(self, path: str, other: str) -> Comparison:
-        """How many times as long ``path`` takes as ``other``."""
-        return compare(self.paths[path].seconds, self.paths[other].seconds)
+    def compare(self, path: str, baseline: str) -> Comparison:
+        """Returns the time of ``path`` / the time of ``baseline``."""
+        return compare(self.paths[path].seconds, self.paths[baseline].seconds)
 
     def aims(self) -> Iterator[str]:
-        """Each aim of the case, and whether this run reached it, if it was of the case's full size."""
-        whole = self.facts["elements"] >= self.facts["of"]
-        for path, than, times, missed in self.facts["aims"]:
-            if path in self.paths and than in self.paths:
-                faster = self.against(than, path).ratio
-                word = "reached" if faster.median >= times else "MISSED"
-                judged = word if whole else "not judged on a part of the case"
-                judged += f": {missed}" if missed and judged == "MISSED" else ""
-                yield f"{path} is {faster} times as fast as {than}; aim {times:g}: {judged}"
+        """Yields each aim of the case and whether it was reached; a part of the case is not judged."""
+        complete = self.facts["elements"] >= self.facts["of"]
+        for path, rival, factor, cause in self.facts["aims"]:
+            if path in self.paths and rival in self.paths:
+                speedup = self.compare(rival, path).ratio
+                outcome = "reached" if speedup.median >= factor else f"MISSED{f': {cause}' if cause else ''}"
+                outcome = outcome if complete else "not judged on a part of the case"
+                yield f"{path} is {speedup} times as fast as {rival}; aim {factor:g}: {outcome}"
 
     def verdict(self) -> str:
-        """The fastest path, if that may be said. Never of a GPU, unless a GPU ran."""
+        """Returns which path is the fastest, or why no path can be called that."""
         if self.noisy:
-            return "the machine was too noisy to compare paths: the transport floor differed from itself"
-        shown = {name: path for name, path in self.paths.items() if name not in (FLOOR, FLOOR_AGAIN)}
-        if len(self.paths[FLOOR].seconds) < FEWEST:
-            return f"no verdict from fewer than {FEWEST} rounds"
-        first, *others = sorted(shown.values(), key=lambda path: path.time.median)
-        if first.device not in ("-", "cpu", "cuda"):
-            return f"{first.name} ran on {first.device}: its time says nothing of a GPU, or of compiled code"
-        noise = self.against(FLOOR, FLOOR_AGAIN)
-        close = [other.name for other in others if not stands_out(self.against(first.name, other.name), noise)]
+            return "the machine was too noisy to compare paths: the two measurements of the transport floor differ"
+        if len(self.paths[FLOOR].seconds) < MIN_ROUNDS:
+            return f"no verdict from fewer than {MIN_ROUNDS} rounds"
+        compared = [path for name, path in self.paths.items() if name not in (FLOOR, FLOOR_AGAIN)]
+        fastest, *others = sorted(compared, key=lambda path: path.time.median)
+        if fastest.device not in ("-", "cpu", "cuda"):
+            return f"{fastest.name} ran on {fastest.device}: its time says nothing about a GPU or compiled code"
+        noise = self.compare(FLOOR, FLOOR_AGAIN)
+        close = [other.name for other in others if not stands_out(self.compare(fastest.name, other.name), noise)]
         if close:
-            return f"undecided between {first.name} and {', '.join(close)}"
-        return f"{first.name} is the fastest" if others else f"{first.name} stands alone"
+            return f"undecided between {fastest.name} and {', '.join(close)}"
+        return f"{fastest.name} is the fastest" if others else f"only {fastest.name} was measured"
 
 
 def load(file: Path) -> list[CaseResult]:
-    """The cases of a file of records; of one that ran more than once the last run."""
+    """Returns the cases of a file of records; for a case that ran more than once, its last run."""
     runs: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for line in file.read_text().splitlines():
         record = json.loads(line)
@@ -107,34 +109,7 @@ def load(file: Path) -> list[CaseResult]:
 def _case(name: str, records: Sequence[Mapping[str, Any]]) -> CaseResult:
     paths = {}
     for record in records:
-        times = record["elements"] / record["given"]
-        seconds = tuple(taken * times for taken in record["seconds"])
+        scale = record["elements"] / record["given"]
+        seconds = tuple(elapsed * scale for elapsed in record["seconds"])
         paths[record["path"]] = PathResult(record["path"], seconds, record["given"], record["elements"], record)
     return CaseResult(name, paths, records[0])
-
-
-def differ(before: Sequence[CaseResult], after: Sequence[CaseResult]) -> Iterator[tuple[str, str, Interval, str]]:
-    """Case, path, how many times as long it takes now, and the verdict: times are taken against the transport floor
-    of their own round, so that a faster machine is not taken for faster code."""
-    old = {case.name: case for case in before}
-    for case in after:
-        for name, path in case.paths.items():
-            then = old[case.name].paths.get(name) if case.name in old else None
-            if then is None or name in (FLOOR, FLOOR_AGAIN):
-                continue
-            now, was = _in_floors(case, path), _in_floors(old[case.name], then)
-            rounds = min(len(now), len(was))
-            ratio = _ratio(now, was)
-            decided = rounds >= FEWEST and 1.0 not in ratio and not (case.noisy or old[case.name].noisy)
-            yield case.name, name, ratio, ("slower" if ratio.low > 1 else "faster") if decided else "undecided"
-
-
-def _in_floors(case: CaseResult, path: PathResult) -> list[float]:
-    return [taken / floor for taken, floor in zip(path.seconds, case.paths[FLOOR].seconds, strict=True)]
-
-
-def _ratio(now: Sequence[float], was: Sequence[float]) -> Interval:
-    """Of two medians that were not taken in turn: every round of one against every round of the other, so that the
-    interval is that of the medians' quotient."""
-    one, other = interval(now), interval(was)
-    return Interval(one.median / other.median, one.low / other.high, one.high / other.low)

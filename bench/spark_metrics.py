@@ -1,6 +1,6 @@
-"""What Spark itself says of a run: the figures of its status store, which its REST API and web page show too.
+"""Spark's own figures of a run, read from its status store, which also feeds its REST API and web page.
 
-sparkMeasure reports the same ones. They are added up over all tasks of the run, failed ones included.
+They are the figures that sparkMeasure reports, summed over all tasks of the run, including failed ones.
 """
 
 from __future__ import annotations
@@ -14,88 +14,95 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_SIZES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 
 @dataclass
 class SparkMetrics:
-    """Of all tasks of one run. Times in seconds, sizes in bytes."""
+    """Sums over all tasks of one run: times in seconds, sizes in bytes."""
 
     tasks: int = 0
     run: float = 0.0
-    """Executor run time: wall time of the tasks, added up."""
+    """Executor run time: the wall time of the tasks."""
     jvm_cpu: float = 0.0
     gc: float = 0.0
     shuffle_read: int = 0
     shuffle_written: int = 0
     spilled: int = 0
-    """To disk."""
+    """Spilled to disk."""
     to_python: int = 0
-    """Sent to the Python workers, and returned by them: as Spark's Python nodes count them."""
+    """Sent to the Python workers, as Spark's Python nodes count it."""
     from_python: int = 0
+    """Returned by the Python workers."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 @contextmanager
-def measured(spark: SparkSession) -> Iterator[SparkMetrics]:
-    """Fills the metrics of what ``spark`` runs in the block, by the job group that it is given."""
-    context, found, group = spark.sparkContext, SparkMetrics(), f"gpuspark-bench-{uuid.uuid4().hex[:8]}"
-    seen = _executions(spark)
+def collect_metrics(spark: SparkSession) -> Iterator[SparkMetrics]:
+    """Yields the metrics of what ``spark`` runs inside the block, complete when the block ends.
+
+    Jobs are recognised by a job group that is set inside the block.
+    """
+    context, metrics, group = spark.sparkContext, SparkMetrics(), f"gpuspark-bench-{uuid.uuid4().hex[:8]}"
+    executions_before = _execution_count(spark)
     context.setJobGroup(group, "gpuspark benchmark")
     try:
-        yield found
+        yield metrics
     finally:
         context.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type]  # None unsets it
     context._jsc.sc().listenerBus().waitUntilEmpty()  # noqa: SLF001
-    _add_stages(found, context, group)
-    _add_python(found, spark, seen)
+    _add_stages(metrics, context, group)
+    _add_python_traffic(metrics, spark, executions_before)
 
 
-def _add_stages(found: SparkMetrics, context: Any, group: str) -> None:
+def _add_stages(metrics: SparkMetrics, context: Any, group: str) -> None:
     store, tracker = context._jsc.sc().statusStore(), context.statusTracker()  # noqa: SLF001
     for job in tracker.getJobIdsForGroup(group):
         info = tracker.getJobInfo(job)
         for stage in info.stageIds if info else ():
             data = store.lastStageAttempt(stage)
-            found.tasks += data.numCompleteTasks()
-            found.run += data.executorRunTime() / 1e3
-            found.jvm_cpu += data.executorCpuTime() / 1e9
-            found.gc += data.jvmGcTime() / 1e3
-            found.shuffle_read += data.shuffleReadBytes()
-            found.shuffle_written += data.shuffleWriteBytes()
-            found.spilled += data.diskBytesSpilled()
+            metrics.tasks += data.numCompleteTasks()
+            metrics.run += data.executorRunTime() / 1e3
+            metrics.jvm_cpu += data.executorCpuTime() / 1e9
+            metrics.gc += data.jvmGcTime() / 1e3
+            metrics.shuffle_read += data.shuffleReadBytes()
+            metrics.shuffle_written += data.shuffleWriteBytes()
+            metrics.spilled += data.diskBytesSpilled()
 
 
-def _add_python(found: SparkMetrics, spark: SparkSession, seen: int) -> None:
-    store = spark._jsparkSession.sharedState().statusStore()  # noqa: SLF001
-    for number in range(seen, _executions(spark)):
+def _add_python_traffic(metrics: SparkMetrics, spark: SparkSession, first_execution: int) -> None:
+    store = _sql_store(spark)
+    for number in range(first_execution, _execution_count(spark)):
         execution = store.executionsList(number, 1).head()
-        shown = store.executionMetrics(execution.executionId())
-        for metric in _all(execution.metrics()):
-            text = shown.get(metric.accumulatorId())
+        values = store.executionMetrics(execution.executionId())
+        for metric in _elements(execution.metrics()):
+            text = values.get(metric.accumulatorId())
             if text.isDefined() and metric.name() == "data sent to Python workers":
-                found.to_python += size(text.get())
+                metrics.to_python += parse_size(text.get())
             elif text.isDefined() and metric.name() == "data returned from Python workers":
-                found.from_python += size(text.get())
+                metrics.from_python += parse_size(text.get())
 
 
-def _executions(spark: SparkSession) -> int:
-    store = spark._jsparkSession.sharedState().statusStore()  # noqa: SLF001
-    return int(store.executionsCount())
+def _sql_store(spark: SparkSession) -> Any:
+    return spark._jsparkSession.sharedState().statusStore()  # noqa: SLF001
 
 
-def _all(sequence: Any) -> Iterator[Any]:
-    for number in range(sequence.size()):
-        yield sequence.apply(number)
+def _execution_count(spark: SparkSession) -> int:
+    return int(_sql_store(spark).executionsCount())
 
 
-def size(shown: str) -> int:
-    """Bytes, of a size as Spark shows it; of several values the total, which comes first.
+def _elements(scala_sequence: Any) -> Iterator[Any]:
+    for index in range(scala_sequence.size()):
+        yield scala_sequence.apply(index)
 
-    >>> size("total (min, med, max (stageId: taskId))\\n1.5 KiB (0.0 B, 768.0 B, 768.0 B (stage 1.0: task 2))")
+
+def parse_size(text: str) -> int:
+    """Returns the bytes of a size as Spark prints it; of a total with minimum, median and maximum, the total.
+
+    >>> parse_size("total (min, med, max (stageId: taskId))\\n1.5 KiB (0.0 B, 768.0 B, 768.0 B (stage 1.0: task 2))")
     1536
     """
-    number, unit = shown.splitlines()[-1].split()[:2]
-    return int(float(number.replace(",", "")) * _SIZES[unit])
+    number, unit = text.splitlines()[-1].split()[:2]
+    return int(float(number.replace(",", "")) * _UNITS[unit])

@@ -1,10 +1,10 @@
-"""Medians, intervals, and when one path may be called faster than another.
+"""Medians, their intervals, and when one path may be called faster than another.
 
-Paths run in turn, so round by round their times are pairs, and what the machine does to both cancels out of their
-ratio. The interval of a median is the bootstrap's (B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap,
-1993, chapter 13: percentiles of the medians of resamples). At 99 %, since for the few rounds of a benchmark the
-percentile interval covers less than it says: with 7 rounds it is the whole range of the ratios, which two equal paths
-leave on one side of 1 in 2 of 128 cases.
+Paths run in turn, so the times of one round form pairs, and whatever slows the machine for a while cancels out of
+their ratio. The interval of a median is the percentile bootstrap interval (B. Efron and R. J. Tibshirani, An
+Introduction to the Bootstrap, 1993, chapter 13). The confidence is 99 %, because with the few rounds of a benchmark the
+percentile interval covers less than its nominal share: with 7 rounds it is the whole range of the ratios, and two equal
+paths leave that range on one side of 1 in 2 of 128 cases.
 """
 
 from __future__ import annotations
@@ -17,36 +17,37 @@ import numpy as np
 
 CONFIDENCE = 0.99
 RESAMPLES = 4_000
-FEWEST = 6
-"""Rounds below this say nothing: their ratios lie on one side of 1 by chance more than once in 20 times."""
+MIN_ROUNDS = 6
+"""Fewer rounds decide nothing: by chance, all their ratios lie on one side of 1 more than once in 20 times."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A median with the interval that holds it."""
+    """A median and the interval around it."""
 
     median: float
     low: float
     high: float
 
     def __str__(self) -> str:
-        return f"{short(self.median)} [{short(self.low)}, {short(self.high)}]"
+        return f"{format_number(self.median)} [{format_number(self.low)}, {format_number(self.high)}]"
 
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
 
 
-def short(value: float) -> str:
-    """Three digits, and all that stand before the point.
+def format_number(value: float) -> str:
+    """Returns ``value`` with three significant digits, or as a whole number from 1,000 on.
 
-    >>> short(0.012345), short(1566.4)
+    >>> format_number(0.012345), format_number(1566.4)
     ('0.0123', '1,566')
     """
     return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
 
 
 def interval(samples: Sequence[float]) -> Interval:
-    """The median of ``samples`` with its bootstrap interval. The same samples give the same interval.
+    """Returns the median of ``samples`` and its bootstrap interval. The resampling is seeded: equal samples give equal
+    intervals.
 
     >>> print(interval([1.0, 1.1, 0.9, 1.0, 1.2, 0.95, 1.05]))
     1 [0.9, 1.2]
@@ -60,37 +61,37 @@ def interval(samples: Sequence[float]) -> Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How many times as long one path takes as another, and what may be said of it."""
+    """The ratio of two paths' times, and the number of rounds it comes from."""
 
     ratio: Interval
     rounds: int
 
     @property
     def verdict(self) -> str:
-        """``faster``, ``slower``, or ``undecided``: the first path, against the second."""
-        if self.rounds < FEWEST or 1.0 in self.ratio:
+        """``faster``, ``slower`` or ``undecided``: the first path, compared with the second."""
+        if self.rounds < MIN_ROUNDS or 1.0 in self.ratio:
             return "undecided"
         return "slower" if self.ratio.low > 1 else "faster"
 
 
-def compare(one: Sequence[float], other: Sequence[float]) -> Comparison:
-    """``one`` over ``other``: seconds of two paths that ran in turn, round by round.
+def compare(seconds: Sequence[float], baseline: Sequence[float]) -> Comparison:
+    """Returns ``seconds`` / ``baseline``, paired by round, for two paths that ran in turn.
 
     >>> compare([1.0] * 7, [2.0] * 7).verdict
     'faster'
     """
-    if len(one) != len(other):
-        raise ValueError(f"{len(one)} and {len(other)} rounds: paths that ran in turn have as many")
-    return Comparison(interval([a / b for a, b in zip(one, other, strict=True)]), len(one))
+    if len(seconds) != len(baseline):
+        raise ValueError(f"{len(seconds)} and {len(baseline)} rounds: paths that run in turn have the same number")
+    return Comparison(interval([a / b for a, b in zip(seconds, baseline, strict=True)]), len(seconds))
 
 
-def is_noisy(once: Sequence[float], again: Sequence[float]) -> bool:
-    """Whether the machine was too restless to trust a run: one path, measured twice in every round, differed from
-    itself."""
-    return compare(once, again).verdict != "undecided"
+def is_noisy(first: Sequence[float], second: Sequence[float]) -> bool:
+    """Returns whether one path, measured twice in every round, differs from itself: then the run proves nothing."""
+    return compare(first, second).verdict != "undecided"
 
 
-def stands_out(found: Comparison, noise: Comparison) -> bool:
-    """Whether a difference is larger than that of a path from itself, ``noise``, in the same rounds."""
-    same = min(noise.ratio.low, 1 / noise.ratio.high)
-    return found.verdict != "undecided" and (found.ratio.high < same or found.ratio.low > 1 / same)
+def stands_out(comparison: Comparison, noise: Comparison) -> bool:
+    """Returns whether the difference between two paths exceeds ``noise``, that between two measurements of one path."""
+    noise_floor = min(noise.ratio.low, 1 / noise.ratio.high)
+    exceeds = comparison.ratio.high < noise_floor or comparison.ratio.low > 1 / noise_floor
+    return comparison.verdict != "undecided" and exceeds

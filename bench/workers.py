@@ -1,4 +1,4 @@
-"""What the Python workers of a local Spark take: processor time and memory, as the operating system says."""
+"""CPU time and memory of the Python workers of a local Spark, read from the operating system."""
 
 from __future__ import annotations
 
@@ -11,48 +11,55 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_EVERY = 0.1  # seconds between two looks at the workers' memory
+_SAMPLING_SECONDS = 0.1
 
 
 @dataclass
 class WorkerUse:
-    """Of all Python processes under Spark's JVM during a run. ``cpu`` in seconds, ``peak_memory`` in bytes: the most
-    that one process held resident, as seen ten times a second."""
+    """What all Python processes below Spark's JVM used during a run."""
 
     cpu: float = 0.0
+    """Seconds."""
     peak_memory: int = 0
+    """The largest resident memory of one process, in bytes, sampled ten times a second."""
 
 
 @contextmanager
-def watched(spark: SparkSession) -> Iterator[WorkerUse]:
-    """Fills in what the workers of ``spark`` take in the block. A remote cluster's are not seen: all stays zero."""
+def watch_workers(spark: SparkSession) -> Iterator[WorkerUse]:
+    """Yields a record of what the workers of ``spark`` use inside the block, complete when the block ends.
+
+    Workers of a remote cluster cannot be seen: for them everything stays zero.
+    """
     import psutil
 
     jvm = psutil.Process(spark.sparkContext._gateway.proc.pid)  # type: ignore[union-attr]  # noqa: SLF001
-    found, ended = WorkerUse(), threading.Event()
-    before = _cpu(jvm)
+    use, ended = WorkerUse(), threading.Event()
+    cpu_before = _cpu_seconds(jvm)
 
-    def look() -> None:
-        while not ended.wait(_EVERY):
-            found.peak_memory = max([found.peak_memory, *map(_memory, _workers(jvm))])
+    def sample_memory() -> None:
+        use.peak_memory = max([use.peak_memory, *map(_resident_bytes, _workers(jvm))])
 
-    watch = threading.Thread(target=look, daemon=True)
-    watch.start()
+    def sample_until_ended() -> None:
+        while not ended.wait(_SAMPLING_SECONDS):
+            sample_memory()
+
+    sampler = threading.Thread(target=sample_until_ended, daemon=True)
+    sampler.start()
     try:
-        yield found
+        yield use
     finally:
         ended.set()
-        watch.join()
-        found.cpu = _cpu(jvm) - before
-        found.peak_memory = max([found.peak_memory, *map(_memory, _workers(jvm))])
+        sampler.join()
+        use.cpu = _cpu_seconds(jvm) - cpu_before
+        sample_memory()
 
 
 def _workers(jvm: Any) -> list[Any]:
     return list(jvm.children(recursive=True))
 
 
-def _cpu(jvm: Any) -> float:
-    """Seconds of the workers, and of those that their daemon saw ending."""
+def _cpu_seconds(jvm: Any) -> float:
+    """Returns the CPU seconds of the workers, including workers that have ended and were reaped by their daemon."""
     import psutil
 
     total = 0.0
@@ -65,7 +72,7 @@ def _cpu(jvm: Any) -> float:
     return total
 
 
-def _memory(process: Any) -> int:
+def _resident_bytes(process: Any) -> int:
     import psutil
 
     try:

@@ -1,15 +1,16 @@
-"""Monte Carlo prices of Asian options, against NumPy in a pandas_udf: of the same estimator with the same control, and
-random numbers of its own."""
+"""Monte Carlo prices of Asian options, against NumPy in a pandas_udf: the same estimator and control variate, with
+different random numbers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from gpuspark import functions
 from gpuspark.bench.cases import Case
+from gpuspark.bench.spark_functions import untyped_functions
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -19,24 +20,22 @@ STEPS, PATHS = 52, 2_000
 
 
 def options(rows: int) -> pa.Table:
-    """Calls near the money, of half a year to two."""
+    """Returns call options near the money, with half a year to two years to run."""
     random = np.random.default_rng(17)
     spot, strike, years = random.uniform(95, 110, rows), random.uniform(95, 105, rows), random.uniform(0.5, 2, rows)
     return pa.table({"spot": spot, "strike": strike, "years": years})
 
 
 def gpuspark(frame: DataFrame) -> DataFrame:
-    made = functions.asian_option("spot", "strike", "years", RATE, VOLATILITY, steps=STEPS, paths=PATHS)
-    return frame.select("spot", "strike", "years", made.alias("price"))
+    price = functions.asian_option("spot", "strike", "years", RATE, VOLATILITY, steps=STEPS, paths=PATHS)
+    return frame.select("spot", "strike", "years", price.alias("price"))
 
 
 def numpy(frame: DataFrame) -> DataFrame:
-    from pyspark.sql import functions as spark_functions
+    spark_functions = untyped_functions()
 
-    known: Any = spark_functions  # PySpark's stubs lack its newer functions
-
-    @known.pandas_udf("double")
-    def price(spot, strike, years):  # PySpark reads type hints and takes no Any
+    @spark_functions.pandas_udf("double")
+    def price(spot, strike, years):  # no type hints: PySpark would reject Any
         import pandas as pd
         from scipy.stats import norm
 
@@ -74,6 +73,6 @@ CASES = [
         bytes_out=8,
         operations=120 * STEPS * PATHS,
         settings={"spark.sql.execution.arrow.maxRecordsPerBatch": 250},
-        note="the random numbers differ, so prices are held together to 2 per cent: several standard errors",
+        note="The random numbers differ, so prices are compared to within 2 per cent: several standard errors.",
     )
 ]

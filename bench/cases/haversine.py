@@ -1,8 +1,8 @@
-"""Great-circle distances of two places in each row, against Spark SQL and NumPy."""
+"""Great-circle distances between two places per row, against Spark SQL and NumPy."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from gpuspark import functions, kernels
 from gpuspark.bench.cases import BATCHES, Aim, Case, in_batches
+from gpuspark.bench.spark_functions import untyped_functions
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -24,7 +25,7 @@ SQL = (
 
 
 def places(rows: int) -> pa.Table:
-    """Two places all over the globe."""
+    """Returns pairs of places from all over the globe."""
     random = np.random.default_rng(15)
     return pa.table({name: random.uniform(-1, 1, rows) * (90 if "lat" in name else 180) for name in NAMES})
 
@@ -42,11 +43,9 @@ def spark_sql(frame: DataFrame) -> DataFrame:
 
 
 def numpy(frame: DataFrame) -> DataFrame:
-    from pyspark.sql import functions as spark_functions
+    spark_functions = untyped_functions()
 
-    known: Any = spark_functions  # PySpark's stubs lack its newer functions
-
-    @known.pandas_udf("double")
+    @spark_functions.pandas_udf("double")
     def km(lat1: pd.Series, lon1: pd.Series, lat2: pd.Series, lon2: pd.Series) -> pd.Series:
         p1, l1, p2, l2 = (np.radians(v) for v in (lat1, lon1, lat2, lon2))
         h = np.sin((p2 - p1) / 2) ** 2 + np.cos(p1) * np.cos(p2) * np.sin((l2 - l1) / 2) ** 2

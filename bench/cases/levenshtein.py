@@ -1,4 +1,4 @@
-"""Edit distance of two texts in each row, against Spark's own function and rapidfuzz, over a sweep of lengths."""
+"""Edit distances of two texts per row, against Spark's own function and rapidfuzz, and a sweep over text lengths."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 CUTOFF = 10
 RAPIDFUZZ = "mapInArrow with rapidfuzz"
-LENGTHS = {5: "full", 10: "core", 20: "core", 40: "full"}  # and the suite of each
+LENGTHS = {5: "full", 10: "core", 20: "core", 40: "full"}
+"""The lengths of the sweep, and the suite of each."""
 
 
 def texts(rows: int, shortest: int, longest: int) -> pa.Table:
-    """Two texts in each row, of random letters and spaces; lengths are uniform."""
+    """Returns two texts per row, of random letters and spaces, with uniformly distributed lengths."""
     random = np.random.default_rng(12)
     columns = []
     for _ in range(2):
@@ -53,10 +54,10 @@ def rapidfuzz(frame: DataFrame, cutoff: int | None = None) -> DataFrame:
 
         for batch in batches:
             a, b = batch["a"].to_pylist(), batch["b"].to_pylist()
-            found = cpdist(a, b, scorer=Levenshtein.distance, score_cutoff=cutoff).astype("i4")
+            distance = cpdist(a, b, scorer=Levenshtein.distance, score_cutoff=cutoff).astype("i4")
             if cutoff is not None:
-                found[found > cutoff] = -1
-            yield pa.record_batch([found], names=["distance"])
+                distance[distance > cutoff] = -1
+            yield pa.record_batch([distance], names=["distance"])
 
     return frame.mapInArrow(distances, "distance int")
 
@@ -71,7 +72,7 @@ def paths(cutoff: int | None = None) -> Mapping[str, Callable[[DataFrame], DataF
 
 
 def case(
-    name: str, shortest: int, longest: int, cutoff: int | None, aims: tuple[Aim, ...], note: str, **others: Any
+    name: str, shortest: int, longest: int, cutoff: int | None, aims: tuple[Aim, ...], note: str, **options: Any
 ) -> Case:
     mean = (shortest + longest) // 2
     return Case(
@@ -87,16 +88,16 @@ def case(
         aims=aims,
         capped={"Spark's levenshtein": 100_000},
         note=note,
-        **others,
+        **options,
     )
 
 
-NO_SLOWER = Aim(BATCHES, RAPIDFUZZ, 1, missed="of so little work moving the texts is most, which is the same for both")
-SWEEP = "One of a sweep of lengths: we break even with Spark's function at the length where it takes as long as we do."
+NO_SLOWER = Aim(BATCHES, RAPIDFUZZ, 1, missed="most time goes into moving the texts, which both paths do")
+SWEEP = "A point of a sweep over lengths: gpuspark breaks even with Spark's function where both take equally long."
 
 CASES = [
     case("levenshtein", 60, 120, None, (Aim("gpuspark", "Spark's levenshtein", 10), NO_SLOWER), "", suite="smoke"),
-    case("levenshtein_cutoff", 60, 120, CUTOFF, (NO_SLOWER,), f"Distances beyond {CUTOFF} are -1."),
+    case("levenshtein_cutoff", 60, 120, CUTOFF, (NO_SLOWER,), f"Distances above {CUTOFF} are returned as -1."),
     *(
         case(
             f"levenshtein_{n}",

