@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 import gpuspark as gs
 from gpuspark.config import Config
-from gpuspark.dialects import series, series_worker
+from gpuspark.dialects import series, series_engine
 from gpuspark.execution import placement
 
 
@@ -206,6 +206,6 @@ def test_explain_takes_what_gs_udf_takes_and_names_every_type_without_a_cudf_for
     text = str(f.explain("a decimal(10,2), b array<int>"))
     assert "<lambda> runs on cpu" in text
     plan = placement.decide(
-        series_worker.placed("f", ""), Config(device="cuda"), {"cuda": ["a column of date has no equal cuDF form"]}
+        series_engine.placed("f", ""), Config(device="cuda"), {"cuda": ["a column of date has no equal cuDF form"]}
     )
     assert "a column of date" in str(plan)

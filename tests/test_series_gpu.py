@@ -67,7 +67,7 @@ def on_gpu(monkeypatch):
 
 def devices_of(worker) -> dict[str, int]:
     facts = TaskFacts(0, 0, 0, 0, None, (), None)
-    return {record.device: record.rows for record in worker._entry.take(facts)}
+    return {record.device: record.rows for record in worker._in_task()[1].take(facts)}
 
 
 def test_a_permit_is_held_while_a_body_has_a_batch_and_not_while_it_waits(on_gpu) -> None:
@@ -128,7 +128,7 @@ def test_a_body_over_iterators_is_not_begun_again(on_gpu) -> None:
     with pytest.raises(NotImplementedError) as error:
         list(on_gpu(body).iterate(iter([pd.Series([1.0])])))
     assert begun == [1]
-    assert "cuDF has not describe (test_series_gpu.py, line" in "".join(error.value.__notes__)
+    assert "cuDF lacks describe (test_series_gpu.py, line" in "".join(error.value.__notes__)
     assert "spark.gpuspark.device=cpu" in "".join(error.value.__notes__)
 
 
@@ -139,8 +139,8 @@ def test_what_cudf_refuses_runs_on_pandas_and_stays_there(on_gpu) -> None:
 
     worker, column = on_gpu(body), pd.Series([1.0, 2.0])
     assert worker.once([column], {}) is column
-    assert "cuDF has not describe" in str(worker._placement.retired("cuda"))
-    assert "test_series_gpu.py, line" in str(worker._placement.retired("cuda"))
+    assert "cuDF lacks describe" in str(worker._in_task()[0].placement.retired("cuda"))
+    assert "test_series_gpu.py, line" in str(worker._in_task()[0].placement.retired("cuda"))
     assert worker.once([column], {}) is column
     assert worker.steps == ["permit", "trim", "returned"]
     assert devices_of(worker) == {"cpu": 4}
@@ -160,7 +160,7 @@ def test_fallback_raise_forbids_pandas_there(on_gpu) -> None:
     def refused(v):
         return v.describe()
 
-    with pytest.raises(FallbackError, match="cuDF has not describe"):
+    with pytest.raises(FallbackError, match="cuDF lacks describe"):
         on_gpu(refused, fallback="raise").once([pd.Series([1.0])], {})
 
 

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 
 import gpuspark as gs
 from gpuspark.columns import pandas_form
-from gpuspark.dialects import series_worker
+from gpuspark.dialects.series_transport import nbytes
 from tests.conftest import EXAMPLES
 from tests.support.told import told
 
@@ -192,7 +192,7 @@ def test_every_setting_of_the_conversion_does_what_it_does_in_pyspark(spark, key
 def test_the_ledgers_count_of_bytes_takes_whatever_a_body_returns(result) -> None:
     value = RESULTS[result](pd.Series([0, 1, 2]))
     counts = isinstance(value, pd.Series | pd.DataFrame | pa.Array)
-    assert (series_worker.nbytes(value) > 0) == (counts and result != "a frame without columns")
+    assert (nbytes(value) > 0) == (counts and result != "a frame without columns")
 
 
 NESTED = {

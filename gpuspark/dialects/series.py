@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from gpuspark.accounting.entries import call_id
 from gpuspark.columns import types
 from gpuspark.columns.cudf_form import Missing, type_obstacle
-from gpuspark.dialects.series_worker import ArrowTransport, SeriesWorker, placed
+from gpuspark.dialects.series_engine import placed
+from gpuspark.dialects.series_transport import ArrowTransport
+from gpuspark.dialects.series_worker import SeriesWorker
 from gpuspark.errors import FallbackError, nearest
 from gpuspark.execution.placement import decide
 from gpuspark.execution.plan import Plan
@@ -236,7 +238,7 @@ class SeriesUDF:
             wrapper = reduce
         name_after(wrapper, self.__gpuspark_body__)
         del wrapper.__wrapped__  # type: ignore[attr-defined]  # PySpark would look for the hints there
-        wrapper.__annotations__ = dict(_hints(as_arrow=worker.transport is not None)[self.evalType])
+        wrapper.__annotations__ = dict(_hints(as_arrow=worker.transport.is_arrow)[self.evalType])
         return wrapper
 
 
