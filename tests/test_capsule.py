@@ -170,28 +170,28 @@ def kept(folder: Path, monkeypatch, count: int = 1, function: ScalarFunction = F
 def test_the_error_says_where_it_is_and_how_to_see_it(tmp_path: Path, monkeypatch) -> None:
     [note] = kept(tmp_path, monkeypatch)
     [path] = tmp_path.glob("*.capsule")
-    assert note == f"gpuspark: the batch is kept in {path}; see it without Spark: gpuspark replay {path}"
+    assert note == f"gpuspark: the batch is kept in {path}; run it without Spark: gpuspark replay {path}"
     assert read(path).manifest.rows == [0]
 
 
 def test_a_folder_that_cannot_be_written_hides_no_error(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "file").write_text("")
     [note] = kept(tmp_path / "file", monkeypatch)
-    assert "no capsule could be kept: FileExistsError" in note
+    assert "no capsule could be written: FileExistsError" in note
 
 
 def test_a_function_that_cannot_be_pickled_hides_no_error(tmp_path: Path, monkeypatch) -> None:
     lock = threading.Lock()
     locked = gs.udf("double")(lambda a, b: a + b if lock else a).scalar_function(["a", "b"])
     [note] = kept(tmp_path, monkeypatch, function=locked)
-    assert "no capsule could be kept: TypeError: cannot pickle" in note
+    assert "no capsule could be written: TypeError: cannot pickle" in note
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_job_that_fails_everywhere_does_not_fill_the_disk(tmp_path: Path, monkeypatch) -> None:
     notes = kept(tmp_path, monkeypatch, findings.MOST + 3)
     assert len(list(tmp_path.iterdir())) == findings.MOST
-    assert "no capsule was kept: this worker has written 16 already" in notes[-1]
+    assert "no capsule was written: this worker has written 16 already" in notes[-1]
 
 
 def test_functions_of_modules_that_are_not_here_are_in_it(tmp_path: Path, monkeypatch) -> None:
@@ -308,7 +308,7 @@ def test_bytecode_of_another_python_is_not_loaded(hostile) -> None:
     ("function", "told"),
     [
         (b"", "cannot be loaded: EOFError"),
-        (b"cnowhere\nbody\n.", "needs a module that is not here: No module named 'nowhere'.*PYTHONPATH"),
+        (b"cnowhere\nbody\n.", "needs a module that is missing here: No module named 'nowhere'.*PYTHONPATH"),
         (b"cgpuspark.execution.scalar\nNothing\n.", "cannot be loaded: AttributeError"),
         (pickle.dumps(FUNCTION.columns), "not the one of its manifest"),
     ],

@@ -80,7 +80,7 @@ def rewritten(tmp_path: Path, change: Callable[[dict], object], name: str = "man
         (lambda m: m.update(rows=[1]), "contradicts itself"),
         (lambda m: m.update(columns=["b", "a"]), "contradicts itself"),
         (lambda m: m.update(types=["double", "int64"]), "contradicts itself"),
-        (lambda m: m.update(flags={"spark.gpuspark.newer": "1"}), "flags that are not known here"),
+        (lambda m: m.update(flags={"spark.gpuspark.newer": "1"}), "configuration keys that are unknown here"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -92,5 +92,5 @@ def test_a_manifest_that_cannot_be_is_refused(tmp_path: Path, change, told: str)
 
 
 def test_other_entries_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CapsuleError, match=r"is no capsule: it holds \.\./manifest\.json"):
+    with pytest.raises(CapsuleError, match=r"is not a capsule: it contains \.\./manifest\.json"):
         read(rewritten(tmp_path, lambda m: None, "../manifest.json"))

@@ -21,10 +21,10 @@ def kernel(compute: Any, result: str = "int") -> Any:
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (pa.array([1.0, 2.0]), "made a column of double, and is declared to make int: cast it"),
-        (pa.array([1, 2], pa.int64()), "made a column of bigint, and is declared to make int"),
-        (pa.array([1], pa.int32()), "made 1 rows of 2"),
-        (np.array([1, 2], np.int32), "made a ndarray, not an Arrow array"),
+        (pa.array([1.0, 2.0]), "returned a column of double, and is declared to return int: cast it"),
+        (pa.array([1, 2], pa.int64()), "returned a column of bigint, and is declared to return int"),
+        (pa.array([1], pa.int32()), "returned 1 rows for 2"),
+        (np.array([1, 2], np.int32), "returned a ndarray, not an Arrow array"),
     ],
 )
 def test_what_does_not_fit_the_declaration_is_refused(made: Any, said: str) -> None:

@@ -277,7 +277,7 @@ def test_the_rows_that_are_left_are_a_capsule_too(failing: Path, tmp_path: Path)
     assert command(smaller, "--device", "emulated", "--yes").exit_code == 1
     done = command(failing, "--yes", "--out", smaller)
     assert done.exit_code == 2
-    assert "is there already" in done.stderr
+    assert "exists already" in done.stderr
 
 
 def test_nothing_wrong_ends_with_zero_and_writes_nothing(tmp_path: Path) -> None:

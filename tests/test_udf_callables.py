@@ -250,7 +250,7 @@ def test_misuse_is_found_at_decoration() -> None:
     with pytest.raises(DeclarationError, match="decorates a function, not 3"):
         gs.udf(3, "double")
     for wrong in (DoubleType, int, 3):
-        with pytest.raises(DeclarationError, match="is no type: give a text such as 'double'"):
+        with pytest.raises(DeclarationError, match="is not a type: give a string such as 'double'"):
             gs.udf(shifted, wrong)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import gpuspark as gs
 from gpuspark.errors import CallError
-from gpuspark.execution.user_types import holds_user_type, takes_apart
+from gpuspark.execution.user_types import holds_user_type, object_uses
 from gpuspark.spark.arrow_types import arrow_type
 
 
@@ -135,4 +135,4 @@ def test_what_holds_a_user_defined_type() -> None:
     ],
 )  # fmt: skip
 def test_bodies_that_take_a_parameter_apart_are_told_from_those_of_numbers(body, parts) -> None:
-    assert len(takes_apart(body)) == parts
+    assert len(object_uses(body)) == parts

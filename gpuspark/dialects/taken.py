@@ -1,7 +1,7 @@
-"""A function with what it captures, as it is now: what changes later does not change the copy.
+"""Copies a function with all that it captures, so that later changes to globals or closures do not affect the copy.
 
-PySpark takes a function so when it pickles it. The copy is made by pickling too, so that both hold the same: functions
-of importable modules go by name, and stay what their module says.
+PySpark captures a function in the same way: by pickling it. The copy is made by pickling too, so that both hold the
+same values. Functions of importable modules are pickled by name, so they are looked up in their module again.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-_OF_THE_DRIVER = ("pyspark.core.broadcast", "pyspark.accumulators")
+_DRIVER_ONLY = ("pyspark.core.broadcast", "pyspark.accumulators")
 
 
 def take(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A copy of ``function``: globals, closure and defaults, and what they hold. Spark's broadcast variables and
-    accumulators, which belong to the driver, are not copied."""
+    """Returns a copy of ``function`` with its globals, closure and defaults. Broadcast variables and accumulators
+    belong to the driver and are shared, not copied."""
     from pyspark import cloudpickle
 
-    kept: list[Any] = []
+    shared: list[Any] = []
 
     class Pickler(cloudpickle.Pickler):
-        def persistent_id(self, thing: Any) -> int | None:
-            if type(thing).__module__ not in _OF_THE_DRIVER:
+        def persistent_id(self, value: Any) -> int | None:
+            if type(value).__module__ not in _DRIVER_ONLY:
                 return None
-            kept.append(thing)
-            return len(kept) - 1
+            shared.append(value)
+            return len(shared) - 1
 
     class Unpickler(pickle.Unpickler):
         def persistent_load(self, number: int) -> Any:
-            return kept[number]
+            return shared[number]
 
     pickled = io.BytesIO()
     Pickler(pickled).dump(function)  # type: ignore[no-untyped-call]

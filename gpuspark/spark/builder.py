@@ -1,7 +1,8 @@
-"""The one place that turns workers of ours into PySpark's UDFs.
+"""Builds PySpark's UDFs around gpuspark's workers.
 
-Whoever makes a Spark column or frame calls :func:`prepare` first: it reads the session flag, which may be wrong, and
-asks Spark to keep the ledger, which ``spark.gpuspark.enabled=false`` forbids. :class:`UdfCache` makes each UDF once.
+Everything that makes a Spark column or DataFrame calls :func:`prepare` first: it reads the configuration, which may be
+invalid, and asks Spark to keep the ledger, unless ``spark.gpuspark.enabled=false``. :class:`UdfCache` makes each UDF
+once.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The session that something is built for, and its flag. No session: a default one will be started by Spark."""
+    """The session that a UDF is built for, and its configuration. Without a session, Spark will start a default one."""
 
     spark: SparkSession | None
     config: Config
 
     @property
     def application(self) -> str | None:
-        """The application that UDFs built now belong to."""
+        """The id of the session's Spark application."""
         return application(self.spark)
 
 
 def prepare(spark: SparkSession | None = None) -> Prepared:
-    """Returns ``spark``, or the active session, with its flag, once Spark was asked to keep the ledger.
+    """Returns ``spark``, or the active session, with its configuration, after asking Spark to keep the ledger.
 
     Raises :class:`~gpuspark.errors.ConfigError` for an unknown ``spark.gpuspark.*`` key or a bad value.
     """
@@ -43,14 +44,14 @@ def prepare(spark: SparkSession | None = None) -> Prepared:
 
 
 class UdfCache:
-    """The PySpark UDFs of one function. Each is made once, so that Spark recognises an expression that stands twice;
-    a key holds everything that decides it, the application among it."""
+    """The PySpark UDFs of one function. Each is made once, so that Spark can recognise repeated expressions. A key
+    contains everything that a UDF depends on, including the Spark application."""
 
     def __init__(self) -> None:
         self._built: dict[Hashable, Any] = {}
 
     def get(self, key: Hashable, build: Callable[[], Any]) -> Any:
-        """Returns the UDF under ``key``, made by ``build`` at the first call; a new one where ``key`` is ``None``."""
+        """Returns the UDF under ``key``, made by ``build`` at the first call; a new one if ``key`` is ``None``."""
         if key is None:
             return build()
         if key not in self._built:
@@ -74,7 +75,8 @@ def arrow_udf(worker: Callable[..., Any], returns: Any, *, deterministic: bool =
 
 
 def pandas_udf(body: Callable[..., Any], returns: Any, form: int | None = None, *, deterministic: bool = True) -> Any:
-    """Returns PySpark's pandas UDF of ``body``; ``form`` is PySpark's number of its form, else its hints say it."""
+    """Returns PySpark's pandas UDF of ``body``. ``form`` is PySpark's number of its form; without it, type hints
+    decide."""
     from pyspark.sql import functions
 
     make: Any = functions.pandas_udf  # type: ignore[attr-defined]  # not in PySpark's stubs
