@@ -70,7 +70,9 @@ class _WithArguments(TyperCommand):
 def check(
     context: typer.Context,
     target: Annotated[str, typer.Argument(help="a file such as job.py, or a module", metavar="FILE.py")],
-    types: Annotated[str, typer.Option(help='types of the columns, such as "double, int"; default: tries several')] = "",
+    types: Annotated[
+        str, typer.Option(help='types of the columns, such as "double, int"; default: tries several')
+    ] = "",
     arch: Annotated[str, typer.Option(help="the GPU's compute capability, such as 80 or 90")] = "80",
     as_json: Json = False,
 ) -> None:

@@ -165,7 +165,7 @@ def test_a_series_body_that_cudf_has_everything_for(series) -> None:
     assert {name for name, works in one.types.items() if works} >= {"double", "float", "bigint", "int"}
     assert "string" not in one.types
     assert "string: not known: it raised TypeError" in "\n".join(one.reasons)
-    assert "centred (series, line 10) asks for nothing that cuDF lacks" in str(one)
+    assert "centred (series, line 10) uses nothing that cuDF lacks" in str(one)
 
 
 def test_what_cudf_lacks_is_told_with_its_line_in_every_branch(series) -> None:
@@ -177,7 +177,7 @@ def test_what_cudf_lacks_is_told_with_its_line_in_every_branch(series) -> None:
         "cuDF's Series.fillna: missing a required argument: 'value' (a_series_job.py, line 20)",
         "cuDF's Series has no combine_first (a_series_job.py, line 19)",
     ]
-    assert "lacking (series, line 14) asks for what cuDF lacks" in str(one)
+    assert "lacking (series, line 14) uses something that cuDF lacks" in str(one)
     assert series["looped"].runs is False
     assert "cuDF's Series cannot be iterated over (a_series_job.py, line 25)" in series["looped"].reasons
     assert series["text"].runs is False

@@ -43,7 +43,7 @@ def write(folder: Path, text: str, name: str = "a_script_to_check.py") -> Path:
     ("text", "code", "functions", "told"),
     [
         (f"{BAD}import sys\nsys.exit(0)\n", 1, ["bad"], "ends itself with exit code 0 in line 6."),
-        (f"{GOOD}import sys\nsys.exit()\n{BAD}", 0, ["good"], "and nothing below"),
+        (f"{GOOD}import sys\nsys.exit()\n{BAD}", 0, ["good"], "and nothing after it"),
         (f"{GOOD}exit(0)\n", 0, ["good"], "exit code 0"),
         (f"{GOOD}raise SystemExit(3)\n{BAD}", 2, ["good"], "exit code 3 in line 5"),
         (f"{GOOD}import sys\nsys.exit('no rates')\n", 2, ["good"], "exit code 'no rates'"),
@@ -53,7 +53,7 @@ def write(folder: Path, text: str, name: str = "a_script_to_check.py") -> Path:
         (f"{GOOD}import no_such_thing\n", 2, ["good"], "raises ModuleNotFoundError: No module named 'no_such_thing'"),
         ("import sys\nsys.exit(0)\n", 2, None, "defines no gs.udf, gs.pandas_udf or kernel at its top level. The file"),
         ("x = 1\n", 2, None, "defines no gs.udf, gs.pandas_udf or kernel at its top level."),
-        ("def f(:\n", 2, None, "a_script_to_check.py, line 2, is no Python: invalid syntax"),
+        ("def f(:\n", 2, None, "a_script_to_check.py, line 2, is not valid Python: invalid syntax"),
         (f"{GOOD}if __name__ == '__main__':\n    raise SystemExit(3)\n", 0, ["good"], ""),
         (f"{GOOD}import os\nos.chdir('/')\nprint('looking')\n", 0, ["good"], "looking"),
         (f"{GOOD}import threading\nthreading.Thread(target=print, args=('aside',)).start()\n", 0, ["good"], ""),
@@ -113,10 +113,10 @@ def test_a_file_that_starts_spark_is_checked_without_it(tmp_path: Path) -> None:
     assert done.returncode == 1
     notes = [line.partition(": ")[2] for line in done.stderr.splitlines() if str(path) in line]
     assert notes == [
-        "line 5 is left out: it starts a Spark session",
-        "line 9 is left out: it needs a Spark session, which is not started here",
-        "line 10 is left out: it needs a Spark session, which is not started here",
-        "line 11 is left out: it needs a Spark session, which is not started here",
+        "line 5 is skipped: it starts a Spark session",
+        "line 9 is skipped: it needs a Spark session, which is not started here",
+        "line 10 is skipped: it needs a Spark session, which is not started here",
+        "line 11 is skipped: it needs a Spark session, which is not started here",
     ]
 
 
@@ -140,8 +140,8 @@ def test_what_stands_beside_the_file_is_imported(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("job.ipynb", "is a notebook, and only Python files are checked: write its code to one with jupyter nbconvert"),
-        ("job.sql", "is no Python file by its name: copy it to job.py."),
+        ("job.ipynb", "is a notebook, but only Python files can be checked: convert it with jupyter nbconvert"),
+        ("job.sql", "does not end in .py: copy it to job.py."),
         ("", "is a folder: name one of its files"),
         ("none.py", "There is no file"),
     ],

@@ -183,7 +183,7 @@ def test_methods_that_always_raise() -> None:
     ],
 )
 def test_parameters_that_take_one_value_only(body, parameter: str) -> None:
-    with pytest.raises(NotImplementedError, match=f"takes no {parameter} but "):
+    with pytest.raises(NotImplementedError, match=f"accepts no {parameter} but "):
         body(standin(NUMBERS))
 
 

@@ -91,10 +91,10 @@ def test_distances_are_compared_with_those_that_were_recorded(spark) -> None:
     """From New York to Los Angeles, some 2,470 miles on the sphere; the last record is off by thirty."""
     place = "40.64 lat1, -73.78 lon1, 33.94 lat2, -118.41 lon2"
     trips = spark.sql(f"select {place}, distance from values (2472.0D), (2478.0D), (2500.0D) t(distance)")
-    columns = [f"cast({name} as double) {name}" for name in (*demo.PLACES, "distance")]
+    columns = [f"cast({name} as double) {name}" for name in (*demo.COORDINATES, "distance")]
     text, strange = demo._against_recorded(trips.selectExpr(*columns))
     assert strange == 1
-    assert "1 flights lie outside" in text
+    assert "for 1 flights by more than" in text
 
 
 def test_times_of_the_emulator_are_labelled() -> None:

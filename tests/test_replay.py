@@ -242,7 +242,7 @@ def test_it_ends_even_if_asking_is_endless(monkeypatch) -> None:
 def test_few_rows_are_shown_of_a_fault_that_needs_many() -> None:
     outcome = Outcome("cpu", trouble="fault", told="x", places=tuple(range(30)))
     assert "30 rows still show it" in str(outcome)
-    assert "and 30 more, which could not be left out" in str(outcome)
+    assert "and 30 more rows, which are needed to show it" in str(outcome)
 
 
 # The command
@@ -292,7 +292,7 @@ def test_a_device_that_is_not_here_ends_with_two(tmp_path: Path) -> None:
     path = save(sealed(of(gs.udf("string")(lambda a: str(a))), [1.0], VerificationError("x")), tmp_path)
     done = command(path, "--device", "cpu", "--yes")
     assert done.exit_code == 2
-    assert "cpu: cannot run it here: not on cpu: the result is string" in done.stdout
+    assert "cpu: cannot run the function here: not on cpu: the result is string" in done.stdout
     assert command(path, "--yes").exit_code == 2  # plain Python finds nothing, and is not where it failed
     assert command(path, "--device", "python", "--yes").exit_code == 0
     assert command(path, "--device", "gpu", "--yes").exit_code == 2
