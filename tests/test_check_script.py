@@ -1,5 +1,5 @@
-"""``gpuspark check`` of files that end themselves, fail, read arguments, start Spark: what is checked, what is told,
-and the exit code."""
+"""``gpuspark check`` of files that exit, fail, read arguments or start Spark: what is checked and reported, and the
+exit code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check(*arguments: Path | str) -> Result:
 
 
 def in_a_process(*arguments: Path | str) -> subprocess.CompletedProcess[str]:
-    """Where there is no Java. Prints at the end whether PySpark was imported."""
+    """Runs the command where there is no Java. It prints at the end whether PySpark was imported."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAVA_HOME": "/nowhere"}
     command = [sys.executable, "-c", SHOWN, "check", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -120,7 +120,7 @@ def test_a_file_that_starts_spark_is_checked_without_it(tmp_path: Path) -> None:
     ]
 
 
-def test_what_stands_beside_the_file_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_modules_beside_the_file_can_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "jobs_to_check"
     package.mkdir()
     for name in ("__init__.py", "rates.py"):
@@ -146,7 +146,7 @@ def test_what_stands_beside_the_file_is_imported(tmp_path: Path, monkeypatch: py
         ("none.py", "There is no file"),
     ],
 )
-def test_what_is_no_python_file_is_named(tmp_path: Path, name: str, told: str) -> None:
+def test_files_that_are_not_python_are_named(tmp_path: Path, name: str, told: str) -> None:
     if name not in ("", "none.py"):
         write(tmp_path, GOOD, name)
     done = check(tmp_path / name)

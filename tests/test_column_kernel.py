@@ -1,4 +1,4 @@
-"""Kernels over whole columns: what their authors may make, and what is refused by name."""
+"""Kernels over whole columns: the results that their authors may return, and those that are refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def kernel(compute: Any, result: str = "int") -> Any:
         (np.array([1, 2], np.int32), "returned a ndarray, not an Arrow array"),
     ],
 )
-def test_what_does_not_fit_the_declaration_is_refused(made: Any, said: str) -> None:
+def test_results_that_do_not_fit_the_declaration_are_refused(made: Any, said: str) -> None:
     def counts(x):
         return made
 
@@ -35,7 +35,7 @@ def test_what_does_not_fit_the_declaration_is_refused(made: Any, said: str) -> N
         kernel(counts)(pa.array([1, 2]))
 
 
-def test_what_fits_comes_as_what_was_given() -> None:
+def test_results_have_the_class_of_the_first_column() -> None:
     def lists_of(x):
         return pa.array([[value] for value in x.to_pylist()])
 
