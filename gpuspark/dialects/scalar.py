@@ -160,7 +160,7 @@ class ScalarUDF(HoldsBody):
         from pyspark.util import PythonEvalType
 
         spark = active_session()
-        if _is_ours(spark, driver_config(spark)) and not self._reasons_for_pyspark():
+        if _runs_in_our_worker(spark, driver_config(spark)) and not self._reasons_for_pyspark():
             return int(PythonEvalType.SQL_SCALAR_ARROW_UDF)
         return int(self.spark_udf().evalType)
 
@@ -214,22 +214,22 @@ class ScalarUDF(HoldsBody):
         from gpuspark.dialects.row_worker import RowWorker
 
         session = prepare()
-        ours = _is_ours(session.spark, session.config)
+        by_our_worker = _runs_in_our_worker(session.spark, session.config)
 
         def build() -> Any:
             body, deterministic = self._take(), self.deterministic
             call = call_id((self._content, form, str(self.declared), self.nulls, deterministic))
-            obstacles = self._reasons_for_pyspark() if ours else []
+            obstacles = self._reasons_for_pyspark() if by_our_worker else []
             if obstacles:
                 rows = RowWorker(body, self.__name__, self.nulls, obstacles, call)
                 by_arrow = True if self.signature.parameters else self.useArrow  # user-defined types need Arrow
                 return plain_udf(rows, self.declared, by_arrow=by_arrow, deterministic=deterministic)
-            if ours:
+            if by_our_worker:
                 return arrow_udf(worker(call), self.declared, deterministic=deterministic)
             body = body if self.nulls == "pass" else _NullForNull(body)
             return plain_udf(body, self.declared, by_arrow=self.useArrow, deterministic=deterministic)
 
-        return self._built.get((form, session.application, ours, user_types.any_loaded()), build)
+        return self._built.get((form, session.application, by_our_worker, user_types.any_loaded()), build)
 
     def _take(self) -> Callable[..., Any]:
         """Returns the copy of the body with its captured values, which is made at the first call."""
@@ -272,7 +272,7 @@ class ScalarUDF(HoldsBody):
         return arrow_type(self.declared)
 
 
-def _is_ours(spark: SparkSession | None, config: Config) -> bool:
+def _runs_in_our_worker(spark: SparkSession | None, config: Config) -> bool:
     """Returns whether gpuspark's worker runs the function: not with ``spark.gpuspark.enabled=false``, and not in an
     application under PySpark's profilers, which watch plain Python."""
     return config.enabled and not application_is_profiled(spark)

@@ -155,9 +155,9 @@ class SeriesUDF:
         recognise repeated expressions; the body is pickled once, as in PySpark."""
         session = prepare()
         spark, config = session.spark, session.config
-        ours = config.enabled and self.evalType in _hints() and not self._left_to_the_profiler(spark, config)
-        build = self._around if ours else self._plain
-        return self._built.get(("pandas", session.application, ours), lambda: build(self.declared))
+        wrapped = config.enabled and self.evalType in _hints() and not self._left_to_the_profiler(spark, config)
+        build = self._wrapped if wrapped else self._plain
+        return self._built.get(("pandas", session.application, wrapped), lambda: build(self.declared))
 
     def explain(self, schema_or_types: Any = None) -> Plan:
         """Returns the plan for columns of these types: where the body would run, and why not elsewhere. Needs no Spark
@@ -173,7 +173,7 @@ class SeriesUDF:
         """Returns PySpark's own pandas UDF of the body."""
         return builder.pandas_udf(self.__gpuspark_body__, declared, self.functionType, deterministic=self.deterministic)
 
-    def _around(self, declared: Any) -> Any:
+    def _wrapped(self, declared: Any) -> Any:
         """Returns PySpark's pandas UDF of a wrapper around the body."""
         from pyspark.util import PythonEvalType
 

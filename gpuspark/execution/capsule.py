@@ -47,8 +47,13 @@ SUFFIX = ".capsule"
 _MANIFEST, _BATCH, _FUNCTION = "manifest.json", "batch.arrow", "function.pickle"
 _PACKAGES = ("gpuspark", "pyspark", "pyarrow", "numpy", "numba", "llvmlite", "numba-cuda")
 _SHAPES: dict[str, tuple[type, ...]] = {
-    "str": (str,), "int": (int,), "list[str]": (list,), "list[int]": (list,), "dict[str, str]": (dict,),
-}  # fmt: skip
+    "str": (str,),
+    "int": (int,),
+    "list[str]": (list,),
+    "list[int]": (list,),
+    "dict[str, str]": (dict,),
+}
+"""The classes that the JSON values of the manifest may have, by the type of the field."""
 
 
 @dataclass(frozen=True)

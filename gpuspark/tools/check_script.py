@@ -192,10 +192,10 @@ def _statements(tree: ast.Module, file: Path) -> Iterator[tuple[ast.stmt, CodeTy
     for feature in (getattr(__future__, alias.name) for node in future for alias in node.names):
         flags |= feature.compiler_flag
     others: list[ast.stmt] = [node for node in imports if node not in future] or [ast.Pass()]
-    beside = ast.fix_missing_locations(ast.If(ast.Constant(False), others, []))
+    untaken = ast.fix_missing_locations(ast.If(ast.Constant(False), others, []))
     for statement in tree.body:
-        together: list[ast.stmt] = [statement] if statement in future else [beside, statement]
-        yield statement, compile(ast.Module(together, []), str(file), "exec", flags, dont_inherit=True)
+        compiled: list[ast.stmt] = [statement] if statement in future else [untaken, statement]
+        yield statement, compile(ast.Module(compiled, []), str(file), "exec", flags, dont_inherit=True)
 
 
 def _at_top_level(node: ast.AST) -> Iterator[ast.stmt]:

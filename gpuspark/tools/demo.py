@@ -111,11 +111,13 @@ class Result:
 
 
 class Case(NamedTuple):
-    """One function, as plain PySpark and as gpuspark."""
+    """One function, and what computes it."""
 
     name: str
     plain: Callable[[], DataFrame]
+    """Returns the result of plain PySpark."""
     ours: Callable[[], DataFrame]
+    """Returns the result of gpuspark."""
 
 
 def run(*, quiet: bool = False) -> Result:

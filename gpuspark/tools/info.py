@@ -14,9 +14,9 @@ from gpuspark.spark.session import active_session, driver_config
 from gpuspark.versions import installed
 
 _PACKAGES = (
-    "gpuspark", "pyspark", "pyarrow", "pandas", "numpy", "numba", "llvmlite", "numba-cuda", "cuda-core",
-    "cuda-bindings", "nvidia-nvjitlink-cu12", "nvidia-nvjitlink", "cudf", "cudf-cu12", "cudf-cu13",
-)  # fmt: skip
+    "gpuspark pyspark pyarrow pandas numpy numba llvmlite numba-cuda cuda-core cuda-bindings "
+    "nvidia-nvjitlink-cu12 nvidia-nvjitlink cudf cudf-cu12 cudf-cu13"
+).split()
 
 
 @dataclass(frozen=True)

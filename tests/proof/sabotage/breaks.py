@@ -218,7 +218,7 @@ BREAKS = (
     Break("series", "the time zone of the build is used for ever", "gpuspark/columns/pandas_form.py",
           "task.getLocalProperty(TIME_ZONE) or self.time_zone", "self.time_zone", "tests/test_series.py"),
     Break("series", "switched off it is ours nevertheless", "gpuspark/dialects/series.py",
-          "ours = config.enabled and ", "ours = ", "tests/test_series.py"),
+          "wrapped = config.enabled and ", "wrapped = ", "tests/test_series.py"),
     Break("series", "results of functions inside lose the index", "gpuspark/columns/conversion.py",
           "    series.index = first.index\n", "", "tests/test_series.py tests/test_batch.py"),
     Break("columns", "each row is given a list's items, all of them", "gpuspark/columns/conversion.py",
@@ -279,7 +279,7 @@ BREAKS = (
           "return {key: text for key in known if (text := task.getLocalProperty(key)) is not None}", "return {}",
           "tests/test_session.py"),
     Break("flag", "switched off it is ours nevertheless", "gpuspark/dialects/scalar.py",
-          "            if ours:\n", "            if True:\n", "tests/test_udf.py"),
+          "            if by_our_worker:\n", "            if True:\n", "tests/test_udf.py"),
     # --- segments
     Break("segments", "a piece begins within a group", "gpuspark/dialects/segments.py",
           "arrow = arrow.slice(starts[0])", "arrow = arrow.slice(starts[0] + 1)", "tests/test_segments.py"),
