@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 import gpuspark as gs
 from gpuspark import cli
 from gpuspark.config import Config
+from gpuspark.dialects.scalar import ScalarUDF
 from gpuspark.errors import CapsuleError, DeviceFault, VerificationError
 from gpuspark.execution.capsule import Capsule, read, save, seal
 from gpuspark.execution.scalar import ScalarFunction
@@ -34,7 +35,7 @@ def sealed(function: ScalarFunction, values: list[float | None], error: Exceptio
     return seal(error, function, [pa.array(values)], device=config.device, config=config, first_row=100)
 
 
-def of(f: gs.scalar_udf.ScalarUDF) -> ScalarFunction:
+def of(f: ScalarUDF) -> ScalarFunction:
     return f.scalar_function(tuple(f.signature.parameters))
 
 

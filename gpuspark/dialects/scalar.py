@@ -18,7 +18,7 @@ from gpuspark.columns import types
 from gpuspark.compiler.source import HoldsBody, own_signature
 from gpuspark.config import Config
 from gpuspark.dialects.arguments import bind
-from gpuspark.dialects.taken import take
+from gpuspark.dialects.body_copy import copy_body
 from gpuspark.errors import CallError, DeclarationError
 from gpuspark.execution import user_types
 from gpuspark.execution.plan import Plan
@@ -70,7 +70,7 @@ class ScalarUDF(HoldsBody):
         self.deterministic = True
         self.result = types.declared(declared)
         self.signature = own_signature(function)
-        self._taken: Callable[..., Any] | None = None
+        self._body_copy: Callable[..., Any] | None = None
         """The copy of the body, with its captured values, made when the first Spark column was built."""
         self._content = ""
         """The digest of that copy."""
@@ -100,11 +100,11 @@ class ScalarUDF(HoldsBody):
     def __getstate__(self) -> dict[str, Any]:
         """Returns the state with the body rewritten for the compiler, since a worker may not have its source."""
         prepared = {variant.columns: variant for variant in self._variants()}
-        body = self._taken or self.__gpuspark_body__
+        body = self._body_copy or self.__gpuspark_body__
         replaced = {
             "__gpuspark_body__": body,
             "__wrapped__": body,
-            "_taken": None,
+            "_body_copy": None,
             "_built": UdfCache(),
             "_prepared": prepared,
         }
@@ -138,7 +138,7 @@ class ScalarUDF(HoldsBody):
 
     def _function_of(self, columns: Sequence[str], arrow: Callable[[], pa.DataType]) -> ScalarFunction:
         return ScalarFunction.of(
-            self._taken or self.__gpuspark_body__, columns, nulls=self.nulls, result=self.result, arrow=arrow()
+            self._body_copy or self.__gpuspark_body__, columns, nulls=self.nulls, result=self.result, arrow=arrow()
         )
 
     def bind(self, columns: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,7 +217,7 @@ class ScalarUDF(HoldsBody):
         by_our_worker = _runs_in_our_worker(session.spark, session.config)
 
         def build() -> Any:
-            body, deterministic = self._take(), self.deterministic
+            body, deterministic = self._copy_of_body(), self.deterministic
             call = call_id((self._content, form, str(self.declared), self.nulls, deterministic))
             obstacles = self._reasons_for_pyspark() if by_our_worker else []
             if obstacles:
@@ -231,12 +231,12 @@ class ScalarUDF(HoldsBody):
 
         return self._built.get((form, session.application, by_our_worker, user_types.any_loaded()), build)
 
-    def _take(self) -> Callable[..., Any]:
+    def _copy_of_body(self) -> Callable[..., Any]:
         """Returns the copy of the body with its captured values, which is made at the first call."""
-        if self._taken is None:
+        if self._body_copy is None:
             self._content = call_id(self.__gpuspark_body__)
-            self._taken = take(self.__gpuspark_body__)
-        return self._taken
+            self._body_copy = copy_body(self.__gpuspark_body__)
+        return self._body_copy
 
     def _sql_worker(self, call: str) -> Any:
         from gpuspark.dialects.scalar_worker import SqlWorker

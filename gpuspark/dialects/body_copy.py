@@ -14,7 +14,7 @@ from typing import Any
 _DRIVER_ONLY = ("pyspark.core.broadcast", "pyspark.accumulators")
 
 
-def take(function: Callable[..., Any]) -> Callable[..., Any]:
+def copy_body(function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a copy of ``function`` with its globals, closure and defaults. Broadcast variables and accumulators
     belong to the driver and are shared, not copied."""
     from pyspark import cloudpickle
