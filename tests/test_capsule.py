@@ -103,17 +103,17 @@ def test_the_manifest_describes_the_failure(tmp_path: Path) -> None:
     path = save(sealed(), tmp_path)
     with zipfile.ZipFile(path) as archive:
         assert sorted(archive.namelist()) == ["batch.arrow", "function.pickle", "manifest.json"]
-        said = json.loads(archive.read("manifest.json"))
-    assert said["format"] == 1
-    assert (said["kind"], said["error"]) == ("mismatch", "VerificationError: total gave 1.0")
-    assert (said["function"], said["result"], said["device"]) == ("total", "double", "cpu")
-    assert said["columns"] == ["a", "b"]
-    assert said["nulls"] == [0, 2]
-    assert "return a + b  # a remark" in said["source"]
-    assert "_gs_op_add" in said["portable"]
-    assert said["flags"]["spark.gpuspark.batch.targetBytes"] == "4096"
-    assert said["versions"]["python"] == platform.python_version()
-    assert {"gpuspark", "numba", "numba-cuda", "pyarrow", "pyspark"} <= set(said["versions"])
+        manifest = json.loads(archive.read("manifest.json"))
+    assert manifest["format"] == 1
+    assert (manifest["kind"], manifest["error"]) == ("mismatch", "VerificationError: total gave 1.0")
+    assert (manifest["function"], manifest["result"], manifest["device"]) == ("total", "double", "cpu")
+    assert manifest["columns"] == ["a", "b"]
+    assert manifest["nulls"] == [0, 2]
+    assert "return a + b  # a remark" in manifest["source"]
+    assert "_gs_op_add" in manifest["portable"]
+    assert manifest["flags"]["spark.gpuspark.batch.targetBytes"] == "4096"
+    assert manifest["versions"]["python"] == platform.python_version()
+    assert {"gpuspark", "numba", "numba-cuda", "pyarrow", "pyspark"} <= set(manifest["versions"])
 
 
 @pytest.mark.parametrize(
@@ -264,9 +264,13 @@ def test_without_a_terminal_it_asks_for_yes_and_runs_nothing(hostile) -> None:
 
 def test_answering_no_runs_nothing(hostile) -> None:
     path, trap = hostile
-    code, said = at_a_terminal("n\n", "replay", str(path))
+    code, output = at_a_terminal("n\n", "replay", str(path))
     assert code == 2
-    assert said.index("return a + b") < said.index("Run it? This runs code from the file") < said.index("Nothing was")
+    assert (
+        output.index("return a + b")
+        < output.index("Run it? This runs code from the file")
+        < output.index("Nothing was")
+    )
     assert not trap.exists()
 
 
@@ -278,18 +282,18 @@ def test_pressing_return_runs_nothing(hostile) -> None:
 
 def test_the_hostile_pickle_works_and_other_objects_than_functions_are_refused(hostile) -> None:
     path, trap = hostile
-    code, said = at_a_terminal("y\n", "replay", str(path))
+    code, output = at_a_terminal("y\n", "replay", str(path))
     assert code == 2
-    assert "Do not trust this file" in said
+    assert "Do not trust this file" in output
     assert trap.exists()
 
 
 def test_control_characters_are_escaped() -> None:
     evil = replace(sealed().manifest, source="x\x1b[2J\x1b[8m", function="f\nfailed     on cuda", error="a\rb")
-    said = describe(replace(sealed(), manifest=evil))
-    assert not re.search(r"[^\n -~]", said)
-    assert "\nfailed     on cuda" not in said
-    assert r"\x1b[2J" in said
+    description = describe(replace(sealed(), manifest=evil))
+    assert not re.search(r"[^\n -~]", description)
+    assert "\nfailed     on cuda" not in description
+    assert r"\x1b[2J" in description
 
 
 # Loading its function

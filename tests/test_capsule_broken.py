@@ -67,7 +67,7 @@ def rewritten(tmp_path: Path, change: Callable[[dict], object], name: str = "man
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda m: m.update(format=2), r"has format 2, written by gpuspark .* which reads format 1"),
         (lambda m: m.update(format="1"), "has no format"),
@@ -84,9 +84,9 @@ def rewritten(tmp_path: Path, change: Callable[[dict], object], name: str = "man
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_impossible_manifest_is_refused(tmp_path: Path, change, told: str) -> None:
+def test_an_impossible_manifest_is_refused(tmp_path: Path, change, message: str) -> None:
     path = rewritten(tmp_path, change)
-    with pytest.raises(CapsuleError, match=told):
+    with pytest.raises(CapsuleError, match=message):
         read(path)
     assert CliRunner().invoke(cli.app, ["replay", str(path), "--yes"]).exit_code == 2
 

@@ -248,7 +248,7 @@ def test_output_of_a_body_is_discarded(tmp_path: Path, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "types", "error", "said"),
+    ("target", "types", "error", "message"),
     [
         ("no/such/file.py", [], CallError, "There is no file"),
         ("no_such_module_at_all", [], CallError, "There is no module no_such_module_at_all"),
@@ -257,8 +257,8 @@ def test_output_of_a_body_is_discarded(tmp_path: Path, capsys) -> None:
         ("gpuspark.kernels.haversine", ["double"] * 5, CallError, "takes 4 columns, not 5"),
     ],
 )
-def test_targets_that_cannot_be_checked_are_named(target, types, error, said) -> None:
-    with pytest.raises(error, match=said):
+def test_targets_that_cannot_be_checked_are_named(target, types, error, message) -> None:
+    with pytest.raises(error, match=message):
         check(target, types=types)
 
 

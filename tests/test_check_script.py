@@ -40,7 +40,7 @@ def write(folder: Path, text: str, name: str = "a_script_to_check.py") -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "code", "functions", "told"),
+    ("text", "code", "functions", "message"),
     [
         (f"{BAD}import sys\nsys.exit(0)\n", 1, ["bad"], "ends itself with exit code 0 in line 6."),
         (f"{GOOD}import sys\nsys.exit()\n{BAD}", 0, ["good"], "and nothing after it"),
@@ -60,12 +60,12 @@ def write(folder: Path, text: str, name: str = "a_script_to_check.py") -> Path:
     ],
 )  # fmt: skip
 def test_a_file_that_does_not_reach_its_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, code: int, functions: object, told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, code: int, functions: object, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = check(write(tmp_path, text).name, "--types", "double")
     assert done.exit_code == code, done.output
-    assert told in done.stderr
+    assert message in done.stderr
     assert ([one["function"] for one in json.loads(done.stdout)] if functions else None) == functions
     assert Path.cwd() == tmp_path
     assert str(tmp_path) not in sys.path
@@ -128,9 +128,9 @@ def test_modules_beside_the_file_can_be_imported(tmp_path: Path, monkeypatch: py
     write(tmp_path, "RATE = 3.0\nf = gs.udf(lambda x: x, 'double')\n", "beside_the_job.py")
     inside = write(package, "from .rates import RATE, body\nf = gs.udf('double')(body)\n", "job.py")
     beside = write(tmp_path, f"import json\nfrom beside_the_job import RATE, f\n{GOOD}", "json.py")
-    told = [check(path, "--types", "double") for path in (inside, beside)]
-    assert [[one["function"] for one in json.loads(done.stdout)] for done in told] == [["body"], ["good"]]
-    assert [done.exit_code for done in told] == [0, 0]
+    runs = [check(path, "--types", "double") for path in (inside, beside)]
+    assert [[one["function"] for one in json.loads(done.stdout)] for done in runs] == [["body"], ["good"]]
+    assert [done.exit_code for done in runs] == [0, 0]
     monkeypatch.chdir(tmp_path)
     module = check("jobs_to_check.job", "--types", "double")
     assert module.exit_code == 0, module.output
@@ -138,7 +138,7 @@ def test_modules_beside_the_file_can_be_imported(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("job.ipynb", "is a notebook, but only Python files can be checked: convert it with jupyter nbconvert"),
         ("job.sql", "does not end in .py: copy it to job.py."),
@@ -146,9 +146,9 @@ def test_modules_beside_the_file_can_be_imported(tmp_path: Path, monkeypatch: py
         ("none.py", "There is no file"),
     ],
 )
-def test_files_that_are_not_python_are_named(tmp_path: Path, name: str, told: str) -> None:
+def test_files_that_are_not_python_are_named(tmp_path: Path, name: str, message: str) -> None:
     if name not in ("", "none.py"):
         write(tmp_path, GOOD, name)
     done = check(tmp_path / name)
     assert done.exit_code == 2
-    assert told in done.stderr
+    assert message in done.stderr

@@ -63,10 +63,10 @@ def test_results_that_differ_end_with_one(monkeypatch, equal, strange, code) -> 
 
 
 def test_the_help_states_the_exit_codes() -> None:
-    said = CliRunner().invoke(cli.app, ["--help"]).stdout
-    assert "Exit codes: 0 done; 1 the job failed" in said
+    help_text = CliRunner().invoke(cli.app, ["--help"]).stdout
+    assert "Exit codes: 0 success; 1 the job failed" in help_text
     for command in ("info", "demo", "check", "replay"):
-        assert command in said
+        assert command in help_text
 
 
 def test_the_command_line_starts_without_spark_and_pandas() -> None:

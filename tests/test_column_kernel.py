@@ -19,7 +19,7 @@ def kernel(compute: Any, result: str = "int") -> Any:
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("made", "message"),
     [
         (pa.array([1.0, 2.0]), "returned a column of double, and is declared to return int: cast it"),
         (pa.array([1, 2], pa.int64()), "returned a column of bigint, and is declared to return int"),
@@ -27,11 +27,11 @@ def kernel(compute: Any, result: str = "int") -> Any:
         (np.array([1, 2], np.int32), "returned a ndarray, not an Arrow array"),
     ],
 )
-def test_results_that_do_not_fit_the_declaration_are_refused(made: Any, said: str) -> None:
+def test_results_that_do_not_fit_the_declaration_are_refused(made: Any, message: str) -> None:
     def counts(x):
         return made
 
-    with pytest.raises(ResultError, match=f"counts {said}"):
+    with pytest.raises(ResultError, match=f"counts {message}"):
         kernel(counts)(pa.array([1, 2]))
 
 

@@ -49,8 +49,7 @@ def run_and_fail(spark, frame, match: str) -> Ledger:
 def test_a_fault_in_a_task_is_an_error_and_named_in_the_ledger(spark) -> None:
     spark.conf.set("spark.gpuspark.device", "emulated")
     book = run_and_fail(spark, values(spark).select(faulty.out_of_bounds()("a")), "DeviceFault.*no memory for 8 bytes")
-    told = [found for record in book.records for found in record.findings]
-    [found] = told
+    [found] = [finding for record in book.records for finding in record.findings]
     assert re.match(r"found on emulated: bounds: planted: no memory for 8 bytes.*\bblock \(1, 0, 0\)", found)
     assert f"twice: {found}" in str(book)
     assert "not on found" not in str(book)

@@ -133,7 +133,7 @@ def _raises(batches):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (_returns_none, r"_returns_none returned NoneType, not an iterator.*generator"),
         (_yields_arrow, r"yielded a RecordBatch, not a gs\.Batch.*from_arrow"),
@@ -146,8 +146,8 @@ def _raises(batches):
     ],
     ids=lambda v: getattr(v, "__name__", ""),
 )
-def test_errors_of_a_body_are_named(spark, body, said) -> None:
-    with pytest.raises(PythonException, match=f"(?s){said}.*gpuspark: function={body.__name__}"):
+def test_errors_of_a_body_are_named(spark, body, message) -> None:
+    with pytest.raises(PythonException, match=f"(?s){message}.*gpuspark: function={body.__name__}"):
         gs.map_in_arrow(spark.range(0, 10, 1, 1), body, "id bigint").collect()
 
 
@@ -156,8 +156,8 @@ def test_nulls_in_a_column_declared_not_null_are_refused(spark) -> None:
         for batch in batches:
             yield batch.with_column("id", pa.array([None if v % 2 else v for v in batch["id"].values.tolist()]))
 
-    said = "(?s)halves yielded column 'id' with 5 nulls, declared is int64 not null.*gpuspark: function=halves"
-    with pytest.raises(PythonException, match=said):
+    message = "(?s)halves yielded column 'id' with 5 nulls, declared is int64 not null.*gpuspark: function=halves"
+    with pytest.raises(PythonException, match=message):
         gs.map_in_arrow(spark.range(0, 10, 1, 1), halves, "id bigint not null").collect()
 
 
@@ -195,8 +195,10 @@ def test_any_iterable_of_batches_is_accepted_as_in_pyspark(spark) -> None:
 
 @pytest.mark.parametrize("wrong", [1, None, "text"])
 def test_other_results_than_iterables_of_batches_are_named(spark, wrong) -> None:
-    said = "yielded a str, not a gs.Batch" if wrong == "text" else f"returned {type(wrong).__name__}, not an iterator"
-    with pytest.raises(PythonException, match=f"<lambda> {said}"):
+    message = (
+        "yielded a str, not a gs.Batch" if wrong == "text" else f"returned {type(wrong).__name__}, not an iterator"
+    )
+    with pytest.raises(PythonException, match=f"<lambda> {message}"):
         gs.map_in_arrow(spark.range(1), lambda batches: wrong, "id bigint").collect()
 
 

@@ -103,7 +103,7 @@ def test_case_sensitivity_is_sparks(spark: Any, dotted: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("by", "said"),
+    ("by", "message"),
     [
         ("v", "v is a column of variant, which Spark cannot group by: cast it"),
         ("held", "held is a column of struct<i:interval>, which Spark cannot group by"),
@@ -113,7 +113,7 @@ def test_case_sensitivity_is_sparks(spark: Any, dotted: Any) -> None:
         ([F.col], "give names of columns"),
     ],
 )
-def test_refused_keys_are_named(spark: Any, by: Any, said: str) -> None:
+def test_refused_keys_are_named(spark: Any, by: Any, message: str) -> None:
     frame = spark.sql("SELECT parse_json('1') AS v, named_struct('i', make_interval(1)) AS held, 1.0D AS x")
-    with pytest.raises(CallError, match=said):
+    with pytest.raises(CallError, match=message):
         gs.apply_in_segments(frame, by, counted, SCHEMA)

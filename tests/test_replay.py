@@ -92,10 +92,10 @@ def test_a_job_fails_and_a_capsule_shows_why(spark, tmp_path: Path, function, us
     assert read(path).manifest.rows == list(range(500))  # of its partition
     done = without_spark("replay", str(path), "--device", device, "--yes", "--json")
     assert done.returncode == 1, done.stderr
-    said = json.loads(done.stdout)
-    assert said["warnings"] == []
-    assert (said["manifest"]["kind"], said["manifest"]["device"]) == (kind, device)
-    [outcome] = said["outcomes"]
+    report = json.loads(done.stdout)
+    assert report["warnings"] == []
+    assert (report["manifest"]["kind"], report["manifest"]["device"]) == (kind, device)
+    [outcome] = report["outcomes"]
     assert outcome["trouble"] == kind
     assert told in outcome["told"]
     assert 1 <= len(outcome["rows"]) <= 10

@@ -29,11 +29,11 @@ def test_results_names_and_sql_equal_pysparks(connect, device) -> None:
         ours, theirs = (make(halves, declared) for make in (gs.pandas_udf, F.pandas_udf))
         assert told(frame.select(ours(v="id"))) == told(frame.select(theirs(v="id")))
     for body in (halves, mean):
-        said = []
+        results = []
         for make in (gs.pandas_udf, F.pandas_udf):
             connect.udf.register("registered", make(body, "double"))
-            said.append(told(connect.sql("select registered(id) v from range(0, 3, 1, 1)")))
-        assert said[0] == said[1]
+            results.append(told(connect.sql("select registered(id) v from range(0, 3, 1, 1)")))
+        assert results[0] == results[1]
 
 
 def test_settings_and_misuse_are_handled_as_in_pyspark(connect) -> None:

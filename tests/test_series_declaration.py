@@ -73,13 +73,13 @@ BODIES = {
 
 @pytest.mark.parametrize("name", BODIES)
 def test_every_callable_that_pyspark_accepts_is_a_body(spark, device, name) -> None:
-    said = []
+    results = []
     for make in (gs.pandas_udf, F.pandas_udf):
         try:
-            said.append(told(spark.range(0, 3, 1, 1).select(make(BODIES[name], "bigint")("id").alias("v"))))
+            results.append(told(spark.range(0, 3, 1, 1).select(make(BODIES[name], "bigint")("id").alias("v"))))
         except (PySparkException, TypeError) as error:
-            said.append(f"{type(error).__name__}: {error}")
-    assert said[0] == said[1]
+            results.append(f"{type(error).__name__}: {error}")
+    assert results[0] == results[1]
 
 
 def test_arguments_by_name_and_the_columns_name(spark, device) -> None:
@@ -154,8 +154,8 @@ def test_the_forms_that_functiontype_names(spark, device) -> None:
     frame = spark.createDataFrame([("a", 1.0), ("a", 3.0), ("b", 5.0)], "k string, x double").coalesce(1)
     for body in (share, keyed):
         made = [make(body, "k string, x double", PandasUDFType.GROUPED_MAP) for make in (gs.pandas_udf, F.pandas_udf)]
-        said = [told(frame.groupBy("k").apply(one).orderBy("k", "x")) for one in made]
-        assert said[0] == said[1]
+        results = [told(frame.groupBy("k").apply(one).orderBy("k", "x")) for one in made]
+        assert results[0] == results[1]
     forms = {
         "GROUPED_AGG": (lambda v: v.sum(), lambda f: frame.groupBy("k").agg(f("x").alias("v")).orderBy("k")),
         "SCALAR_ITER": (lambda batches: (v + 1 for v in batches), lambda f: frame.select(f("x").alias("v"))),
@@ -207,12 +207,12 @@ def doubled(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
 
 @pytest.mark.parametrize("body", [same, doubled, mean])
 def test_registered_for_sql_it_runs_like_columns(spark, device, body) -> None:
-    said = []
+    results = []
     for make in (F.pandas_udf, gs.pandas_udf):
         registered = spark.udf.register("f", make(body, "double"))
         rows = told(spark.sql("select f(id) v from range(0, 3, 1, 1)"))
-        said.append((registered.evalType, registered.deterministic, rows))
-    assert said[0] == said[1]
+        results.append((registered.evalType, registered.deterministic, rows))
+    assert results[0] == results[1]
     assert registered.func is not body  # but our worker, so that SQL uses a GPU and the ledger, too
 
 

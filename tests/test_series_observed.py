@@ -97,10 +97,12 @@ def test_log_lines_name_the_users_function(spark, device) -> None:
     spark.conf.set("spark.sql.pyspark.worker.logging.enabled", "true")
     frame = spark.range(0, 2, 1, 1)
     for body in (logs, logs_each, Rule(), Rule().method):
-        said = [contexts(spark, frame.select(make(body, "bigint")("id"))) for make in (gs.pandas_udf, F.pandas_udf)]
-        assert said[0] == said[1] != [], body
-    said = [contexts(spark, frame.agg(make(logs_and_sums, "double")("id"))) for make in (gs.pandas_udf, F.pandas_udf)]
-    assert said[0] == said[1] != []
+        results = [contexts(spark, frame.select(make(body, "bigint")("id"))) for make in (gs.pandas_udf, F.pandas_udf)]
+        assert results[0] == results[1] != [], body
+    results = [
+        contexts(spark, frame.agg(make(logs_and_sums, "double")("id"))) for make in (gs.pandas_udf, F.pandas_udf)
+    ]
+    assert results[0] == results[1] != []
 
 
 # Profiles

@@ -181,8 +181,8 @@ def test_conversion_settings_act_as_in_pyspark(spark, key) -> None:
             spark.conf.set(key, value)
             for body, declared in ((turned, "p bigint, q double"), (whole, "decimal(10,2)"), (kind, "string")):
                 made = [make(body, declared)("v").alias("r") for make in (gs.pandas_udf, F.pandas_udf)]
-                said = [told(frame.select(column)) for column in made]
-                assert said[0] == said[1], (key, value, declared)
+                results = [told(frame.select(column)) for column in made]
+                assert results[0] == results[1], (key, value, declared)
     finally:
         spark.conf.unset(key) if before is None else spark.conf.set(key, before)
 

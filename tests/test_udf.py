@@ -57,9 +57,9 @@ def test_results_equal_pysparks(spark, frame, device) -> None:
     }
     ours = [gs.udf(f, declared)(*columns).alias(declared) for declared, (f, columns) in pairs.items()]
     theirs = [F.udf(f, declared, useArrow=True)(*columns).alias(declared) for declared, (f, columns) in pairs.items()]
-    found, expected = frame.select(*ours), frame.select(*theirs)
-    assert found.schema == expected.schema
-    for one, other in zip(found.collect(), expected.collect(), strict=True):
+    actual, expected = frame.select(*ours), frame.select(*theirs)
+    assert actual.schema == expected.schema
+    for one, other in zip(actual.collect(), expected.collect(), strict=True):
         assert one[1:] == other[1:]
         if device == "python" or other.double is None:
             assert one.double == other.double
@@ -214,11 +214,11 @@ def test_an_error_of_the_body_names_function_row_and_partition(spark, device) ->
 
     with pytest.raises(PythonException) as error:
         spark.range(0, 200_000, 1, 1).select(picky("id")).write.format("noop").mode("overwrite").save()
-    said = str(error.value)
-    assert 'raise ValueError("no such flight")' in said
-    assert "ValueError: no such flight" in said
-    assert re.search(r"gpuspark: function=picky row=123456 device=python n=123456", said)
-    assert "partition=0" in said
+    message = str(error.value)
+    assert 'raise ValueError("no such flight")' in message
+    assert "ValueError: no such flight" in message
+    assert re.search(r"gpuspark: function=picky row=123456 device=python n=123456", message)
+    assert "partition=0" in message
 
 
 def test_a_string_column_for_a_numeric_body_raises_pythons_own_error(spark) -> None:
@@ -288,14 +288,14 @@ def test_explain_needs_no_spark_and_lists_every_reason() -> None:
 
     assert f.explain("double, float").device == "cpu"
     assert f.explain("a double not null, b: int").device == "cpu"
-    for wrong, said in (("b double", "no type was given for a"), (["double"] * 4, "4 types were given")):
-        with pytest.raises(CallError, match=said):
+    for wrong, message in (("b double", "no type was given for a"), (["double"] * 4, "4 types were given")):
+        with pytest.raises(CallError, match=message):
             f.explain(wrong)
     plan = text.explain({"a": "string", "b": "double"})
     assert plan.device == "python"
-    said = "\n".join(r.text for r in plan.reasons if r.device == "cpu")
+    message = "\n".join(r.text for r in plan.reasons if r.device == "cpu")
     for expected in ("column a is string", "the result is string", "a call of print", "a set", "test_udf.py, line"):
-        assert expected in said
+        assert expected in message
 
 
 def test_explain_loads_neither_spark_nor_a_compiler_that_it_does_not_need() -> None:

@@ -129,12 +129,12 @@ def test_sql_calls_by_name_and_with_any_number(spark, frame) -> None:
         "options(n, c => m)", "options(b => n, a => m)", "options(c => n, a => m)",
     )  # fmt: skip
     frame.createOrReplaceTempView("callables")
-    told = []
+    results = []
     for make in (F.udf, gs.udf):
         for body in (price, count_them, options):
             spark.udf.register(body.__name__, make(body, "bigint"))
-        told.append(spark.sql(f"select {', '.join(calls)} from callables").collect())
-    assert told[0] == told[1]
+        results.append(spark.sql(f"select {', '.join(calls)} from callables").collect())
+    assert results[0] == results[1]
     with pytest.raises(CallError, match=r"price\(\*\*parts\) was given 1 columns"):
         gs.udf(price, "bigint")("n")
 

@@ -42,7 +42,8 @@ class Info:
         lines += [f"  {name:9} {text}" for name, text in self.devices.items()]
         lines += ["packages", "  " + ", ".join(f"{name} {version}" for name, version in self.packages.items())]
         lines += [f"java       {self.java}", f"cache      {self.cache}", "configuration (spark.gpuspark.*)"]
-        return "\n".join(lines + [f"  {key:38} {value}" for key, value in self.flags.items()])
+        width = max(map(len, self.flags))
+        return "\n".join(lines + [f"  {key:{width}} {value}" for key, value in self.flags.items()])
 
     __repr__ = __str__
 
