@@ -67,7 +67,7 @@ def on_gpu(monkeypatch):
 
 def devices_of(worker) -> dict[str, int]:
     facts = TaskFacts(0, 0, 0, 0, None, (), None)
-    return {record.device: record.rows for record in worker._in_task()[1].take(facts)}
+    return {record.device: record.rows for record in worker._entry.take(facts)}
 
 
 def test_the_turn_is_held_while_a_body_has_a_batch_and_not_while_it_waits(on_gpu) -> None:
@@ -139,8 +139,8 @@ def test_a_body_that_cudf_refuses_runs_on_pandas_from_then_on(on_gpu) -> None:
 
     worker, column = on_gpu(body), pd.Series([1.0, 2.0])
     assert worker.once([column], {}) is column
-    assert "cuDF lacks describe" in str(worker._in_task()[0].placement.retired("cuda"))
-    assert "test_series_gpu.py, line" in str(worker._in_task()[0].placement.retired("cuda"))
+    assert "cuDF lacks describe" in str(worker._engine.placement.retired("cuda"))
+    assert "test_series_gpu.py, line" in str(worker._engine.placement.retired("cuda"))
     assert worker.once([column], {}) is column
     assert worker.steps == ["permit", "trim", "returned"]
     assert devices_of(worker) == {"cpu": 4}

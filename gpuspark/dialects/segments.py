@@ -84,7 +84,7 @@ def apply_in_segments(
         names = marked.columns
         marked = marked.toDF(*(f"c{n}" for n in range(len(names) - 1)), _FIRST)
     arrow = arrow_schema(declared)
-    worker = BatchWorker(_SegmentsBody(func, keys, names), arrow, call_id("apply_in_segments", func, keys, arrow))
+    worker = BatchWorker(_Grouped(func, keys, names), arrow, call_id("apply_in_segments", func, keys, arrow))
     return marked.mapInArrow(worker, declared)
 
 
@@ -149,7 +149,7 @@ class Segments:
         return Batch(columns, len(self), self.batch.device)
 
 
-class _SegmentsBody:
+class _Grouped:
     """A batch body that gathers whole groups of the marked rows, and calls a segments body with them."""
 
     def __init__(self, body: Body, by: Sequence[str], names: Sequence[str] | None = None) -> None:

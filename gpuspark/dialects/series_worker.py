@@ -37,7 +37,8 @@ class SeriesWorker:
         self._forget_task()
 
     def _forget_task(self) -> None:
-        self._started: tuple[SeriesEngine, Entry] | None = None
+        self._engine: SeriesEngine | None = None
+        self._entry: Entry | None = None
         self._rows = 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -138,11 +139,11 @@ class SeriesWorker:
 
     def _in_task(self) -> tuple[SeriesEngine, Entry]:
         """Returns the engine and the ledger entry of the running task; both are made at the first call."""
-        if self._started is None:
+        if self._engine is None or self._entry is None:
             placement = Placement(placed(self.name, self.call), task_config())
-            engine = SeriesEngine(self.body, self.missing, self.least_rows, self.transport, placement)
-            self._started = engine, entry(self.name, self.call, self)
-        return self._started
+            self._engine = SeriesEngine(self.body, self.missing, self.least_rows, self.transport, placement)
+            self._entry = entry(self.name, self.call, self)
+        return self._engine, self._entry
 
     def _located(self) -> _Located:
         """Returns the context manager for an iterator body, which has seen all rows so far."""
