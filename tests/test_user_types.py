@@ -78,9 +78,9 @@ def test_ledger_and_configuration_apply_to_functions_that_pyspark_runs(spark, ob
     records = [record for record in gs.ledger(spark).records if record.function == "scaled"]
     assert {record.device for record in records} == {"python"}
     assert sum(record.rows for record in records) == 4
-    assert any("v is no number" in reason for record in records for reason in record.reasons)
+    assert any("v is not used as a number" in reason for record in records for reason in record.reasons)
     spark.conf.set("spark.gpuspark.fallback", "raise")
-    with pytest.raises(PythonException, match="v is no number"):
+    with pytest.raises(PythonException, match="v is not used as a number"):
         objects.select(scaled("v")).collect()
 
 
