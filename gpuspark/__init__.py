@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from gpuspark.columns import layout
     from gpuspark.columns.batch import Batch, Column
     from gpuspark.dialects.map_in_arrow import map_in_arrow
-    from gpuspark.dialects.scalar import udf
     from gpuspark.dialects.segments import Segments, apply_in_segments
     from gpuspark.dialects.series import pandas_udf
+    from gpuspark.dialects.udf import udf
     from gpuspark.execution import capsule
     from gpuspark.execution.arrays import Constant, Out, Scratch, array_function
     from gpuspark.execution.plan import Plan
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "udf": "gpuspark.dialects.scalar",
+    "udf": "gpuspark.dialects.udf",
     "pandas_udf": "gpuspark.dialects.series",
     "map_in_arrow": "gpuspark.dialects.map_in_arrow",
     "apply_in_segments": "gpuspark.dialects.segments",

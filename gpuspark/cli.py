@@ -1,8 +1,8 @@
 """The command line: ``gpuspark info | demo | check | replay | bench | report``.
 
-Exit codes: 0, done; 1, the job ran and its results are wrong, or it failed, or a function that was checked
-does not run on a GPU, or a replayed batch still fails; 2, it was called wrongly, something that it needs is not
-installed, a file that was checked decorates nothing or ends with an error, or a capsule cannot be used.
+Exit codes: 0, success; 1, the job failed or its results are wrong, a checked function does not run on a GPU, or a
+replayed batch still fails; 2, wrong usage, something needed is not installed, a checked file decorates nothing or ends
+with an error, or a capsule cannot be used.
 """
 
 from __future__ import annotations
@@ -16,35 +16,36 @@ import typer
 from typer.core import TyperCommand
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
-Json = Annotated[bool, typer.Option("--json", help="for a machine to read")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
 @app.callback()
 def about() -> None:
-    """Your PySpark functions, compiled, on the best device present.
+    """Runs PySpark functions, compiled, on the best device present.
 
-    Exit codes: 0 done; 1 the job failed, its results are wrong, a checked function does not run on a GPU, or a
-    replayed batch still fails; 2 called wrongly, or not set up.
+    Exit codes: 0 success; 1 the job failed, its results are wrong, a checked function does not run on a GPU, or a
+    replayed batch still fails; 2 wrong usage, or something is not set up.
     """
 
 
 @app.command()
 def info(as_json: Json = False) -> None:
-    """What is on this machine, and why a GPU is or is not used."""
+    """Shows the devices and packages of this machine, and why a GPU is or is not used."""
     from gpuspark.errors import ConfigError
-    from gpuspark.tools.info import info as look
+    from gpuspark.tools.info import info as collect
 
     try:
-        found = look()
-    except ConfigError as wrong:
-        typer.echo(str(wrong), err=True)
+        facts = collect()
+    except ConfigError as error:
+        typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    typer.echo(json.dumps(found.to_dict(), default=str) if as_json else str(found))
+    typer.echo(json.dumps(facts.to_dict(), default=str) if as_json else str(facts))
 
 
 @app.command()
 def demo(as_json: Json = False) -> None:
-    """The flights of New York 2013, on every device that is here, equal to plain PySpark."""
+    """Runs three functions over the flights of New York 2013 on every device of this machine, and compares with plain
+    PySpark."""
     from gpuspark.tools.demo import NotSetUp, run
 
     try:
@@ -57,7 +58,7 @@ def demo(as_json: Json = False) -> None:
 
 
 class _WithArguments(TyperCommand):
-    """A command whose words after ``--`` are another program's: they are kept in ``context.meta``."""
+    """A command that keeps the arguments after ``--``, which are for another program, in ``context.meta``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         end = args.index("--") if "--" in args else len(args)
@@ -69,46 +70,49 @@ class _WithArguments(TyperCommand):
 def check(
     context: typer.Context,
     target: Annotated[str, typer.Argument(help="a file such as job.py, or a module", metavar="FILE.py")],
-    types: Annotated[str, typer.Option(help='the columns\' types, such as "double, int"; else many are tried')] = "",
+    types: Annotated[
+        str, typer.Option(help='types of the columns, such as "double, int"; default: tries several')
+    ] = "",
     arch: Annotated[str, typer.Option(help="the GPU's compute capability, such as 80 or 90")] = "80",
     as_json: Json = False,
 ) -> None:
-    """Will the functions of a file run on a GPU, for which types, and what would limit them? Needs no GPU.
+    """Checks whether the functions of a file run on a GPU, for which types, and what limits their speed. Needs no GPU.
 
-    The file's top level is run, without Spark; give it arguments after --, as in: check job.py -- --rate 2.
+    Runs the top level of the file, without Spark. Arguments for the file go after --, as in: check job.py -- --rate 2.
 
-    Exit codes: 0 none is known not to run on a GPU; 1 one does not; 2 there is no such file, nothing is decorated in
-    it, or it ends with an error or an exit code other than 0, so that there may be more functions than were checked.
+    Exit codes: 0 every function runs on a GPU, as far as is known; 1 one does not; 2 the file does not exist,
+    decorates nothing, or ends with an error or a non-zero exit code, so that there may be more functions than were
+    checked.
     """
     from gpuspark.errors import CallError, DeclarationError
-    from gpuspark.tools.check import look
+    from gpuspark.tools.check import check_file
 
-    words = [word.strip() for word in types.split(",") if word.strip()]
+    column_types = [name.strip() for name in types.split(",") if name.strip()]
     try:
-        looked = look(target, types=words, arch=arch, arguments=context.meta["arguments"])
-    except (CallError, DeclarationError) as wrong:
-        typer.echo(str(wrong), err=True)
+        result = check_file(target, types=column_types, arch=arch, arguments=context.meta["arguments"])
+    except (CallError, DeclarationError) as error:
+        typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    found = looked.functions
-    typer.echo(json.dumps([one.to_dict() for one in found]) if as_json else "\n\n".join(map(str, found)))
-    for note in looked.notes:
+    functions = result.functions
+    typer.echo(json.dumps([f.to_dict() for f in functions]) if as_json else "\n\n".join(map(str, functions)))
+    for note in result.notes:
         typer.echo(f"{target}: {note}", err=True)
-    raise typer.Exit(looked.exit_code)
+    raise typer.Exit(result.exit_code)
 
 
 @app.command()
 def replay(
-    path: Annotated[Path, typer.Argument(help="a file that spark.gpuspark.capsule.folder kept", metavar="CAPSULE")],
+    path: Annotated[Path, typer.Argument(help="a file from spark.gpuspark.capsule.folder", metavar="CAPSULE")],
     device: Annotated[str, typer.Option(help="cpu, emulated, cuda, python, or all")] = "all",
-    show: Annotated[bool, typer.Option("--show", help="say what is in it, and run nothing")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="run the code that is in it without asking")] = False,
+    show: Annotated[bool, typer.Option("--show", help="describe the capsule, and run nothing")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="run the capsule's code without asking")] = False,
     out: Annotated[Path | None, typer.Option(help="write the rows that still fail to this new capsule")] = None,
     as_json: Json = False,
 ) -> None:
-    """Runs a batch that failed in a task again, without Spark, and finds the few rows that still show it.
+    """Runs a batch that failed in a task again, without Spark, and finds the few rows that still fail.
 
-    Nothing in a capsule runs before you have agreed. Exit codes: 0 nothing is wrong any more; 1 it still is;
-    2 the capsule cannot be used here, the device that it failed on neither, or you did not agree.
+    No code from the capsule runs before you agree. Exit codes: 0 nothing fails any more; 1 something still fails;
+    2 the capsule or the device that it failed on cannot be used here, or you did not agree.
     """
     from gpuspark.errors import CapsuleError
     from gpuspark.execution.capsule import read, write
@@ -118,7 +122,7 @@ def replay(
     try:
         capsule, devices = read(path), devices_named(device)
         if out is not None and out.exists():
-            raise CapsuleError(f"--out {out} is there already. Name a new file.")
+            raise CapsuleError(f"--out {out} exists already. Name a new file.")
         if show and as_json:
             typer.echo(json.dumps(report(capsule, [])))
         else:
@@ -131,8 +135,8 @@ def replay(
         failing = [outcome for outcome in outcomes if outcome.trouble]
         if out is not None and failing:
             write(capsule.take(failing[0].places), out)
-    except (CapsuleError, OSError) as wrong:
-        typer.echo(str(wrong), err=True)
+    except (CapsuleError, OSError) as error:
+        typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     typer.echo(json.dumps(report(capsule, outcomes)) if as_json else "\n".join(map(str, outcomes)))
     not_run = [outcome.device for outcome in outcomes if outcome.unusable]
@@ -141,35 +145,35 @@ def replay(
 
 
 def _ask_to_run(path: Path) -> None:
-    """Raises :class:`~gpuspark.errors.CapsuleError` where the user does not agree, or cannot be asked."""
+    """Raises :class:`~gpuspark.errors.CapsuleError` if the user does not agree, or cannot be asked."""
     from gpuspark.errors import CapsuleError
 
     if not sys.stdin.isatty():
-        raise CapsuleError(f"Nothing was run: to replay {path} is to run code from it. Agree to that with --yes.")
-    question = "Run it? This runs code from the file, which may be other than the text above"
+        raise CapsuleError(f"Nothing was run: replaying {path} runs code from it. Agree to that with --yes.")
+    question = "Run it? This runs code from the file, which may differ from the source above"
     if not typer.confirm(question, err=True):
         raise CapsuleError("Nothing was run.")
 
 
 bench = typer.Typer(no_args_is_help=False, add_completion=False)
-app.add_typer(bench, name="bench", help="Measures every path, on this machine or a cluster.")
+app.add_typer(bench, name="bench", help="Runs the benchmark, on this machine or a cluster.")
 
 
 @bench.callback(invoke_without_command=True)
 def run_bench(
     context: typer.Context,
-    suite: Annotated[str, typer.Option(help="smoke (minutes, no figures to keep), core, or full")] = "core",
-    case: Annotated[list[str] | None, typer.Option(help="only this case; may be given several times")] = None,
-    path: Annotated[str | None, typer.Option(help="only this path, beside the transport floor")] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help="counted rounds, if not those of the suite")] = None,
-    out: Annotated[Path, typer.Option(help="where the records and the report go")] = Path("artifacts/bench"),
+    suite: Annotated[str, typer.Option(help="smoke (minutes; its figures mean nothing), core, or full")] = "core",
+    case: Annotated[list[str] | None, typer.Option(help="only this case; may be repeated")] = None,
+    path: Annotated[str | None, typer.Option(help="only this path, and the transport floor")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="measured rounds; default: the suite's")] = None,
+    out: Annotated[Path, typer.Option(help="folder for the records and the report")] = Path("artifacts/bench"),
     master: Annotated[str, typer.Option(help="Spark's master; all cores of this machine by default")] = "local[*]",
     device: Annotated[str, typer.Option(help="spark.gpuspark.device")] = "auto",
     mlflow: Annotated[str | None, typer.Option(help="a tracking store for the run: sqlite:///runs.db")] = None,
 ) -> None:
-    """Runs the benchmark's cases; ``gpuspark bench compare A B`` holds two runs against each other.
+    """Runs the cases of the benchmark; ``gpuspark bench compare A B`` compares two runs.
 
-    Exit codes: 1 where a path gave wrong results, 2 for a case, path or suite that there is not.
+    Exit codes: 1 a path gave wrong results, 2 the case, path or suite does not exist.
     """
     if context.invoked_subcommand:
         return
@@ -181,20 +185,20 @@ def run_bench(
         measure(
             suite=suite, only=case or [], path=path, rounds=rounds, out=out, master=master, device=device, mlflow=mlflow
         )
-    except Unknown as wrong:
-        typer.echo(str(wrong), err=True)
+    except Unknown as error:
+        typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    except WrongResults as wrong:
-        typer.echo(str(wrong), err=True)
+    except WrongResults as error:
+        typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
 
 
 @bench.command()
 def compare(
     before: Annotated[Path, typer.Argument(help="a folder of a run, or its records.jsonl")],
-    after: Annotated[Path, typer.Argument(help="another")],
+    after: Annotated[Path, typer.Argument(help="the folder or records.jsonl of a later run")],
 ) -> None:
-    """What became faster or slower from one run to another, each against its own transport floor."""
+    """Shows what became faster or slower between two runs, each relative to its own transport floor."""
     from gpuspark.bench.command import comparison
 
     typer.echo(comparison(before, after))

@@ -1,4 +1,4 @@
-"""Which argument goes to which parameter: a call through gpuspark is the call that Python would make."""
+"""Binding of arguments to parameters: a call through gpuspark binds them as Python does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = ("a", "b", "c", "d")
 
 @st.composite
 def functions(draw: st.DrawFn) -> Any:
-    """A function of up to four parameters of every kind, with defaults and stars, that tells what it was given."""
+    """A function of up to four parameters of every kind, with defaults and stars, that returns its arguments."""
     names = NAMES[: draw(st.integers(0, 4))]
     first, last = sorted(draw(st.tuples(st.integers(0, len(names)), st.integers(0, len(names)))))
     optional = draw(st.integers(0, last))
@@ -44,7 +44,7 @@ calls = st.tuples(st.integers(0, 5), st.lists(st.sampled_from([*NAMES, "x", "y"]
 
 
 @given(functions(), calls)
-def test_as_python_calls_it(function, call) -> None:
+def test_arguments_are_bound_as_python_binds_them(function, call) -> None:
     places, names = call
     values, named = list(range(places)), {name: 100 + n for n, name in enumerate(names)}
     signature = own_signature(function)
@@ -67,7 +67,7 @@ def test_as_python_calls_it(function, call) -> None:
             assert worker(*columns, **{n: pa.array([v]) for n, v in named.items()}).to_pylist() == [expected]
 
 
-def test_no_columns_from_sql_are_refused_by_name() -> None:
+def test_a_call_from_sql_without_columns_is_refused() -> None:
     def count_them(*values):
         return len(values)
 

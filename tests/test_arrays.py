@@ -1,4 +1,4 @@
-"""Array functions: one answer on every device, constants that lie there once, faults and refusals that are named."""
+"""Array functions: equal results on every device, constants that are copied once, faults and refusals."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HALVES = np.array([0.5, 1.5])
 
 
 def runner_of(function: Any, parameters: tuple[Parameter, ...], config: Config) -> ArrayRunner:
-    """A runner of a decorated array function."""
+    """Returns a runner of a decorated array function."""
     return ArrayRunner(function.name, function.__gpuspark_body__, parameters, config)
 
 
@@ -103,7 +103,7 @@ def test_groups_are_smoothed_as_plain_python_does(device: str, groups: list[list
 @pytest.mark.parametrize("device", DEVICES)
 @settings(max_examples=20)
 @given(items=st.integers(0, 700), width=st.integers(1, 5))
-def test_each_item_has_scratch_of_its_own(device: str, items: int, width: int) -> None:
+def test_each_item_has_its_own_scratch_memory(device: str, items: int, width: int) -> None:
     values = np.arange(items * width, dtype=np.int32)
     with on_device(device):
         found = reversed_in_scratch(items, values, width, Out(np.int32, items * width), Scratch(np.int32, 5))
@@ -172,8 +172,8 @@ def raises_in_a_module(row, values, out):
     ("function", "place"), [(raises, "_looks"), (asserts, "asserts"), (raises_in_a_module, "_looks")]
 )
 @pytest.mark.parametrize("device", ["cpu", "emulated"])
-def test_errors_are_not_compiled_away(function: Any, place: str, device: Any) -> None:
-    """Machine code has no errors: where there may be one the function runs in Python, and the error is Python's."""
+def test_errors_are_not_lost_by_compiling(function: Any, place: str, device: Any) -> None:
+    """Machine code cannot raise: a function that may raise runs in Python, and the error is Python's."""
     runner = runner_of(function, (Parameter("int64", True), Parameter("int64", True)), Config(device=device))
     assert runner.plan.device == "python"
     assert re.match(rf"{device}: raise or assert in {place} \(test_arrays.py, line \d+\)", runner.placement.reasons[0])
@@ -188,7 +188,7 @@ def steps(row, values, out):
         out[row] = n
 
 
-def test_an_error_that_machine_code_cannot_tell_is_one() -> None:
+def test_an_error_that_machine_code_cannot_report_is_raised() -> None:
     with on_device("cpu"), pytest.raises(RuntimeError, match="see it with"):
         steps(2, np.array([1, 0]), Out("int64", 2))
     with on_device("python"), pytest.raises(ValueError, match="must not be zero"):
@@ -201,7 +201,7 @@ def test_reading_outside_an_array_is_a_fault_that_names_it() -> None:
     assert "thread" in str(fault.value)
 
 
-def test_constants_lie_on_a_device_once() -> None:
+def test_constants_are_copied_to_a_device_once() -> None:
     table = Constant(np.arange(1000.0))
     device = open_device("emulated", Config(device="emulated"))
     device.forget()
@@ -217,7 +217,7 @@ def test_constants_lie_on_a_device_once() -> None:
     assert device.memory().free == before
 
 
-def test_a_full_device_leaves_the_work_to_the_cpu() -> None:
+def test_work_moves_to_the_cpu_if_a_device_is_full() -> None:
     values = np.arange(30_000.0)
     config = Config(device="emulated", emulated_memory=1 << 17, fallback="silent")
     runner, work = runner_of(outside, (Parameter("float64", True),) * 2, config), Work()
@@ -236,7 +236,7 @@ def made(source: str, **names: Any) -> FunctionType:
 SOURCE = "def f(i, x, out):\n    out[i] = helper(x[i]) * K"
 
 
-def test_the_cache_knows_everything_that_decides_the_code() -> None:
+def test_the_cache_key_covers_everything_that_decides_the_code() -> None:
     first = made(SOURCE, helper=lambda x: x + 1, K=2)
     assert fingerprint(first) == fingerprint(made(SOURCE, helper=lambda x: x + 1, K=2))
     others = [
@@ -260,7 +260,7 @@ def scaled_by_a_module(i, x, out):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_what_a_function_reads_of_a_module_is_read_at_each_call(device: str) -> None:
+def test_values_of_modules_are_read_at_each_call(device: str) -> None:
     x = np.array([1.0, 2.0])
     settings_module.plain = lambda x: x + settings_module.SHIFT
     for alpha, shift in ((0.25, 1.0), (10.0, 1.0), (10.0, 2.0), (10, 2.0)):
@@ -272,7 +272,7 @@ def test_what_a_function_reads_of_a_module_is_read_at_each_call(device: str) -> 
 
 
 def test_a_new_value_in_the_same_task_is_another_program(monkeypatch) -> None:
-    """What a task has settled is settled for what the function captured then."""
+    """A task's cached program is only valid for the values that the function captured then."""
     task = TaskMemory()
     monkeypatch.setattr(arrays, "this_task", lambda: task)
     with on_device("cpu"):
@@ -294,7 +294,7 @@ def doubled_item(i, x, out):
 
 
 @pytest.mark.parametrize("device", ["python", *DEVICES])
-def test_an_array_function_is_called_as_the_function_that_it_is(device: str) -> None:
+def test_array_functions_call_each_other_as_plain_functions(device: str) -> None:
     with on_device(device):
         assert doubled_then_more(3, np.arange(3.0), Out("float64", 3)).tolist() == [1.0, 3.0, 5.0]
 
@@ -326,7 +326,7 @@ def test_functions_that_call_each_other_are_refused() -> None:
     assert runner.placement.reasons == ["cpu: f calls itself"]
 
 
-def test_captured_values_and_functions_travel() -> None:
+def test_captured_values_and_functions_are_pickled() -> None:
     def scaled(by: float) -> Callable[..., Any]:
         @array_function
         def inner(i, x, out):
@@ -341,7 +341,7 @@ def test_captured_values_and_functions_travel() -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "emulated", "python"])
-def test_inside_a_body_the_ledger_says_where(spark: Any, device: str) -> None:
+def test_inside_a_body_the_ledger_names_the_device(spark: Any, device: str) -> None:
     def body(segments: gs.Segments) -> gs.Batch:
         found = smoothed(len(segments), segments["x"], segments.offsets, 0.5, Out("float64", segments.num_rows))
         return segments.batch.with_column("s", found)
@@ -356,8 +356,8 @@ def test_inside_a_body_the_ledger_says_where(spark: Any, device: str) -> None:
     assert sum(record.rows for record in records) == 3
 
 
-def test_bodies_of_a_notebook_are_not_looked_for_in_a_module(spark: Any) -> None:
-    """A kernel that workers cannot import travels whole."""
+def test_kernels_of_a_notebook_are_pickled_by_value(spark: Any) -> None:
+    """A kernel that workers cannot import is pickled by value."""
     from gpuspark.kernels.spec import Cost, column_kernel
 
     @column_kernel("bigint", parameters={"x": "numbers"}, unit="1", reference="here", cost=Cost(8, 8, 1))

@@ -1,4 +1,4 @@
-"""Capsules: what is written is read back, by its owner only; nothing in them runs before somebody agreed."""
+"""Capsules: they are read back as written, readable by their owner only, and run nothing before the user agrees."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ FUNCTION = total.scalar_function(["a", "b"])
 
 
 def sealed(columns: list[pa.Array] | None = None, error: Exception | None = None, **given) -> Capsule:
-    """A capsule of two columns; by default of ten rows of doubles."""
+    """Returns a capsule of two columns; by default of ten rows of doubles."""
     columns = columns or [pa.array([float(n) for n in range(10)]), pa.array([None] * 2 + [1.0] * 8)]
     flags = Config(device="cpu", verify_fraction=1.0, target_bytes=4096)
     details = {"device": "cpu", "config": flags, "first_row": 30, **given}
@@ -85,7 +85,7 @@ def test_any_batch_comes_back_with_its_slices(tmp_path: Path, data) -> None:
 
 
 @pytest.mark.parametrize("offset", [0, 1, 7, 64, 127, 128, 1001])
-def test_a_column_stands_at_its_place_within_a_word(tmp_path: Path, offset: int) -> None:
+def test_a_column_keeps_its_offset_within_a_word(tmp_path: Path, offset: int) -> None:
     column = pa.array([n % 3 == 0 for n in range(1100)]).slice(offset, 20)
     found = placed(read(save(sealed([column, column]), tmp_path)))
     assert [c.to_pylist() for c in found] == [column.to_pylist()] * 2
@@ -93,27 +93,27 @@ def test_a_column_stands_at_its_place_within_a_word(tmp_path: Path, offset: int)
     assert all(c.offset <= 128 for c in found)
 
 
-def test_texts_and_structs_travel_too(tmp_path: Path) -> None:
+def test_strings_and_structs_are_kept_too(tmp_path: Path) -> None:
     columns = [pa.array(["a", None, "ü"]), pa.array([{"x": 1, "y": [2.0]}, None, {"x": None, "y": []}])]
     batch = read(save(sealed(columns), tmp_path)).batch
     assert [column.to_pylist() for column in batch.columns] == [column.to_pylist() for column in columns]
 
 
-def test_the_manifest_says_what_failed_where_and_with_what(tmp_path: Path) -> None:
+def test_the_manifest_describes_the_failure(tmp_path: Path) -> None:
     path = save(sealed(), tmp_path)
     with zipfile.ZipFile(path) as archive:
         assert sorted(archive.namelist()) == ["batch.arrow", "function.pickle", "manifest.json"]
-        said = json.loads(archive.read("manifest.json"))
-    assert said["format"] == 1
-    assert (said["kind"], said["error"]) == ("mismatch", "VerificationError: total gave 1.0")
-    assert (said["function"], said["result"], said["device"]) == ("total", "double", "cpu")
-    assert said["columns"] == ["a", "b"]
-    assert said["nulls"] == [0, 2]
-    assert "return a + b  # a remark" in said["source"]
-    assert "_gs_op_add" in said["portable"]
-    assert said["flags"]["spark.gpuspark.batch.targetBytes"] == "4096"
-    assert said["versions"]["python"] == platform.python_version()
-    assert {"gpuspark", "numba", "numba-cuda", "pyarrow", "pyspark"} <= set(said["versions"])
+        manifest = json.loads(archive.read("manifest.json"))
+    assert manifest["format"] == 1
+    assert (manifest["kind"], manifest["error"]) == ("mismatch", "VerificationError: total gave 1.0")
+    assert (manifest["function"], manifest["result"], manifest["device"]) == ("total", "double", "cpu")
+    assert manifest["columns"] == ["a", "b"]
+    assert manifest["nulls"] == [0, 2]
+    assert "return a + b  # a remark" in manifest["source"]
+    assert "_gs_op_add" in manifest["portable"]
+    assert manifest["flags"]["spark.gpuspark.batch.targetBytes"] == "4096"
+    assert manifest["versions"]["python"] == platform.python_version()
+    assert {"gpuspark", "numba", "numba-cuda", "pyarrow", "pyspark"} <= set(manifest["versions"])
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_another_file_is_never_written_over(tmp_path: Path) -> None:
+def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
     path = save(sealed(), tmp_path)
     content = path.read_bytes()
     with pytest.raises(FileExistsError):
@@ -142,7 +142,7 @@ def test_another_file_is_never_written_over(tmp_path: Path) -> None:
     assert path.read_bytes() == content
 
 
-def test_some_rows_of_a_capsule_are_one_too(tmp_path: Path) -> None:
+def test_some_rows_of_a_capsule_make_a_capsule(tmp_path: Path) -> None:
     write(sealed().take([1, 9]), tmp_path / "less.capsule")
     found = read(tmp_path / "less.capsule")
     assert found.manifest.rows == [31, 39]
@@ -150,11 +150,11 @@ def test_some_rows_of_a_capsule_are_one_too(tmp_path: Path) -> None:
     assert found.batch.to_pydict() == {"a": [1.0, 9.0], "b": [None, 1.0]}
 
 
-# A worker keeps it
+# Written by a worker
 
 
 def kept(folder: Path, monkeypatch, count: int = 1, function: ScalarFunction = FUNCTION) -> list[str]:
-    """The notes of ``count`` failures one after the other."""
+    """Returns the notes of ``count`` failures, one after the other."""
     monkeypatch.setattr(findings, "_number", iter(range(1, count + 1)))
     config = Config(device="cpu", capsule_folder=str(folder))
     column = pa.array([1.0])
@@ -167,34 +167,34 @@ def kept(folder: Path, monkeypatch, count: int = 1, function: ScalarFunction = F
     return notes
 
 
-def test_the_error_says_where_it_is_and_how_to_see_it(tmp_path: Path, monkeypatch) -> None:
+def test_the_error_names_the_capsule_and_the_command(tmp_path: Path, monkeypatch) -> None:
     [note] = kept(tmp_path, monkeypatch)
     [path] = tmp_path.glob("*.capsule")
-    assert note == f"gpuspark: the batch is kept in {path}; see it without Spark: gpuspark replay {path}"
+    assert note == f"gpuspark: the batch is kept in {path}; run it without Spark: gpuspark replay {path}"
     assert read(path).manifest.rows == [0]
 
 
 def test_a_folder_that_cannot_be_written_hides_no_error(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "file").write_text("")
     [note] = kept(tmp_path / "file", monkeypatch)
-    assert "no capsule could be kept: FileExistsError" in note
+    assert "no capsule could be written: FileExistsError" in note
 
 
 def test_a_function_that_cannot_be_pickled_hides_no_error(tmp_path: Path, monkeypatch) -> None:
     lock = threading.Lock()
     locked = gs.udf("double")(lambda a, b: a + b if lock else a).scalar_function(["a", "b"])
     [note] = kept(tmp_path, monkeypatch, function=locked)
-    assert "no capsule could be kept: TypeError: cannot pickle" in note
+    assert "no capsule could be written: TypeError: cannot pickle" in note
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_job_that_fails_everywhere_does_not_fill_the_disk(tmp_path: Path, monkeypatch) -> None:
     notes = kept(tmp_path, monkeypatch, findings.MOST + 3)
     assert len(list(tmp_path.iterdir())) == findings.MOST
-    assert "no capsule was kept: this worker has written 16 already" in notes[-1]
+    assert "no capsule was written: this worker has written 16 already" in notes[-1]
 
 
-def test_functions_of_modules_that_are_not_here_are_in_it(tmp_path: Path, monkeypatch) -> None:
+def test_functions_of_other_modules_are_pickled_by_value(tmp_path: Path, monkeypatch) -> None:
     module = tmp_path / "only_on_the_cluster.py"
     module.write_text("rate = 3\ndef helper(a):\n    return a * rate\ndef body(a):\n    return helper(a)\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -210,11 +210,11 @@ def test_functions_of_modules_that_are_not_here_are_in_it(tmp_path: Path, monkey
     assert interpret(function_of(read(path)), [pa.array([2.0])]).to_pylist() == [6.0]
 
 
-# Nothing in it runs before somebody agreed
+# Nothing in it runs before the user agrees
 
 
 class Touch:
-    """Unpickled, it makes a file: what an attacker's capsule would do, and worse."""
+    """An object that creates a file when it is unpickled, as an attacker's capsule could."""
 
     def __init__(self, trap: Path) -> None:
         self.trap = trap
@@ -225,14 +225,14 @@ class Touch:
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> tuple[Path, Path]:
-    """A capsule whose pickle makes a file, and that file."""
+    """A capsule whose pickle creates a file, and the path of that file."""
     trap, path = tmp_path / "it-ran", tmp_path / "hostile.capsule"
     write(replace(sealed(), function=pickle.dumps(Touch(trap))), path)
     return path, trap
 
 
 def at_a_terminal(answer: str, *arguments: str) -> tuple[int, str]:
-    """Runs the command with ``answer`` typed at a terminal."""
+    """Runs the command in a terminal and types ``answer``; returns exit code and output."""
     ours, theirs = pty.openpty()
     os.write(ours, answer.encode())
     command = [sys.executable, "-c", "from gpuspark.cli import main; main()", *arguments]
@@ -262,34 +262,38 @@ def test_without_a_terminal_it_asks_for_yes_and_runs_nothing(hostile) -> None:
     assert not trap.exists()
 
 
-def test_whoever_says_no_runs_nothing(hostile) -> None:
+def test_answering_no_runs_nothing(hostile) -> None:
     path, trap = hostile
-    code, said = at_a_terminal("n\n", "replay", str(path))
+    code, output = at_a_terminal("n\n", "replay", str(path))
     assert code == 2
-    assert said.index("return a + b") < said.index("Run it? This runs code from the file") < said.index("Nothing was")
+    assert (
+        output.index("return a + b")
+        < output.index("Run it? This runs code from the file")
+        < output.index("Nothing was")
+    )
     assert not trap.exists()
 
 
-def test_whoever_just_presses_return_runs_nothing(hostile) -> None:
+def test_pressing_return_runs_nothing(hostile) -> None:
     path, trap = hostile
     assert at_a_terminal("\n", "replay", str(path))[0] == 2
     assert not trap.exists()
 
 
-def test_the_trap_works_and_what_is_no_function_of_ours_is_refused(hostile) -> None:
+def test_the_hostile_pickle_works_and_other_objects_than_functions_are_refused(hostile) -> None:
     path, trap = hostile
-    code, said = at_a_terminal("y\n", "replay", str(path))
+    code, output = at_a_terminal("y\n", "replay", str(path))
     assert code == 2
-    assert "Do not trust this file" in said
+    assert "Do not trust this file" in output
     assert trap.exists()
 
 
-def test_a_terminal_obeys_nothing_that_a_capsule_says() -> None:
+def test_control_characters_are_escaped() -> None:
     evil = replace(sealed().manifest, source="x\x1b[2J\x1b[8m", function="f\nfailed     on cuda", error="a\rb")
-    said = describe(replace(sealed(), manifest=evil))
-    assert not re.search(r"[^\n -~]", said)
-    assert "\nfailed     on cuda" not in said
-    assert r"\x1b[2J" in said
+    description = describe(replace(sealed(), manifest=evil))
+    assert not re.search(r"[^\n -~]", description)
+    assert "\nfailed     on cuda" not in description
+    assert r"\x1b[2J" in description
 
 
 # Loading its function
@@ -308,23 +312,23 @@ def test_bytecode_of_another_python_is_not_loaded(hostile) -> None:
     ("function", "told"),
     [
         (b"", "cannot be loaded: EOFError"),
-        (b"cnowhere\nbody\n.", "needs a module that is not here: No module named 'nowhere'.*PYTHONPATH"),
+        (b"cnowhere\nbody\n.", "needs a module that is missing here: No module named 'nowhere'.*PYTHONPATH"),
         (b"cgpuspark.execution.scalar\nNothing\n.", "cannot be loaded: AttributeError"),
         (pickle.dumps(FUNCTION.columns), "not the one of its manifest"),
     ],
 )
-def test_a_function_that_is_not_there_is_told(function: bytes, told: str) -> None:
+def test_a_function_that_cannot_be_loaded_is_reported(function: bytes, told: str) -> None:
     with pytest.raises(CapsuleError, match=told):
         function_of(replace(sealed(), function=function))
 
 
-def test_the_function_of_other_columns_is_refused() -> None:
+def test_a_function_of_other_columns_is_refused() -> None:
     other = total.scalar_function(["b", "a"])
     with pytest.raises(CapsuleError, match="not the one of its manifest"):
         function_of(replace(sealed(), function=capsules._pickled(other)))
 
 
-def test_what_differs_from_the_task_is_warned_of() -> None:
+def test_differences_from_the_task_are_warned_of() -> None:
     found = sealed()
     assert warnings(found) == []
     there = {**found.manifest.versions, "numba": "0.1", "cudf": "3"}

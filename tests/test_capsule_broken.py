@@ -1,4 +1,4 @@
-"""Files that are no capsules, are broken, or come from elsewhere: refused with what is wrong, whatever it is."""
+"""Files that are not capsules, or are broken or of another version, are refused with the reason."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def test_a_file_that_was_cut_or_changed_is_refused_or_unchanged(tmp_path: Path, 
         found = read(changed)
     except CapsuleError:
         return
-    assert found == read(path)  # the bit was one that means nothing, such as a date
+    assert found == read(path)  # the changed bit had no meaning, such as one of a date
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"hello", b"\0" * 1000], ids=repr)
-def test_other_files_are_no_capsules(tmp_path: Path, content: bytes) -> None:
+def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.capsule"
     path.write_bytes(content)
     with pytest.raises(CapsuleError, match=re.escape(str(path))):
@@ -54,7 +54,7 @@ def test_a_file_that_is_not_there_ends_with_two(tmp_path: Path) -> None:
 
 
 def rewritten(tmp_path: Path, change: Callable[[dict], object], name: str = "manifest.json") -> Path:
-    """A capsule with a changed manifest, which goes under ``name``."""
+    """Writes a capsule with a changed manifest in the entry ``name``; returns its path."""
     whole, path = tmp_path / "whole.capsule", tmp_path / "changed.capsule"
     write(sealed(), whole)
     with zipfile.ZipFile(whole) as archive, zipfile.ZipFile(path, "w") as new:
@@ -67,7 +67,7 @@ def rewritten(tmp_path: Path, change: Callable[[dict], object], name: str = "man
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda m: m.update(format=2), r"has format 2, written by gpuspark .* which reads format 1"),
         (lambda m: m.update(format="1"), "has no format"),
@@ -80,17 +80,17 @@ def rewritten(tmp_path: Path, change: Callable[[dict], object], name: str = "man
         (lambda m: m.update(rows=[1]), "contradicts itself"),
         (lambda m: m.update(columns=["b", "a"]), "contradicts itself"),
         (lambda m: m.update(types=["double", "int64"]), "contradicts itself"),
-        (lambda m: m.update(flags={"spark.gpuspark.newer": "1"}), "flags that are not known here"),
+        (lambda m: m.update(flags={"spark.gpuspark.newer": "1"}), "configuration keys that are unknown here"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_manifest_that_cannot_be_is_refused(tmp_path: Path, change, told: str) -> None:
+def test_an_impossible_manifest_is_refused(tmp_path: Path, change, message: str) -> None:
     path = rewritten(tmp_path, change)
-    with pytest.raises(CapsuleError, match=told):
+    with pytest.raises(CapsuleError, match=message):
         read(path)
     assert CliRunner().invoke(cli.app, ["replay", str(path), "--yes"]).exit_code == 2
 
 
 def test_other_entries_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CapsuleError, match=r"is no capsule: it holds \.\./manifest\.json"):
+    with pytest.raises(CapsuleError, match=r"is not a capsule: it contains \.\./manifest\.json"):
         read(rewritten(tmp_path, lambda m: None, "../manifest.json"))

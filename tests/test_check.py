@@ -1,4 +1,4 @@
-"""``gpuspark check``: verdicts with line and construct, for which types, what a row takes; without Spark or a GPU."""
+"""``gpuspark check``: verdicts with line and construct, types, and the cost of a row; without Spark or a GPU."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def found(job: Path) -> dict[str, Checked]:
     return {one.function: one for one in check(str(job))}
 
 
-def test_what_the_file_defines_in_the_order_of_its_lines(found) -> None:
+def test_the_functions_of_the_file_in_the_order_of_lines(found) -> None:
     assert [(one.function, one.dialect, one.line, one.runs) for one in found.values()] == [
         ("hypotenuse", "scalar", 5, True),
         ("spelled", "scalar", 9, False),
@@ -75,7 +75,7 @@ def test_types_that_run_and_types_that_do_not(found) -> None:
     assert "for columns of bigint, int, boolean" in str(found["whole"])
 
 
-def test_what_a_row_takes(found) -> None:
+def test_the_cost_of_a_row(found) -> None:
     cost = found["hypotenuse"].cost
     assert cost is not None
     assert (cost.bytes_in, cost.bytes_out, cost.spilled) == (16, 8, 0)
@@ -94,7 +94,7 @@ def test_a_body_that_computes_long_enough_is_limited_by_the_device(tmp_path: Pat
     assert one.cost.operations > 2_000
 
 
-def test_given_types_and_architecture() -> None:
+def test_types_and_architecture_can_be_given() -> None:
     one = check("gpuspark.kernels.haversine", types=["double", "float", "double", "int"], arch="90")[0]
     assert one.runs
     assert one.cost is not None
@@ -159,25 +159,25 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checked]:
     return {one.function: one for one in check(str(path))}
 
 
-def test_a_series_body_that_cudf_has_everything_for(series) -> None:
+def test_a_series_body_that_uses_nothing_cudf_lacks(series) -> None:
     one = series["centred"]
     assert one.runs is True
     assert {name for name, works in one.types.items() if works} >= {"double", "float", "bigint", "int"}
     assert "string" not in one.types
     assert "string: not known: it raised TypeError" in "\n".join(one.reasons)
-    assert "centred (series, line 10) asks for nothing that cuDF lacks" in str(one)
+    assert "centred (series, line 10) uses nothing that cuDF lacks" in str(one)
 
 
-def test_what_cudf_lacks_is_told_with_its_line_in_every_branch(series) -> None:
+def test_names_that_cudf_lacks_are_reported_with_their_line_in_every_branch(series) -> None:
     one = series["lacking"]
     assert one.runs is False
-    told = [reason[reason.index("cuDF") :] for reason in one.reasons]  # pandas 2 has another way with strings
+    told = [reason[reason.index("cuDF") :] for reason in one.reasons]  # pandas 2 treats strings differently
     assert told[:3] == [
         "cuDF's Series has no idxmax (a_series_job.py, line 17)",
         "cuDF's Series.fillna: missing a required argument: 'value' (a_series_job.py, line 20)",
         "cuDF's Series has no combine_first (a_series_job.py, line 19)",
     ]
-    assert "lacking (series, line 14) asks for what cuDF lacks" in str(one)
+    assert "lacking (series, line 14) uses something that cuDF lacks" in str(one)
     assert series["looped"].runs is False
     assert "cuDF's Series cannot be iterated over (a_series_job.py, line 25)" in series["looped"].reasons
     assert series["text"].runs is False
@@ -185,7 +185,7 @@ def test_what_cudf_lacks_is_told_with_its_line_in_every_branch(series) -> None:
     assert "string: cuDF's StringMethods has no normalize (a_series_job.py, line 29)" in series["text"].reasons
 
 
-def test_what_becomes_pandas_by_the_bodys_own_will_is_no_ones_lack(series) -> None:
+def test_an_explicit_conversion_to_pandas_is_no_refusal(series) -> None:
     assert series["kept"].runs is True
 
 
@@ -224,7 +224,7 @@ def test_given_types_of_a_series_body(tmp_path: Path) -> None:
     assert {one.runs for one in check(str(path), types=["string", "array<int>"])} == {False}
 
 
-def test_a_body_that_does_not_end_is_left_alone(tmp_path: Path, monkeypatch) -> None:
+def test_a_body_that_does_not_end_is_abandoned(tmp_path: Path, monkeypatch) -> None:
     from gpuspark.tools import check_series
 
     monkeypatch.setattr(check_series, "SECONDS", 0.05)
@@ -240,7 +240,7 @@ def test_a_body_that_does_not_end_is_left_alone(tmp_path: Path, monkeypatch) -> 
     assert any(reason.endswith("other types took all the time") for reason in one.reasons)
 
 
-def test_what_a_body_prints_is_not_in_the_way(tmp_path: Path, capsys) -> None:
+def test_output_of_a_body_is_discarded(tmp_path: Path, capsys) -> None:
     path = tmp_path / "a_loud_job.py"
     path.write_text("import gpuspark as gs\nf = gs.pandas_udf('double')(lambda v: print('looking') or v)\n")
     assert [one.runs for one in check(str(path))] == [True]
@@ -248,7 +248,7 @@ def test_what_a_body_prints_is_not_in_the_way(tmp_path: Path, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "types", "error", "said"),
+    ("target", "types", "error", "message"),
     [
         ("no/such/file.py", [], CallError, "There is no file"),
         ("no_such_module_at_all", [], CallError, "There is no module no_such_module_at_all"),
@@ -257,18 +257,18 @@ def test_what_a_body_prints_is_not_in_the_way(tmp_path: Path, capsys) -> None:
         ("gpuspark.kernels.haversine", ["double"] * 5, CallError, "takes 4 columns, not 5"),
     ],
 )
-def test_what_cannot_be_checked_is_said(target, types, error, said) -> None:
-    with pytest.raises(error, match=said):
+def test_targets_that_cannot_be_checked_are_named(target, types, error, message) -> None:
+    with pytest.raises(error, match=message):
         check(target, types=types)
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command, which says at the end whether a Java was started."""
+    """Runs the command in a process that prints at the end whether it started a JVM."""
     script = "from gpuspark.cli import app\ntry: app()\nfinally:\n import pyspark; print(pyspark.SparkContext._gateway)"
     return subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
 
 
-def test_the_command_needs_no_spark_and_ends_with_one_where_something_does_not_run(job: Path) -> None:
+def test_the_command_needs_no_spark_and_ends_with_one_if_a_function_does_not_run(job: Path) -> None:
     done = command("check", str(job), "--json")
     told, spark = done.stdout.splitlines()
     assert (done.returncode, spark) == (1, "None")
@@ -278,7 +278,7 @@ def test_the_command_needs_no_spark_and_ends_with_one_where_something_does_not_r
     assert json.loads(told)[0]["cost"]["limit"] == "Spark's transport"
 
 
-def test_the_command_ends_with_zero_where_all_run_and_with_two_where_there_is_nothing(tmp_path: Path) -> None:
+def test_the_command_ends_with_zero_if_all_run_and_with_two_if_there_is_nothing(tmp_path: Path) -> None:
     good = tmp_path / "a_good_job_to_check.py"
     good.write_text(textwrap.dedent('import gpuspark as gs\nf = gs.udf("double")(lambda a: a * 2)\n'))
     done = command("check", str(good), "--types", "double")

@@ -1,5 +1,5 @@
-"""``gpuspark check`` of files that end themselves, fail, read arguments, start Spark: what is checked, what is told,
-and the exit code."""
+"""``gpuspark check`` of files that exit, fail, read arguments or start Spark: what is checked and reported, and the
+exit code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check(*arguments: Path | str) -> Result:
 
 
 def in_a_process(*arguments: Path | str) -> subprocess.CompletedProcess[str]:
-    """Where there is no Java. Prints at the end whether PySpark was imported."""
+    """Runs the command where there is no Java. It prints at the end whether PySpark was imported."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAVA_HOME": "/nowhere"}
     command = [sys.executable, "-c", SHOWN, "check", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -40,10 +40,10 @@ def write(folder: Path, text: str, name: str = "a_script_to_check.py") -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "code", "functions", "told"),
+    ("text", "code", "functions", "message"),
     [
         (f"{BAD}import sys\nsys.exit(0)\n", 1, ["bad"], "ends itself with exit code 0 in line 6."),
-        (f"{GOOD}import sys\nsys.exit()\n{BAD}", 0, ["good"], "and nothing below"),
+        (f"{GOOD}import sys\nsys.exit()\n{BAD}", 0, ["good"], "and nothing after it"),
         (f"{GOOD}exit(0)\n", 0, ["good"], "exit code 0"),
         (f"{GOOD}raise SystemExit(3)\n{BAD}", 2, ["good"], "exit code 3 in line 5"),
         (f"{GOOD}import sys\nsys.exit('no rates')\n", 2, ["good"], "exit code 'no rates'"),
@@ -53,19 +53,19 @@ def write(folder: Path, text: str, name: str = "a_script_to_check.py") -> Path:
         (f"{GOOD}import no_such_thing\n", 2, ["good"], "raises ModuleNotFoundError: No module named 'no_such_thing'"),
         ("import sys\nsys.exit(0)\n", 2, None, "defines no gs.udf, gs.pandas_udf or kernel at its top level. The file"),
         ("x = 1\n", 2, None, "defines no gs.udf, gs.pandas_udf or kernel at its top level."),
-        ("def f(:\n", 2, None, "a_script_to_check.py, line 2, is no Python: invalid syntax"),
+        ("def f(:\n", 2, None, "a_script_to_check.py, line 2, is not valid Python: invalid syntax"),
         (f"{GOOD}if __name__ == '__main__':\n    raise SystemExit(3)\n", 0, ["good"], ""),
         (f"{GOOD}import os\nos.chdir('/')\nprint('looking')\n", 0, ["good"], "looking"),
         (f"{GOOD}import threading\nthreading.Thread(target=print, args=('aside',)).start()\n", 0, ["good"], ""),
     ],
 )  # fmt: skip
 def test_a_file_that_does_not_reach_its_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, code: int, functions: object, told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, code: int, functions: object, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = check(write(tmp_path, text).name, "--types", "double")
     assert done.exit_code == code, done.output
-    assert told in done.stderr
+    assert message in done.stderr
     assert ([one["function"] for one in json.loads(done.stdout)] if functions else None) == functions
     assert Path.cwd() == tmp_path
     assert str(tmp_path) not in sys.path
@@ -113,14 +113,14 @@ def test_a_file_that_starts_spark_is_checked_without_it(tmp_path: Path) -> None:
     assert done.returncode == 1
     notes = [line.partition(": ")[2] for line in done.stderr.splitlines() if str(path) in line]
     assert notes == [
-        "line 5 is left out: it starts a Spark session",
-        "line 9 is left out: it needs a Spark session, which is not started here",
-        "line 10 is left out: it needs a Spark session, which is not started here",
-        "line 11 is left out: it needs a Spark session, which is not started here",
+        "line 5 is skipped: it starts a Spark session",
+        "line 9 is skipped: it needs a Spark session, which is not started here",
+        "line 10 is skipped: it needs a Spark session, which is not started here",
+        "line 11 is skipped: it needs a Spark session, which is not started here",
     ]
 
 
-def test_what_stands_beside_the_file_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_modules_beside_the_file_can_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "jobs_to_check"
     package.mkdir()
     for name in ("__init__.py", "rates.py"):
@@ -128,9 +128,9 @@ def test_what_stands_beside_the_file_is_imported(tmp_path: Path, monkeypatch: py
     write(tmp_path, "RATE = 3.0\nf = gs.udf(lambda x: x, 'double')\n", "beside_the_job.py")
     inside = write(package, "from .rates import RATE, body\nf = gs.udf('double')(body)\n", "job.py")
     beside = write(tmp_path, f"import json\nfrom beside_the_job import RATE, f\n{GOOD}", "json.py")
-    told = [check(path, "--types", "double") for path in (inside, beside)]
-    assert [[one["function"] for one in json.loads(done.stdout)] for done in told] == [["body"], ["good"]]
-    assert [done.exit_code for done in told] == [0, 0]
+    runs = [check(path, "--types", "double") for path in (inside, beside)]
+    assert [[one["function"] for one in json.loads(done.stdout)] for done in runs] == [["body"], ["good"]]
+    assert [done.exit_code for done in runs] == [0, 0]
     monkeypatch.chdir(tmp_path)
     module = check("jobs_to_check.job", "--types", "double")
     assert module.exit_code == 0, module.output
@@ -138,17 +138,17 @@ def test_what_stands_beside_the_file_is_imported(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
-        ("job.ipynb", "is a notebook, and only Python files are checked: write its code to one with jupyter nbconvert"),
-        ("job.sql", "is no Python file by its name: copy it to job.py."),
+        ("job.ipynb", "is a notebook, but only Python files can be checked: convert it with jupyter nbconvert"),
+        ("job.sql", "does not end in .py: copy it to job.py."),
         ("", "is a folder: name one of its files"),
         ("none.py", "There is no file"),
     ],
 )
-def test_what_is_no_python_file_is_named(tmp_path: Path, name: str, told: str) -> None:
+def test_files_that_are_not_python_are_named(tmp_path: Path, name: str, message: str) -> None:
     if name not in ("", "none.py"):
         write(tmp_path, GOOD, name)
     done = check(tmp_path / name)
     assert done.exit_code == 2
-    assert told in done.stderr
+    assert message in done.stderr

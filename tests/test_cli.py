@@ -1,4 +1,4 @@
-"""The command line: its exit codes, and what a machine reads."""
+"""The command line: its exit codes and JSON output."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def test_wrong_usage_ends_with_two(arguments) -> None:
     assert CliRunner().invoke(cli.app, arguments).exit_code == 2
 
 
-def test_a_flag_that_cannot_be_read_ends_with_two(spark) -> None:
+def test_an_invalid_configuration_ends_with_two(spark) -> None:
     spark.conf.set("spark.gpuspark.devise", "cpu")
     done = CliRunner().invoke(cli.app, ["info"])
     assert done.exit_code == 2
     assert "Did you mean 'spark.gpuspark.device'" in done.stderr
 
 
-def test_what_is_not_installed_is_named_and_ends_with_two(monkeypatch) -> None:
+def test_a_missing_package_is_named_and_ends_with_two(monkeypatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     done = CliRunner().invoke(cli.app, ["demo"])
     assert done.exit_code == 2
@@ -63,10 +63,10 @@ def test_results_that_differ_end_with_one(monkeypatch, equal, strange, code) -> 
 
 
 def test_the_help_states_the_exit_codes() -> None:
-    said = CliRunner().invoke(cli.app, ["--help"]).stdout
-    assert "Exit codes: 0 done; 1 the job failed" in said
+    help_text = CliRunner().invoke(cli.app, ["--help"]).stdout
+    assert "Exit codes: 0 success; 1 the job failed" in help_text
     for command in ("info", "demo", "check", "replay"):
-        assert command in said
+        assert command in help_text
 
 
 def test_the_command_line_starts_without_spark_and_pandas() -> None:

@@ -1,4 +1,4 @@
-"""Kernels over whole columns: what their authors may make, and what is refused by name."""
+"""Kernels over whole columns: the results that their authors may return, and those that are refused."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def kernel(compute: Any, result: str = "int") -> Any:
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("made", "message"),
     [
-        (pa.array([1.0, 2.0]), "made a column of double, and is declared to make int: cast it"),
-        (pa.array([1, 2], pa.int64()), "made a column of bigint, and is declared to make int"),
-        (pa.array([1], pa.int32()), "made 1 rows of 2"),
-        (np.array([1, 2], np.int32), "made a ndarray, not an Arrow array"),
+        (pa.array([1.0, 2.0]), "returned a column of double, and is declared to return int: cast it"),
+        (pa.array([1, 2], pa.int64()), "returned a column of bigint, and is declared to return int"),
+        (pa.array([1], pa.int32()), "returned 1 rows for 2"),
+        (np.array([1, 2], np.int32), "returned a ndarray, not an Arrow array"),
     ],
 )
-def test_what_does_not_fit_the_declaration_is_refused(made: Any, said: str) -> None:
+def test_results_that_do_not_fit_the_declaration_are_refused(made: Any, message: str) -> None:
     def counts(x):
         return made
 
-    with pytest.raises(ResultError, match=f"counts {said}"):
+    with pytest.raises(ResultError, match=f"counts {message}"):
         kernel(counts)(pa.array([1, 2]))
 
 
-def test_what_fits_comes_as_what_was_given() -> None:
+def test_results_have_the_class_of_the_first_column() -> None:
     def lists_of(x):
         return pa.array([[value] for value in x.to_pylist()])
 

@@ -1,4 +1,4 @@
-"""The strict stand-in for cuDF: what the record of the real one lacks is refused, what it has is computed by pandas.
+"""The strict stand-in for cuDF: it refuses what the record of the real one lacks; pandas computes the rest.
 
 That a name is refused rests on ``gpuspark/tools/cudf_record.json``, written by the real cuDF; so that the record is not
 its own judge, some names are held against what cuDF's documentation says of 26.10.
@@ -67,11 +67,11 @@ def same(ours, theirs) -> None:
         (FRAME, lambda f: list(f)),
     ],
 )
-def test_what_cudf_has_is_computed_by_pandas(what, body) -> None:
+def test_names_that_cudf_has_are_computed_by_pandas(what, body) -> None:
     same(body(standin(what)), body(what))
 
 
-def test_setting_values_changes_the_series_that_was_given() -> None:
+def test_setting_values_changes_the_original_series() -> None:
     given = NUMBERS.copy()
     ours = standin(given)
     ours[ours.isna()] = 0.0
@@ -158,7 +158,7 @@ def test_explicit_conversions_are_not() -> None:
         lambda s: s.pipe(len),
     ],
 )
-def test_what_neither_the_record_nor_pandas_can_tell_is_unknown(body) -> None:
+def test_what_neither_the_record_nor_pandas_shows_is_unknown(body) -> None:
     with pytest.raises(Unknown):
         body(standin(NUMBERS))
 
@@ -183,16 +183,16 @@ def test_methods_that_always_raise() -> None:
     ],
 )
 def test_parameters_that_take_one_value_only(body, parameter: str) -> None:
-    with pytest.raises(NotImplementedError, match=f"takes no {parameter} but "):
+    with pytest.raises(NotImplementedError, match=f"accepts no {parameter} but "):
         body(standin(NUMBERS))
 
 
-def test_that_one_value_is_taken() -> None:
+def test_the_one_accepted_value_is_accepted() -> None:
     same(standin(NUMBERS).shift(1, axis=0, freq=None), NUMBERS.shift(1))
     same(standin(NUMBERS).where(standin(NUMBERS > 1), 0.0, axis=None), NUMBERS.where(NUMBERS > 1, 0.0))
 
 
-def test_refusals_are_noted_with_their_lines_and_the_body_goes_on() -> None:
+def test_refusals_are_noted_with_their_lines_and_the_body_continues() -> None:
     refusals: list[Refusal] = []
     first = inspect.currentframe().f_lineno
     with noting(__file__, refusals):

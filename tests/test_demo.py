@@ -1,4 +1,4 @@
-"""The demo as it ships, on the real flights."""
+"""The demo, on the real flights."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_computed_and_recorded_distances_agree(found) -> None:
     assert "differ by 0.19% in the median" in found["distance"]
 
 
-def test_a_wrong_value_a_missing_row_and_a_null_are_seen(spark, monkeypatch) -> None:
-    """The demo's own comparison, over a small table and bodies that are wrong on purpose."""
+def test_a_wrong_value_a_missing_row_and_a_null_are_noticed(spark, monkeypatch) -> None:
+    """Runs the demo's comparison over a small table, with bodies that are wrong on purpose."""
     trips = spark.range(100).selectExpr("cast(id as double) v")
 
     def cases(_trips):
@@ -87,14 +87,14 @@ def test_distances_that_are_off_fail_the_demo() -> None:
     assert demo.Result([row], strange_distances=1).equal
 
 
-def test_distances_are_compared_with_those_that_were_recorded(spark) -> None:
-    """From New York to Los Angeles, some 2,470 miles on the sphere; the last record is off by thirty."""
+def test_distances_are_compared_with_the_recorded_ones(spark) -> None:
+    """From New York to Los Angeles are about 2,470 miles on the sphere; the last record is off by thirty."""
     place = "40.64 lat1, -73.78 lon1, 33.94 lat2, -118.41 lon2"
     trips = spark.sql(f"select {place}, distance from values (2472.0D), (2478.0D), (2500.0D) t(distance)")
-    columns = [f"cast({name} as double) {name}" for name in (*demo.PLACES, "distance")]
+    columns = [f"cast({name} as double) {name}" for name in (*demo.COORDINATES, "distance")]
     text, strange = demo._against_recorded(trips.selectExpr(*columns))
     assert strange == 1
-    assert "1 flights lie outside" in text
+    assert "for 1 flights by more than" in text
 
 
 def test_times_of_the_emulator_are_labelled() -> None:

@@ -1,4 +1,4 @@
-"""What a checker finds, and a comparison with Python, is in the ledger of the failed task."""
+"""Findings of the emulator's checkers, and of the comparison with Python, in the ledger of the failed task."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from tests.support import faulty
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_is_a_finding(error, expected) -> None:
+def test_errors_that_are_findings(error, expected) -> None:
     assert finding(error, "emulated") == expected
 
 
-def test_an_instruction_that_the_emulator_does_not_know_is_one() -> None:
+def test_an_instruction_unknown_to_the_emulator_is_a_finding() -> None:
     [found] = finding(PtxError(3, "fly.b64", "unknown"), "emulated")
     assert found.startswith("found on emulated: PtxError: PTX line 3")
 
@@ -49,8 +49,7 @@ def run_and_fail(spark, frame, match: str) -> Ledger:
 def test_a_fault_in_a_task_is_an_error_and_named_in_the_ledger(spark) -> None:
     spark.conf.set("spark.gpuspark.device", "emulated")
     book = run_and_fail(spark, values(spark).select(faulty.out_of_bounds()("a")), "DeviceFault.*no memory for 8 bytes")
-    told = [found for record in book.records for found in record.findings]
-    [found] = told
+    [found] = [finding for record in book.records for finding in record.findings]
     assert re.match(r"found on emulated: bounds: planted: no memory for 8 bytes.*\bblock \(1, 0, 0\)", found)
     assert f"twice: {found}" in str(book)
     assert "not on found" not in str(book)
@@ -87,7 +86,7 @@ def test_an_error_of_the_body_is_no_finding(spark) -> None:
     assert [r.findings for r in run_and_fail(spark, frame, "ZeroDivisionError").records if r.findings] == []
 
 
-def test_a_finding_of_an_attempt_that_did_not_count_is_not_hidden() -> None:
+def test_findings_of_failed_attempts_are_kept() -> None:
     line = {
         "function": "f", "device": "emulated", "reasons": [], "rows": 10, "batches": 1, "bytes_in": 80, "bytes_out": 80,
         "seconds": {"run": 0.5}, "retries": 0, "stage": 0, "partition": 0, "attempt": 1, "call": "c", "task": 2,
@@ -100,7 +99,7 @@ def test_a_finding_of_an_attempt_that_did_not_count_is_not_hidden() -> None:
     assert "f: found on emulated: races: f: x" in str(book)
 
 
-def test_nobody_asked_for_a_capsule_and_none_is_kept() -> None:
+def test_no_capsule_is_written_unless_asked_for() -> None:
     with pytest.raises(ZeroDivisionError) as raised:
         gs.udf("double")(lambda a: 1 / a)(pa.array([0.0]))
     assert "capsule" not in " ".join(raised.value.__notes__)

@@ -1,5 +1,5 @@
-"""The keys of ``gs.apply_in_segments``: every type that Spark groups by, and names as Spark finds them; beside
-PySpark's own ``applyInArrow``."""
+"""The keys of ``gs.apply_in_segments``: every type that Spark groups by, and names as Spark resolves them, compared
+with PySpark's own ``applyInArrow``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KEYS = {
     ],
     "array<double>": ["array(0D, double('NaN'))", "array(-0D, double('NaN'))", "array(null)", "array()", "null"],
 }  # fmt: skip
-"""Of each type, some of which are equal."""
+"""Keys of each type, some of which are equal."""
 
 
 def counted(segments: Any) -> gs.Batch:
@@ -48,7 +48,7 @@ def counted(segments: Any) -> gs.Batch:
 
 @pytest.mark.parametrize("declared", KEYS)
 def test_groups_are_sparks_for_keys_with_maps_in_them(spark: Any, declared: str) -> None:
-    """Those of ``groupBy``: Spark's own ``applyInArrow`` tells maps of equal entries apart by their order."""
+    """Compared with ``groupBy``, since ``applyInArrow`` distinguishes equal maps by the order of their entries."""
     keys = ", ".join(f"CAST({key} AS {declared})" for key in KEYS[declared])
     chosen = f"get(array({keys}), int(id % {len(KEYS[declared])})) AS k"
     frame = spark.range(40).selectExpr(chosen, "double(id * 7 % 31) AS x").repartition(2)
@@ -63,7 +63,7 @@ def dotted(spark: Any) -> Any:
     return spark.sql("SELECT id % 3 AS `Shop.Name`, id % 2 AS `a``b`, double(id) AS x, id AS `t.t` FROM range(12)")
 
 
-def test_names_of_keys_are_found_as_spark_finds_them(dotted: Any) -> None:
+def test_key_names_are_resolved_as_spark_does(dotted: Any) -> None:
     for by, groups in (
         ("Shop.Name", 3), ("`Shop.Name`", 3), ("shop.name", 3), ("`SHOP.NAME`", 3), ("a`b", 2), ("`a``b`", 2),
         (("shop.name", "A`B"), 6),
@@ -74,7 +74,7 @@ def test_names_of_keys_are_found_as_spark_finds_them(dotted: Any) -> None:
             assert [row.n for row in found.collect()] == [2] * groups
 
 
-def test_the_order_within_a_group_may_be_by_a_name_with_a_dot(dotted: Any) -> None:
+def test_order_by_accepts_a_name_with_a_dot(dotted: Any) -> None:
     def first(segments: Any) -> gs.Batch:
         return segments.keys.with_column("first", segments["x"].values[segments.offsets[:-1]])
 
@@ -92,7 +92,7 @@ def case_sensitive(spark: Any) -> Any:
 
 
 @pytest.mark.usefixtures("case_sensitive")
-def test_names_are_told_apart_by_case_where_spark_does(spark: Any, dotted: Any) -> None:
+def test_case_sensitivity_is_sparks(spark: Any, dotted: Any) -> None:
     with pytest.raises(CallError, match=r"by='shop\.name': .*Did you mean 'Shop.Name'"):
         gs.apply_in_segments(dotted, "shop.name", counted, SCHEMA)
     both = spark.sql("SELECT id % 2 AS k, id % 3 AS K, double(id) AS x FROM range(12)")
@@ -103,7 +103,7 @@ def test_names_are_told_apart_by_case_where_spark_does(spark: Any, dotted: Any) 
 
 
 @pytest.mark.parametrize(
-    ("by", "said"),
+    ("by", "message"),
     [
         ("v", "v is a column of variant, which Spark cannot group by: cast it"),
         ("held", "held is a column of struct<i:interval>, which Spark cannot group by"),
@@ -113,7 +113,7 @@ def test_names_are_told_apart_by_case_where_spark_does(spark: Any, dotted: Any) 
         ([F.col], "give names of columns"),
     ],
 )
-def test_keys_that_are_refused_are_named(spark: Any, by: Any, said: str) -> None:
+def test_refused_keys_are_named(spark: Any, by: Any, message: str) -> None:
     frame = spark.sql("SELECT parse_json('1') AS v, named_struct('i', make_interval(1)) AS held, 1.0D AS x")
-    with pytest.raises(CallError, match=said):
+    with pytest.raises(CallError, match=message):
         gs.apply_in_segments(frame, by, counted, SCHEMA)

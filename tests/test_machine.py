@@ -60,7 +60,7 @@ def test_java_is_named_with_its_version(monkeypatch, tmp_path) -> None:
     java.write_text("#!/bin/sh\necho 'no room' >&2\nexit 1\n")
     assert "does not start" in gs.info().java
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "elsewhere"))
-    assert "is not there" in gs.info().java
+    assert "does not exist" in gs.info().java
     monkeypatch.delenv("JAVA_HOME")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert gs.info().java.startswith("none found: install OpenJDK 17")

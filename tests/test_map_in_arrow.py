@@ -1,4 +1,4 @@
-"""``gs.map_in_arrow`` beside PySpark's mapInArrow, and what it says of bodies that do not fit."""
+"""``gs.map_in_arrow`` compared with PySpark's mapInArrow, and its messages for wrong bodies."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_compiled_functions_kernels_and_arrays_inside_a_body(spark, frame, devic
 
 
 def _distance(lat1, lon1, lat2, lon2):
-    """The angle between two vectors in space: no haversine in it."""
+    """Returns the distance by the angle between two vectors in space, without the haversine formula."""
 
     def vector(lat, lon):
         phi, lam = np.radians(lat), np.radians(lon)
@@ -133,7 +133,7 @@ def _raises(batches):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (_returns_none, r"_returns_none returned NoneType, not an iterator.*generator"),
         (_yields_arrow, r"yielded a RecordBatch, not a gs\.Batch.*from_arrow"),
@@ -146,18 +146,18 @@ def _raises(batches):
     ],
     ids=lambda v: getattr(v, "__name__", ""),
 )
-def test_what_a_body_does_wrong_is_named(spark, body, said) -> None:
-    with pytest.raises(PythonException, match=f"(?s){said}.*gpuspark: function={body.__name__}"):
+def test_errors_of_a_body_are_named(spark, body, message) -> None:
+    with pytest.raises(PythonException, match=f"(?s){message}.*gpuspark: function={body.__name__}"):
         gs.map_in_arrow(spark.range(0, 10, 1, 1), body, "id bigint").collect()
 
 
-def test_nulls_in_a_column_that_is_declared_without_are_named(spark) -> None:
+def test_nulls_in_a_column_declared_not_null_are_refused(spark) -> None:
     def halves(batches):
         for batch in batches:
             yield batch.with_column("id", pa.array([None if v % 2 else v for v in batch["id"].values.tolist()]))
 
-    said = "(?s)halves yielded column 'id' with 5 nulls, declared is int64 not null.*gpuspark: function=halves"
-    with pytest.raises(PythonException, match=said):
+    message = "(?s)halves yielded column 'id' with 5 nulls, declared is int64 not null.*gpuspark: function=halves"
+    with pytest.raises(PythonException, match=message):
         gs.map_in_arrow(spark.range(0, 10, 1, 1), halves, "id bigint not null").collect()
 
 
@@ -167,7 +167,7 @@ def test_a_declared_schema_must_be_columns(spark) -> None:
 
 
 class Sequence:
-    """What Python can go through by number only."""
+    """An iterable with ``__getitem__`` only."""
 
     def __init__(self, items):
         self.items = list(items)
@@ -179,7 +179,7 @@ class Sequence:
 ANY_ITERABLE = "spark.sql.execution.pythonUDF.mapInBatch.legacy.acceptAnyIterable.enabled"
 
 
-def test_any_iterable_of_batches_is_taken_as_in_pyspark(spark) -> None:
+def test_any_iterable_of_batches_is_accepted_as_in_pyspark(spark) -> None:
     frame = spark.range(0, 4, 1, 2)
     frames = [gs.map_in_arrow(frame, made, "id bigint") for made in (list, tuple, Sequence, lambda batches: batches)]
     expected = sorted(frame.collect())
@@ -194,14 +194,16 @@ def test_any_iterable_of_batches_is_taken_as_in_pyspark(spark) -> None:
 
 
 @pytest.mark.parametrize("wrong", [1, None, "text"])
-def test_what_is_no_iterable_of_batches_is_named(spark, wrong) -> None:
-    said = "yielded a str, not a gs.Batch" if wrong == "text" else f"returned {type(wrong).__name__}, not an iterator"
-    with pytest.raises(PythonException, match=f"<lambda> {said}"):
+def test_other_results_than_iterables_of_batches_are_named(spark, wrong) -> None:
+    message = (
+        "yielded a str, not a gs.Batch" if wrong == "text" else f"returned {type(wrong).__name__}, not an iterator"
+    )
+    with pytest.raises(PythonException, match=f"<lambda> {message}"):
         gs.map_in_arrow(spark.range(1), lambda batches: wrong, "id bigint").collect()
 
 
-def test_a_batch_keeps_what_sparks_schema_says_of_its_columns(spark) -> None:
-    """Metadata, and whether there may be nulls, which Spark compares with the declared schema if told to."""
+def test_a_batch_keeps_the_metadata_of_sparks_schema(spark) -> None:
+    """Metadata and nullability, which Spark compares with the declared schema if a setting says so."""
     frame = spark.range(1).withMetadata("id", {"unit": "m"})
 
     def tell(batches):

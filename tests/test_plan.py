@@ -1,4 +1,4 @@
-"""The decision is pure: given the obstacles, the flag and what is absent, one device and every reason."""
+"""The plan: one device and every reason, from the obstacles, the configuration and the absent devices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEVICES = ("cuda", "emulated", "cpu")
     "blocked", list(itertools.chain.from_iterable(itertools.combinations(DEVICES, n) for n in range(4)))
 )
 @pytest.mark.parametrize("gone", [(), ("cuda",), ("cuda", "emulated")])
-def test_the_first_device_that_nothing_speaks_against(choice, blocked, gone) -> None:
+def test_the_first_device_without_an_obstacle_is_chosen(choice, blocked, gone) -> None:
     decision = plan("f", {d: ["no"] for d in blocked}, Config(device=choice), dict.fromkeys(gone, "not here"))
     order = {"auto": ["cuda", "cpu", "python"], "python": ["python"]}.get(choice, [choice, "cpu", "python"])
     order = list(dict.fromkeys(order))
@@ -31,14 +31,14 @@ def test_the_first_device_that_nothing_speaks_against(choice, blocked, gone) -> 
         assert [r.text for r in decision.reasons if r.device == device] == expected
 
 
-def test_a_gpu_that_is_not_there_is_no_fallback_unless_it_was_asked_for() -> None:
+def test_an_absent_gpu_is_a_fallback_only_if_it_was_asked_for() -> None:
     absent = {"cuda": "no driver"}
     assert not plan("f", {}, Config(), absent).fell_back
     assert plan("f", {}, Config(device="cuda"), absent).fell_back
     assert plan("f", {"cuda": ["string column"]}, Config(), {}).fell_back
 
 
-def test_switched_off_everything_is_python_and_that_is_no_fallback() -> None:
+def test_disabled_everything_runs_in_python_without_a_fallback() -> None:
     decision = plan("f", {}, Config(enabled=False), {})
     assert (decision.device, decision.fell_back) == ("python", False)
     assert devices_of(Config(enabled=False)) == ("python",)

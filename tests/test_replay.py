@@ -1,4 +1,4 @@
-"""``gpuspark replay``: what failed in a real task fails again without Spark, on the few rows that matter."""
+"""``gpuspark replay``: a batch that failed in a task fails again without Spark, on the few rows that matter."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 import gpuspark as gs
 from gpuspark import cli
 from gpuspark.config import Config
+from gpuspark.dialects.scalar import ScalarUDF
 from gpuspark.errors import CapsuleError, DeviceFault, VerificationError
 from gpuspark.execution.capsule import Capsule, read, save, seal
 from gpuspark.execution.scalar import ScalarFunction
@@ -34,7 +35,7 @@ def sealed(function: ScalarFunction, values: list[float | None], error: Exceptio
     return seal(error, function, [pa.array(values)], device=config.device, config=config, first_row=100)
 
 
-def of(f: gs.scalar_udf.ScalarUDF) -> ScalarFunction:
+def of(f: ScalarUDF) -> ScalarFunction:
     return f.scalar_function(tuple(f.signature.parameters))
 
 
@@ -44,7 +45,7 @@ def on(device: str, capsule: Capsule) -> Outcome:
 
 
 def without_spark(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command where there is no Java: Spark could not start."""
+    """Runs the command where there is no Java, so that Spark cannot start."""
     command = [sys.executable, "-c", "from gpuspark.cli import main; main()", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAVA_HOME": "/nowhere", "PATH": "/nowhere"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
@@ -86,15 +87,15 @@ def test_a_job_fails_and_a_capsule_shows_why(spark, tmp_path: Path, function, us
     frame = spark.range(0, 1000, 1, 2).selectExpr("cast(id as double) a")
     with pytest.raises(Exception, match="gpuspark replay") as raised:
         use(frame, function()).write.format("noop").mode("overwrite").save()
-    [path] = folder.glob("*")  # the other half of the rows has no such fault
+    [path] = folder.glob("*")  # the other partition has no such fault
     assert f"gpuspark replay {path}" in str(raised.value)
     assert read(path).manifest.rows == list(range(500))  # of its partition
     done = without_spark("replay", str(path), "--device", device, "--yes", "--json")
     assert done.returncode == 1, done.stderr
-    said = json.loads(done.stdout)
-    assert said["warnings"] == []
-    assert (said["manifest"]["kind"], said["manifest"]["device"]) == (kind, device)
-    [outcome] = said["outcomes"]
+    report = json.loads(done.stdout)
+    assert report["warnings"] == []
+    assert (report["manifest"]["kind"], report["manifest"]["device"]) == (kind, device)
+    [outcome] = report["outcomes"]
     assert outcome["trouble"] == kind
     assert told in outcome["told"]
     assert 1 <= len(outcome["rows"]) <= 10
@@ -104,7 +105,7 @@ def test_a_job_fails_and_a_capsule_shows_why(spark, tmp_path: Path, function, us
     assert all(row["device"] != row["python"] or kind == "error" for row in outcome["rows"])
 
 
-def test_no_folder_no_file(spark) -> None:
+def test_without_a_folder_no_capsule_is_written(spark) -> None:
     spark.conf.set("spark.gpuspark.device", "cpu")
     spark.conf.set("spark.gpuspark.verify.fraction", "1")
     frame = spark.range(0, 1000, 1, 2).selectExpr("cast(id as double) a")
@@ -127,19 +128,19 @@ def test_a_fault_of_one_device_is_shown_there_only() -> None:
     assert row.python == repr(2 * float(row.arguments["a"]))
 
 
-def test_what_a_device_cannot_run_is_told_with_the_reason() -> None:
+def test_a_function_that_a_device_cannot_run_is_reported_with_the_reason() -> None:
     text = gs.udf("string")(lambda a: str(a))
     outcome = on("cpu", sealed(of(text), [1.0], VerificationError("x")))
     assert "the result is string" in outcome.unusable
     assert "forbids" not in outcome.unusable
 
 
-def test_what_is_right_now_is_no_trouble() -> None:
+def test_a_batch_that_no_longer_fails_is_reported_so() -> None:
     assert on("cpu", sealed(of(faulty.twice), [1.0, None], VerificationError("x"))).trouble == ""
     assert on("cpu", sealed(of(inverse), [1.0, None], ZeroDivisionError("x"))).trouble == ""
 
 
-def test_last_bits_of_libm_are_no_difference() -> None:
+def test_the_last_bits_of_libm_are_not_a_difference() -> None:
     import math
 
     f = gs.udf("double")(lambda a: math.sin(a) ** 3)
@@ -156,7 +157,7 @@ def test_another_error_than_pythons_is_a_difference() -> None:
     assert [row.number for row in outcome.rows] == [103]
 
 
-def test_a_body_that_is_not_pure_has_two_answers_in_python() -> None:
+def test_a_body_that_is_not_pure_differs_from_itself_in_python() -> None:
     memory: list[float] = []
 
     def counting(a):
@@ -167,7 +168,7 @@ def test_a_body_that_is_not_pure_has_two_answers_in_python() -> None:
     assert outcome.trouble == "mismatch"
 
 
-def test_native_arithmetic_is_not_held_against_python() -> None:
+def test_native_arithmetic_is_not_compared_with_python() -> None:
     f = gs.udf("bigint")(lambda a: a * a)
     capsule = sealed(of(f), [2**40], DeviceFault("x"), arithmetic="native")  # type: ignore[list-item]
     assert on("cpu", capsule).trouble == ""
@@ -189,7 +190,7 @@ def test_a_slice_is_replayed_as_a_slice(monkeypatch) -> None:
     assert set(offsets) == {5}
 
 
-def test_a_device_that_does_not_exist_is_told() -> None:
+def test_a_device_that_does_not_exist_is_refused() -> None:
     assert devices_named("all") == DEVICES
     with pytest.raises(CapsuleError, match="choose one of cpu, emulated, cuda, python, all"):
         devices_named("gpu")
@@ -213,20 +214,20 @@ def test_shrinking_finds_the_rows_that_are_needed_together(rows: int, data) -> N
 
 
 @given(st.integers(1, 64), st.data())
-def test_what_is_left_shows_it_whatever_it_is(rows: int, data) -> None:
-    """For any fault, also one that comes and goes with the length of the batch."""
+def test_the_shrunk_rows_still_fail_for_any_fault(rows: int, data) -> None:
+    """For any fault, including one that depends on the length of the batch."""
     lengths = data.draw(st.sets(st.integers(1, rows)))
     kept = shrink(range(rows), lambda some: len(some) in lengths or len(some) == rows)
     assert len(kept) in lengths | {rows}
     assert len(set(kept)) == len(kept)
 
 
-def test_a_good_guess_is_taken_and_a_bad_one_not() -> None:
+def test_only_a_good_guess_is_returned() -> None:
     assert shrink(range(100), lambda some: 50 in some, first=[50, 60]) == [50, 60]
     assert shrink(range(100), lambda some: 50 in some, first=[60]) == [50]
 
 
-def test_it_ends_even_if_asking_is_endless(monkeypatch) -> None:
+def test_shrinking_ends_after_the_most_runs(monkeypatch) -> None:
     monkeypatch.setattr(replays, "MOST_RUNS", 10)
     calls = 0
 
@@ -242,7 +243,7 @@ def test_it_ends_even_if_asking_is_endless(monkeypatch) -> None:
 def test_few_rows_are_shown_of_a_fault_that_needs_many() -> None:
     outcome = Outcome("cpu", trouble="fault", told="x", places=tuple(range(30)))
     assert "30 rows still show it" in str(outcome)
-    assert "and 30 more, which could not be left out" in str(outcome)
+    assert "and 30 more rows, which are needed to show it" in str(outcome)
 
 
 # The command
@@ -270,17 +271,17 @@ def test_the_rows_and_both_answers_are_printed(failing: Path) -> None:
     assert "def other_above_limit(a):" in done.stdout
 
 
-def test_the_rows_that_are_left_are_a_capsule_too(failing: Path, tmp_path: Path) -> None:
+def test_the_remaining_rows_can_be_written_to_a_capsule(failing: Path, tmp_path: Path) -> None:
     smaller = tmp_path / "smaller.capsule"
     assert command(failing, "--device", "cpu", "--yes", "--out", smaller).exit_code == 1
     assert [row - 100 > faulty.LIMIT for row in read(smaller).manifest.rows] == [True] * FEW
     assert command(smaller, "--device", "emulated", "--yes").exit_code == 1
     done = command(failing, "--yes", "--out", smaller)
     assert done.exit_code == 2
-    assert "is there already" in done.stderr
+    assert "exists already" in done.stderr
 
 
-def test_nothing_wrong_ends_with_zero_and_writes_nothing(tmp_path: Path) -> None:
+def test_a_batch_that_no_longer_fails_ends_with_zero_and_writes_nothing(tmp_path: Path) -> None:
     path = save(sealed(of(faulty.twice), [1.0, 2.0], VerificationError("x")), tmp_path)
     done = command(path, "--yes", "--out", tmp_path / "smaller.capsule")
     assert done.exit_code == 0
@@ -288,17 +289,17 @@ def test_nothing_wrong_ends_with_zero_and_writes_nothing(tmp_path: Path) -> None
     assert not (tmp_path / "smaller.capsule").exists()
 
 
-def test_a_device_that_is_not_here_ends_with_two(tmp_path: Path) -> None:
+def test_a_device_that_cannot_be_used_ends_with_two(tmp_path: Path) -> None:
     path = save(sealed(of(gs.udf("string")(lambda a: str(a))), [1.0], VerificationError("x")), tmp_path)
     done = command(path, "--device", "cpu", "--yes")
     assert done.exit_code == 2
-    assert "cpu: cannot run it here: not on cpu: the result is string" in done.stdout
-    assert command(path, "--yes").exit_code == 2  # plain Python finds nothing, and is not where it failed
+    assert "cpu: cannot run the function here: not on cpu: the result is string" in done.stdout
+    assert command(path, "--yes").exit_code == 2  # plain Python finds nothing, but the batch failed elsewhere
     assert command(path, "--device", "python", "--yes").exit_code == 0
     assert command(path, "--device", "gpu", "--yes").exit_code == 2
 
 
-def test_json_is_all_that_is_on_the_output(failing: Path) -> None:
+def test_standard_output_is_json_only(failing: Path) -> None:
     shown = json.loads(command(failing, "--show", "--json").stdout)
     assert shown["manifest"]["function"] == "twice"
     assert shown["outcomes"] == []

@@ -1,4 +1,4 @@
-"""Devices that have no room, rows that Python must decide, and errors that say where."""
+"""Devices without room, rows that Python computes again, and errors that name their row."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def halve(a):
     return a / 2
 
 
-def test_a_batch_larger_than_the_device_is_halved_and_nothing_is_lost() -> None:
+def test_a_batch_larger_than_the_device_is_halved_without_loss() -> None:
     column = pa.array([float(n) for n in range(20_000)])
     runner = _runner(halve, [column], emulated_memory=300_000, memory_limit_fraction=1.0, max_concurrent_tasks=1)
     work = Work()
@@ -39,7 +39,7 @@ def test_a_batch_larger_than_the_device_is_halved_and_nothing_is_lost() -> None:
     assert work.rows == {"emulated": 20_000}
 
 
-def test_the_share_of_memory_that_is_allowed_counts_like_the_memory() -> None:
+def test_the_memory_limit_counts_like_the_memory() -> None:
     column = pa.array([float(n) for n in range(20_000)])
     runner = _runner(halve, [column], emulated_memory=3_000_000, memory_limit_fraction=0.1, max_concurrent_tasks=1)
     work = Work()
@@ -75,7 +75,7 @@ def test_an_error_in_a_later_slice_names_the_row_of_the_batch() -> None:
     assert "row=12500" in "".join(raised.value.__notes__)
 
 
-def test_pieces_that_never_fit_run_on_the_cpu_and_the_reason_is_named() -> None:
+def test_pieces_that_never_fit_run_on_the_cpu_with_a_reason() -> None:
     column = pa.array([float(n) for n in range(3000)])
     tiny = {"emulated_memory": 4096, "memory_limit_fraction": 1.0, "max_concurrent_tasks": 1}
     work = Work()
@@ -101,7 +101,7 @@ def test_an_error_in_a_piece_that_did_not_fit_names_the_row_of_the_batch() -> No
 
 @pytest.mark.parametrize("lost_at", [1, 3])
 @pytest.mark.parametrize("kind", [DeviceLost, DeviceUnavailable])
-def test_a_device_that_is_lost_is_left_for_good_and_no_row_is_lost_or_doubled(lost_at, kind, monkeypatch) -> None:
+def test_a_lost_device_is_not_used_again_and_no_row_is_lost_or_doubled(lost_at, kind, monkeypatch) -> None:
     column = pa.array([float(n) for n in range(4 * FLOOR_ROWS)])
     runner = _runner(halve, [column], fallback="silent", target_bytes=8 * FLOOR_ROWS)
     _lose(runner, lost_at, monkeypatch, kind)
@@ -119,7 +119,7 @@ def test_a_device_that_is_lost_is_left_for_good_and_no_row_is_lost_or_doubled(lo
     assert later.rows == {"cpu": 4 * FLOOR_ROWS}
 
 
-def test_a_device_that_is_lost_is_an_error_where_fallback_is_forbidden(monkeypatch) -> None:
+def test_a_lost_device_is_an_error_if_fallback_is_forbidden(monkeypatch) -> None:
     column = pa.array([1.0])
     runner = _runner(halve, [column])
     _lose(runner, 1, monkeypatch)
@@ -146,7 +146,7 @@ def test_a_device_that_cannot_be_opened_is_passed_over(refusal, monkeypatch) -> 
 
 
 def _lose(runner: Runner, call: int, monkeypatch, kind: type[DeviceError] = DeviceLost) -> None:
-    """The runner's device is lost in its ``call``-th launch."""
+    """Makes the runner's device fail in its ``call``-th launch."""
     assert runner.device is not None
     calls, launch = itertools.count(1), runner.device.launch
 
@@ -158,7 +158,7 @@ def _lose(runner: Runner, call: int, monkeypatch, kind: type[DeviceError] = Devi
     monkeypatch.setattr(runner.device, "launch", fail)
 
 
-def test_no_device_memory_is_kept_after_a_batch() -> None:
+def test_device_memory_is_freed_after_a_batch() -> None:
     column = pa.array([1.0] * (FLOOR_ROWS * 2))
     runner = _runner(halve, [column])
     before = runner.device.memory().free
@@ -194,8 +194,8 @@ def test_rows_that_overflow_get_pythons_answer_and_the_rest_stays_compiled(devic
 
 @ANY_COMPILED
 @pytest.mark.parametrize("sign", [1, -1])
-def test_whole_numbers_beyond_doubles_are_not_rounded_twice(sign, devices) -> None:
-    """2**53 + 1 has no double of its own; Python divides the whole numbers, and refuses to store them as doubles."""
+def test_integers_beyond_doubles_are_not_rounded_twice(sign, devices) -> None:
+    """2**53 + 1 is not a double; Python divides the integers, and refuses to store them as doubles."""
     near = [sign * (2**53 + n) for n in range(-2, 3)] + [sign * (2**62 + 2**9 * 3), sign * (2**60 - 1)]
     pairs = [(a, b) for a in (*near, 1, 3, 10**18 + 1) for b in (*near, 3, 7)]
     columns = {"a": [a for a, _ in pairs], "b": [b for _, b in pairs]}
@@ -214,8 +214,8 @@ def test_a_product_is_rounded_before_it_is_added_to(devices) -> None:
     assert outcome.values == [0.0]
 
 
-def test_whole_and_real_on_two_paths_keep_their_types() -> None:
-    """Python's answer for a = 0 is a whole number, which one type for both paths would round."""
+def test_an_integer_and_a_float_on_two_paths_keep_their_types() -> None:
+    """Python's result for a = 0 is an integer, which a common type for both paths would round."""
 
     @gs.udf("bigint")
     def either(a):
@@ -244,7 +244,7 @@ def test_native_arithmetic_wraps_and_gives_ieee_values(device) -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", CUDA])
-def test_what_a_user_raises_is_raised_in_native_arithmetic_too(device) -> None:
+def test_errors_of_the_body_are_raised_in_native_arithmetic_too(device) -> None:
     @gs.udf("double")
     def picky(a):
         if a < 0:

@@ -1,4 +1,4 @@
-"""``gs.apply_in_segments`` beside PySpark's own grouped hooks: the same groups, whatever the keys and the batches."""
+"""``gs.apply_in_segments`` compared with PySpark's own grouped functions: the same groups for any keys and batches."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KEYS = {
 
 
 def count_and_total(segments):
-    """A row for each group: its key, its rows, the sum of x and the first x in the order asked for."""
+    """Returns a row per group: its key, number of rows, sum of x and first x in the requested order."""
     x = segments["x"].values
     return (
         segments.keys.with_column("n", segments.lengths)
@@ -49,7 +49,7 @@ def frame_of(spark, keys: list, declared: str, rows: int = 200):
 
 
 def text(rows) -> list[str]:
-    """Rows in one order, NaN and the sign of zero in sight."""
+    """Returns the rows as sorted text, which shows NaN and the sign of zero."""
     return sorted(map(repr, rows))
 
 
@@ -63,15 +63,15 @@ def test_groups_are_sparks_for_every_type_of_key(spark, declared) -> None:
         .agg(F.count("*").alias("n"), F.sum("x").alias("total"), F.min_by("x", "t").alias("first"))
         .collect()
     )
-    # Spark gives a group of 0.0 and -0.0 one of them as its key, which is not told.
+    # For a group of 0.0 and -0.0 Spark does not specify which of the two is the key.
     assert text(row[1:] for row in ours) == text(row[1:] for row in theirs)
     assert text(r.k for r in ours if r.k != 0) == text(r.k for r in theirs if r.k != 0)
 
 
 @pytest.mark.parametrize("records", [7, 10_000])
 @pytest.mark.parametrize("target", ["1", "8m"])
-def test_several_keys_batches_of_any_length_and_any_number_of_results(spark, records, target) -> None:
-    """Rows of one group, over the ends of Spark's batches, come in one call; what comes of them may be any number."""
+def test_several_keys_any_batch_length_and_any_number_of_results(spark, records, target) -> None:
+    """The rows of a group arrive in one call, even across Spark's batches; the call may return any number of rows."""
     spark.conf.set("spark.gpuspark.batch.targetBytes", target)
     before = spark.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch")
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)
@@ -101,7 +101,7 @@ def test_several_keys_batches_of_any_length_and_any_number_of_results(spark, rec
     assert text(ours) == text(theirs)
 
 
-def test_as_many_rows_as_came_with_a_compiled_function(spark) -> None:
+def test_one_row_per_row_with_a_compiled_function(spark) -> None:
     share = gs.udf("double")(lambda x, total: x / total)
 
     def shares(segments):
@@ -120,7 +120,7 @@ def test_as_many_rows_as_came_with_a_compiled_function(spark) -> None:
     assert (summary.function, summary.rows) == ("shares", 3000)
 
 
-def test_no_rows_one_group_and_a_group_for_each_row(spark) -> None:
+def test_no_rows_one_group_and_one_group_per_row(spark) -> None:
     schema = "k bigint, n bigint, total double, first double"
     frame = spark.range(50_000).selectExpr("id", "1L one", "cast(1 as double) x")
     none = frame.where("id < 0").selectExpr("id k", "x")
@@ -146,7 +146,7 @@ def operators(built) -> dict[str, int]:
     return {name: len(re.findall(rf"[-+ ] \*?(?:\(\d+\) )?{name} ", plan)) for name in ("Exchange", "Sort")}
 
 
-def test_one_shuffle_and_one_sort_and_none_where_all_is_arranged(spark) -> None:
+def test_one_shuffle_and_one_sort_and_none_if_already_arranged(spark) -> None:
     frame = spark.range(1000).selectExpr("id % 7 k", "id t", "cast(id as double) x")
     schema = "k bigint, n bigint, total double, first double"
     for order in (None, "t"):
@@ -154,7 +154,7 @@ def test_one_shuffle_and_one_sort_and_none_where_all_is_arranged(spark) -> None:
         assert operators(built) == {"Exchange": 1, "Sort": 1}
         arranged = frame.repartition("k").sortWithinPartitions("k", "t")
         again = gs.apply_in_segments(arranged, "k", count_and_total, schema, order_by=order)
-        assert operators(again) == {"Exchange": 1, "Sort": 1}  # those of the arrangement
+        assert operators(again) == {"Exchange": 1, "Sort": 1}  # those of the first repartition and sort
         assert text(again.select("k", "n", "total").collect()) == text(built.select("k", "n", "total").collect())
 
 
@@ -174,8 +174,8 @@ def test_misuse_is_named(spark) -> None:
 
 @settings(max_examples=30)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(1, 12), st.integers(1, 400))
-def test_groups_are_never_cut(lengths, records, target) -> None:
-    """Whatever the batches, each piece begins with a group and holds whole ones, and no row is lost or doubled."""
+def test_groups_are_never_split(lengths, records, target) -> None:
+    """For any batches, each piece consists of whole groups, and no row is lost or doubled."""
     from gpuspark.config import Config
     from gpuspark.dialects import segments as module
 

@@ -1,4 +1,4 @@
-"""``gs.pandas_udf`` beside PySpark's own: the same frame through both gives the same rows and schema."""
+"""``gs.pandas_udf`` compared with PySpark's own: both give the same rows and schema for the same frame."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 import gpuspark as gs
 from gpuspark.config import Config
-from gpuspark.dialects import series, series_worker
+from gpuspark.dialects import series, series_engine
 from gpuspark.execution import placement
 
 
@@ -48,7 +48,7 @@ def identity(v: pd.Series) -> pd.Series:
 
 @pytest.fixture(params=["pandas", "arrow"])
 def transport(request, spark):
-    """Both ways in which columns may travel. As Arrow, they do where a GPU is asked for."""
+    """Both transports of columns: as pandas, and as Arrow, which asking for a GPU selects."""
     if request.param == "arrow":
         spark.conf.set("spark.gpuspark.device", "cuda")
         spark.conf.set("spark.gpuspark.fallback", "silent")
@@ -56,7 +56,7 @@ def transport(request, spark):
 
 
 def carried_as(built) -> str:
-    """How the columns of the functions in ``built`` travel, by Spark's numbers of its kinds of functions."""
+    """Returns how columns travel to the functions in the plan of ``built``, by Spark's numbers of UDF types."""
     plan = built._jdf.queryExecution().executedPlan().toString()
     kinds = {int(kind) for kind in re.findall(r"ArrowEvalPython .*\], (\d+)", plan)}
     return {frozenset({200}): "pandas", frozenset({250}): "arrow"}[frozenset(kinds)]
@@ -75,7 +75,7 @@ def test_every_type_passes_as_in_pyspark(spark, frame, zone, transport) -> None:
         spark.conf.set("spark.sql.session.timeZone", before)
 
 
-def test_structs_are_frames_both_ways(frame, transport) -> None:
+def test_structs_are_frames_as_arguments_and_results(frame, transport) -> None:
     def widen(r: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame({"p": r["p"] * 2, "q": r["q"] + "!"})
 
@@ -147,13 +147,13 @@ def test_batches_are_sparks_own_on_every_device(spark, frame) -> None:
         assert frame.select(centred("n").alias("v")).collect() == theirs
 
 
-def test_the_emulated_device_has_no_cudf_and_says_so(spark, frame) -> None:
+def test_the_emulated_device_names_the_lack_of_cudf(spark, frame) -> None:
     spark.conf.set("spark.gpuspark.device", "emulated")
     with pytest.raises(PythonException, match="needs cuDF"):
         frame.select(gs.pandas_udf(identity, "bigint")("n")).collect()
 
 
-def test_compiled_functions_and_kernels_run_on_the_series_a_body_holds(frame, transport) -> None:
+def test_compiled_functions_and_kernels_take_the_series_of_a_body(frame, transport) -> None:
     double = gs.udf("double")(lambda x: x * 2)
 
     @gs.pandas_udf("double")
@@ -175,7 +175,7 @@ def test_an_error_of_the_body_keeps_its_traceback_and_names_the_function(frame, 
     assert "gpuspark: function=picky rows=0-" in str(error.value)
 
 
-def test_switched_off_it_is_pysparks_own(spark, frame) -> None:
+def test_disabled_it_is_pysparks_own(spark, frame) -> None:
     spark.conf.set("spark.gpuspark.enabled", "false")
     built = gs.pandas_udf(identity, "bigint").spark_udf()
     assert getattr(built, "func", None) is identity
@@ -183,7 +183,7 @@ def test_switched_off_it_is_pysparks_own(spark, frame) -> None:
 
 def test_a_time_zone_set_after_the_column_was_built_is_used(spark, frame, transport) -> None:
     hour = gs.pandas_udf("int")(lambda t: t.dt.hour)
-    later = gs.pandas_udf("timestamp")(lambda t: t + pd.Timedelta(hours=1))  # what it returns has no zone
+    later = gs.pandas_udf("timestamp")(lambda t: t + pd.Timedelta(hours=1))  # returns timestamps without a zone
     built = frame.select(hour("t").alias("v"), later("t").alias("w"))
     spark.conf.set("spark.sql.session.timeZone", "Asia/Tokyo")
     try:
@@ -201,11 +201,11 @@ def test_missing_cudf_and_executors_with_gpus_travel_as_arrow(spark, frame) -> N
     assert not series._expects_gpu(declared, Config(device="cpu"), "cudf")
 
 
-def test_explain_takes_what_gs_udf_takes_and_names_every_type_without_a_cudf_form() -> None:
+def test_explain_accepts_the_same_as_for_udf_and_names_types_without_a_cudf_form() -> None:
     f = gs.pandas_udf("double")(lambda a, b: a)
     text = str(f.explain("a decimal(10,2), b array<int>"))
     assert "<lambda> runs on cpu" in text
     plan = placement.decide(
-        series_worker.placed("f", ""), Config(device="cuda"), {"cuda": ["a column of date has no equal cuDF form"]}
+        series_engine.placed("f", ""), Config(device="cuda"), {"cuda": ["a column of date has no equal cuDF form"]}
     )
     assert "a column of date" in str(plan)

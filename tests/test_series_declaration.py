@@ -1,4 +1,4 @@
-"""How ``gs.pandas_udf`` is declared, beside PySpark's own: bodies, forms, misuse, and what the result shows."""
+"""Declarations of ``gs.pandas_udf`` compared with PySpark's own: bodies, forms, misuse, and attributes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.told import told
 
 @pytest.fixture(params=["cpu", "cuda"])
 def device(request, spark):
-    """Where columns travel as pandas', and where they travel as Arrow's."""
+    """The devices with which columns travel as pandas, and as Arrow."""
     spark.conf.set("spark.gpuspark.device", request.param)
     spark.conf.set("spark.gpuspark.fallback", "silent")
     return request.param
@@ -52,7 +52,7 @@ class Scale:
 
 
 class Hinted:
-    """PySpark does not look up the hints of an object, and says so."""
+    """A callable object with hints, which PySpark does not read, and warns about."""
 
     def __call__(self, batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
         return (v * 2 for v in batches)
@@ -72,14 +72,14 @@ BODIES = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_every_callable_that_pyspark_takes_is_a_body(spark, device, name) -> None:
-    said = []
+def test_every_callable_that_pyspark_accepts_is_a_body(spark, device, name) -> None:
+    results = []
     for make in (gs.pandas_udf, F.pandas_udf):
         try:
-            said.append(told(spark.range(0, 3, 1, 1).select(make(BODIES[name], "bigint")("id").alias("v"))))
+            results.append(told(spark.range(0, 3, 1, 1).select(make(BODIES[name], "bigint")("id").alias("v"))))
         except (PySparkException, TypeError) as error:
-            said.append(f"{type(error).__name__}: {error}")
-    assert said[0] == said[1]
+            results.append(f"{type(error).__name__}: {error}")
+    assert results[0] == results[1]
 
 
 def test_arguments_by_name_and_the_columns_name(spark, device) -> None:
@@ -98,7 +98,7 @@ def odd(v: int) -> pd.Series:
     return v
 
 
-def test_the_ways_to_declare(spark) -> None:
+def test_all_ways_to_declare(spark) -> None:
     ways = [
         gs.pandas_udf("bigint")(same), gs.pandas_udf(returnType="bigint")(same), gs.pandas_udf(LongType())(same),
         gs.pandas_udf(same, "bigint"), gs.pandas_udf(same, returnType=LongType()),
@@ -132,7 +132,7 @@ def test_misuse_is_found_at_decoration_and_caught_as_pysparks(spark, name) -> No
             MISUSES[name](gs.pandas_udf)
 
 
-def test_our_own_words_for_misuse() -> None:
+def test_misuse_with_messages_of_our_own() -> None:
     with pytest.raises(DeclarationError, match="needs the type"):
         gs.pandas_udf()
     with pytest.raises(DeclarationError, match="pandas"):
@@ -154,8 +154,8 @@ def test_the_forms_that_functiontype_names(spark, device) -> None:
     frame = spark.createDataFrame([("a", 1.0), ("a", 3.0), ("b", 5.0)], "k string, x double").coalesce(1)
     for body in (share, keyed):
         made = [make(body, "k string, x double", PandasUDFType.GROUPED_MAP) for make in (gs.pandas_udf, F.pandas_udf)]
-        said = [told(frame.groupBy("k").apply(one).orderBy("k", "x")) for one in made]
-        assert said[0] == said[1]
+        results = [told(frame.groupBy("k").apply(one).orderBy("k", "x")) for one in made]
+        assert results[0] == results[1]
     forms = {
         "GROUPED_AGG": (lambda v: v.sum(), lambda f: frame.groupBy("k").agg(f("x").alias("v")).orderBy("k")),
         "SCALAR_ITER": (lambda batches: (v + 1 for v in batches), lambda f: frame.select(f("x").alias("v"))),
@@ -175,7 +175,7 @@ def test_the_forms_that_functiontype_names(spark, device) -> None:
         ("asNondeterministic", 0), ("simpleString", 0), ("__gpuspark_body__", len), ("__signature__", 5),
     ],
 )  # fmt: skip
-def test_the_bodys_own_attributes_are_its_own(spark, device, attribute, value) -> None:
+def test_attributes_of_the_body_do_not_replace_ours(spark, device, attribute, value) -> None:
     def body(v):
         return v + 1
 
@@ -187,7 +187,7 @@ def test_the_bodys_own_attributes_are_its_own(spark, device, attribute, value) -
     assert made.__wrapped__ is body
 
 
-def test_it_shows_what_pysparks_shows(spark) -> None:
+def test_it_has_the_attributes_of_pysparks_udf(spark) -> None:
     bodies = {"bigint": same, "array<bigint>": functools.partial(shifted, by=1), LongType(): Scale(3)}
     for declared, body in bodies.items():
         ours, theirs = gs.pandas_udf(body, declared), F.pandas_udf(body, declared)
@@ -206,16 +206,16 @@ def doubled(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
 
 
 @pytest.mark.parametrize("body", [same, doubled, mean])
-def test_registered_it_runs_in_sql_as_columns_run(spark, device, body) -> None:
-    said = []
+def test_registered_for_sql_it_runs_like_columns(spark, device, body) -> None:
+    results = []
     for make in (F.pandas_udf, gs.pandas_udf):
         registered = spark.udf.register("f", make(body, "double"))
         rows = told(spark.sql("select f(id) v from range(0, 3, 1, 1)"))
-        said.append((registered.evalType, registered.deterministic, rows))
-    assert said[0] == said[1]
-    assert registered.func is not body  # but ours around it: a GPU is used, and the ledger kept
+        results.append((registered.evalType, registered.deterministic, rows))
+    assert results[0] == results[1]
+    assert registered.func is not body  # but our worker, so that SQL uses a GPU and the ledger, too
 
 
-def test_not_deterministic_it_stays_so_when_registered(spark) -> None:
+def test_a_nondeterministic_function_stays_so_when_registered(spark) -> None:
     registered = spark.udf.register("g", gs.pandas_udf(same, "bigint").asNondeterministic())
     assert not registered.deterministic

@@ -1,4 +1,4 @@
-"""A series body and cuDF: the control flow around it, with a stand-in for the library, and which columns go there.
+"""Series bodies on cuDF: the control flow, with a stand-in for the library, and which columns can go there.
 
 The stand-in proves nothing about cuDF itself.
 """
@@ -24,7 +24,7 @@ from gpuspark.spark.session import TaskFacts
 
 
 def of_package(name: str, source: str) -> dict:
-    """What ``source`` defines, as if the package ``name`` did."""
+    """Returns the names that ``source`` defines, as if the package ``name`` defined them."""
     namespace = {"__name__": f"{name}.core", "pd": pd}
     exec(source, namespace)
     return namespace
@@ -32,8 +32,8 @@ def of_package(name: str, source: str) -> dict:
 
 @pytest.fixture
 def on_gpu(monkeypatch):
-    """A worker whose plan says cuda, whose device keeps count, and whose cuDF refuses ``describe`` and has no room
-    for ``cumsum``."""
+    """A maker of workers whose plan says cuda, whose device records its turns, and whose cuDF refuses ``describe`` and
+    has no room for ``cumsum``."""
     source = (
         "class Series(pd.Series):\n"
         "    def describe(self): raise NotImplementedError('describe')\n"
@@ -70,7 +70,7 @@ def devices_of(worker) -> dict[str, int]:
     return {record.device: record.rows for record in worker._entry.take(facts)}
 
 
-def test_a_permit_is_held_while_a_body_has_a_batch_and_not_while_it_waits(on_gpu) -> None:
+def test_the_turn_is_held_while_a_body_has_a_batch_and_not_while_it_waits(on_gpu) -> None:
     seen = []
 
     def body(batches):
@@ -92,7 +92,7 @@ def test_a_permit_is_held_while_a_body_has_a_batch_and_not_while_it_waits(on_gpu
     assert devices_of(worker) == {"cuda": 2}
 
 
-def test_no_room_runs_this_batch_on_pandas_and_the_next_on_the_gpu(on_gpu) -> None:
+def test_without_room_one_batch_runs_on_pandas_and_the_next_on_the_gpu(on_gpu) -> None:
     full = [True]
 
     def body(v):
@@ -105,7 +105,7 @@ def test_no_room_runs_this_batch_on_pandas_and_the_next_on_the_gpu(on_gpu) -> No
     assert devices_of(worker) == {"cpu": 2, "cuda": 3}
 
 
-def test_memory_that_the_body_itself_lacks_is_an_error(on_gpu) -> None:
+def test_host_memory_that_runs_out_in_the_body_is_an_error(on_gpu) -> None:
     entered = []
 
     def body(v):
@@ -117,7 +117,7 @@ def test_memory_that_the_body_itself_lacks_is_an_error(on_gpu) -> None:
     assert entered == [1]
 
 
-def test_a_body_over_iterators_is_not_begun_again(on_gpu) -> None:
+def test_an_iterator_body_is_not_started_again(on_gpu) -> None:
     begun = []
 
     def body(batches):
@@ -128,25 +128,25 @@ def test_a_body_over_iterators_is_not_begun_again(on_gpu) -> None:
     with pytest.raises(NotImplementedError) as error:
         list(on_gpu(body).iterate(iter([pd.Series([1.0])])))
     assert begun == [1]
-    assert "cuDF has not describe (test_series_gpu.py, line" in "".join(error.value.__notes__)
+    assert "cuDF lacks describe (test_series_gpu.py, line" in "".join(error.value.__notes__)
     assert "spark.gpuspark.device=cpu" in "".join(error.value.__notes__)
 
 
-def test_what_cudf_refuses_runs_on_pandas_and_stays_there(on_gpu) -> None:
+def test_a_body_that_cudf_refuses_runs_on_pandas_from_then_on(on_gpu) -> None:
     def body(v):
         v.describe()
         return v
 
     worker, column = on_gpu(body), pd.Series([1.0, 2.0])
     assert worker.once([column], {}) is column
-    assert "cuDF has not describe" in str(worker._placement.retired("cuda"))
-    assert "test_series_gpu.py, line" in str(worker._placement.retired("cuda"))
+    assert "cuDF lacks describe" in str(worker._engine.placement.retired("cuda"))
+    assert "test_series_gpu.py, line" in str(worker._engine.placement.retired("cuda"))
     assert worker.once([column], {}) is column
     assert worker.steps == ["permit", "trim", "returned"]
     assert devices_of(worker) == {"cpu": 4}
 
 
-def test_a_body_over_iterators_that_finds_no_room_says_what_to_lower(on_gpu) -> None:
+def test_an_iterator_body_without_room_names_the_keys_to_lower(on_gpu) -> None:
     def body(batches):
         for batch in batches:
             yield batch.cumsum()
@@ -156,11 +156,11 @@ def test_a_body_over_iterators_that_finds_no_room_says_what_to_lower(on_gpu) -> 
     assert "Lower spark.sql.execution.arrow.maxRecordsPerBatch" in "".join(error.value.__notes__)
 
 
-def test_fallback_raise_forbids_pandas_there(on_gpu) -> None:
+def test_fallback_raise_forbids_pandas(on_gpu) -> None:
     def refused(v):
         return v.describe()
 
-    with pytest.raises(FallbackError, match="cuDF has not describe"):
+    with pytest.raises(FallbackError, match="cuDF lacks describe"):
         on_gpu(refused, fallback="raise").once([pd.Series([1.0])], {})
 
 
@@ -203,8 +203,8 @@ def test_columns_without_an_equal_cudf_form_stay_on_pandas() -> None:
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
-def test_what_goes_to_cudf_means_what_pysparks_pandas_form_means(zone) -> None:
-    """Before they become cuDF's, Arrow columns hold what PySpark's own converter makes of them."""
+def test_columns_for_cudf_mean_the_same_as_pysparks_pandas_series(zone) -> None:
+    """Before they are copied to cuDF, Arrow columns have the values that PySpark's converter gives pandas."""
     moments = pa.array([0, 1_600_000_000_000_000], pa.timestamp("us", zone))  # as Spark sends them
     columns = [
         pa.array([1, None, 3]), pa.array([1, 2], pa.int8()), pa.array([1.5, None], pa.float32()), pa.array(["a", "b"]),

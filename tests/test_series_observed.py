@@ -1,4 +1,4 @@
-"""What Spark sees of a series body: one expression, its log lines, its profile."""
+"""Series bodies as Spark sees them: repeated expressions, log lines, profiles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gpuspark.errors import FallbackError
 
 @pytest.fixture(params=["cpu", "cuda"])
 def device(request, spark):
-    """Where columns travel as pandas', and where they travel as Arrow's."""
+    """The devices with which columns travel as pandas, and as Arrow."""
     spark.conf.set("spark.gpuspark.device", request.param)
     spark.conf.set("spark.gpuspark.fallback", "silent")
     return request.param
@@ -47,7 +47,7 @@ def test_decorated_again_it_is_the_same_expression(spark, device, body) -> None:
         spark.catalog.clearCache()
 
 
-def test_what_a_body_captures_is_taken_anew_when_it_is_decorated_again(spark, device) -> None:
+def test_captured_values_are_copied_again_when_a_body_is_decorated_again(spark, device) -> None:
     by = 1
 
     def add(v):
@@ -77,7 +77,7 @@ def logs_and_sums(v: pd.Series) -> float:
 
 
 class Rule:
-    """A callable object: Spark's log names its class too."""
+    """A callable object, whose class Spark's log names too."""
 
     def __call__(self, v):
         return logs(v)
@@ -97,17 +97,19 @@ def test_log_lines_name_the_users_function(spark, device) -> None:
     spark.conf.set("spark.sql.pyspark.worker.logging.enabled", "true")
     frame = spark.range(0, 2, 1, 1)
     for body in (logs, logs_each, Rule(), Rule().method):
-        said = [contexts(spark, frame.select(make(body, "bigint")("id"))) for make in (gs.pandas_udf, F.pandas_udf)]
-        assert said[0] == said[1] != [], body
-    said = [contexts(spark, frame.agg(make(logs_and_sums, "double")("id"))) for make in (gs.pandas_udf, F.pandas_udf)]
-    assert said[0] == said[1] != []
+        results = [contexts(spark, frame.select(make(body, "bigint")("id"))) for make in (gs.pandas_udf, F.pandas_udf)]
+        assert results[0] == results[1] != [], body
+    results = [
+        contexts(spark, frame.agg(make(logs_and_sums, "double")("id"))) for make in (gs.pandas_udf, F.pandas_udf)
+    ]
+    assert results[0] == results[1] != []
 
 
 # Profiles
 
 
 @pytest.mark.parametrize("body", [twice, twice_each])
-def test_under_the_memory_profiler_pyspark_is_given_the_body_itself(spark, device, body) -> None:
+def test_under_the_memory_profiler_pyspark_gets_the_body_itself(spark, device, body) -> None:
     made = gs.pandas_udf(body, "bigint")
     assert made.spark_udf().func is not body
     spark.conf.set("spark.sql.pyspark.udf.profiler", "memory")

@@ -1,5 +1,4 @@
-"""What a series body may return, and what becomes of it: PySpark's answer or PySpark's error, either way that columns
-travel."""
+"""Results of series bodies: they give PySpark's result or PySpark's error, with both transports of columns."""
 
 from __future__ import annotations
 
@@ -19,12 +18,12 @@ from pyspark.sql import functions as F
 
 import gpuspark as gs
 from gpuspark.columns import pandas_form
-from gpuspark.dialects import series_worker
+from gpuspark.dialects.series_transport import nbytes
 from tests.conftest import EXAMPLES
 from tests.support.told import told
 
 TRANSPORTS = {"pandas": "cpu", "arrow": "cuda"}
-"""The devices that make columns travel so. Without a GPU, the body runs on pandas on either."""
+"""The device that selects each transport. Without a GPU, the body runs on pandas with either."""
 SAFELY = "spark.sql.execution.pandas.convertToArrowArraySafely"
 
 RESULTS: dict[str, Callable[[Any], Any]] = {
@@ -92,7 +91,7 @@ def yielding(body: Callable[[Any], Any]) -> Callable[[Iterator[pd.Series]], Iter
 
 
 def answers(spark, body: Callable[..., Any], declared: str) -> None:
-    """Checks that gpuspark's answer is PySpark's, for each way that columns travel."""
+    """Checks that gpuspark's result equals PySpark's, with both transports."""
     frame = spark.range(0, 3, 1, 1)
     spark.conf.set("spark.gpuspark.fallback", "silent")
     expected = told(frame.select(F.pandas_udf(body, declared)("id").alias("v")))
@@ -103,13 +102,13 @@ def answers(spark, body: Callable[..., Any], declared: str) -> None:
 
 @pytest.mark.parametrize(("result", "declared"), LIKELY)
 @pytest.mark.parametrize("form", [lambda body: body, yielding], ids=["once", "iterator"])
-def test_a_result_is_what_pyspark_makes_of_it(spark, form, result, declared) -> None:
+def test_results_are_converted_as_in_pyspark(spark, form, result, declared) -> None:
     answers(spark, form(RESULTS[result]), declared)
 
 
-@settings(max_examples=int(EXAMPLES or 20), phases=(Phase.generate,))  # each example is three jobs, and as small as any
+@settings(max_examples=int(EXAMPLES or 20), phases=(Phase.generate,))  # no shrinking: an example is three jobs
 @given(case=st.sampled_from(CASES), form=st.sampled_from([lambda body: body, yielding]), safe=st.booleans())
-def test_any_result_of_any_type_is_what_pyspark_makes_of_it(spark, case, form, safe) -> None:
+def test_any_result_of_any_type_is_converted_as_in_pyspark(spark, case, form, safe) -> None:
     result, declared = case
     before = spark.conf.get(SAFELY)
     spark.conf.set(SAFELY, str(safe).lower())
@@ -142,7 +141,7 @@ def mapped(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
 
 
 @pytest.mark.parametrize("body", [a_list, nothing, one_too_many, the_first_only, mapped])
-def test_what_a_body_over_iterators_returns_is_checked_as_in_pyspark(spark, body) -> None:
+def test_results_of_iterator_bodies_are_checked_as_in_pyspark(spark, body) -> None:
     answers(spark, body, "bigint")
 
 
@@ -160,7 +159,7 @@ def test_a_setting_of_the_conversion_that_changes_after_the_column_was_built_is_
         spark.conf.set(SAFELY, before)
 
 
-def test_each_setting_of_the_conversion_is_sparks_own_default_where_none_is_set(spark) -> None:
+def test_conversion_settings_default_to_sparks_own(spark) -> None:
     conversion = pandas_form.Conversion.of(spark)
     for field, key in pandas_form._SWITCHES.items():
         known = pandas_form._setting(spark, key)
@@ -169,7 +168,7 @@ def test_each_setting_of_the_conversion_is_sparks_own_default_where_none_is_set(
 
 
 @pytest.mark.parametrize("key", [key for key in pandas_form._SWITCHES.values() if key != SAFELY])
-def test_every_setting_of_the_conversion_does_what_it_does_in_pyspark(spark, key) -> None:
+def test_conversion_settings_act_as_in_pyspark(spark, key) -> None:
     before = pandas_form._setting(spark, key)
     frame = spark.sql("select * from values (1L), (null), (3L) t(v)").coalesce(1)
     spark.conf.set("spark.gpuspark.fallback", "silent")
@@ -182,17 +181,17 @@ def test_every_setting_of_the_conversion_does_what_it_does_in_pyspark(spark, key
             spark.conf.set(key, value)
             for body, declared in ((turned, "p bigint, q double"), (whole, "decimal(10,2)"), (kind, "string")):
                 made = [make(body, declared)("v").alias("r") for make in (gs.pandas_udf, F.pandas_udf)]
-                said = [told(frame.select(column)) for column in made]
-                assert said[0] == said[1], (key, value, declared)
+                results = [told(frame.select(column)) for column in made]
+                assert results[0] == results[1], (key, value, declared)
     finally:
         spark.conf.unset(key) if before is None else spark.conf.set(key, before)
 
 
 @pytest.mark.parametrize("result", RESULTS)
-def test_the_ledgers_count_of_bytes_takes_whatever_a_body_returns(result) -> None:
+def test_nbytes_accepts_whatever_a_body_returns(result) -> None:
     value = RESULTS[result](pd.Series([0, 1, 2]))
     counts = isinstance(value, pd.Series | pd.DataFrame | pa.Array)
-    assert (series_worker.nbytes(value) > 0) == (counts and result != "a frame without columns")
+    assert (nbytes(value) > 0) == (counts and result != "a frame without columns")
 
 
 NESTED = {
@@ -203,7 +202,7 @@ NESTED = {
 
 
 @pytest.mark.parametrize("declared", NESTED)
-def test_what_is_nested_passes_as_in_pyspark(spark, declared) -> None:
+def test_nested_types_pass_as_in_pyspark(spark, declared) -> None:
     before = spark.conf.get("spark.sql.session.timeZone")
     spark.conf.set("spark.sql.session.timeZone", "America/New_York")
     spark.conf.set("spark.gpuspark.fallback", "silent")

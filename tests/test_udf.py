@@ -1,4 +1,4 @@
-"""``gs.udf`` inside real Spark: the same answers as PySpark's own UDF, whichever device runs it."""
+"""``gs.udf`` in Spark: the same results as PySpark's own UDF, on every device."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def _plans(df) -> str:
 
 
 def _unnumbered(df) -> str:
-    """The plan without the numbers that Spark gives to expressions."""
+    """Returns the plan without the ids that Spark gives to expressions."""
     return re.sub(r"#\d+L?|pythonUDF\d+", "", _plans(df))
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_answers_are_pysparks(spark, frame, device) -> None:
+def test_results_equal_pysparks(spark, frame, device) -> None:
     spark.conf.set("spark.gpuspark.device", device)
     pairs = {
         "double": (score, ["a", "a"]),
@@ -57,13 +57,13 @@ def test_answers_are_pysparks(spark, frame, device) -> None:
     }
     ours = [gs.udf(f, declared)(*columns).alias(declared) for declared, (f, columns) in pairs.items()]
     theirs = [F.udf(f, declared, useArrow=True)(*columns).alias(declared) for declared, (f, columns) in pairs.items()]
-    found, expected = frame.select(*ours), frame.select(*theirs)
-    assert found.schema == expected.schema
-    for one, other in zip(found.collect(), expected.collect(), strict=True):
+    actual, expected = frame.select(*ours), frame.select(*theirs)
+    assert actual.schema == expected.schema
+    for one, other in zip(actual.collect(), expected.collect(), strict=True):
         assert one[1:] == other[1:]
         if device == "python" or other.double is None:
             assert one.double == other.double
-        else:  # each device has a logarithm of its own
+        else:  # devices have different logarithms
             assert one.double == pytest.approx(other.double, rel=1e-14)
 
 
@@ -97,14 +97,14 @@ def test_a_wrong_number_of_columns_is_named_before_spark_runs(spark, given) -> N
         gs.udf(score, "double")("a", "a", z="a")
 
 
-def test_one_python_node_as_with_pysparks_own(frame) -> None:
+def test_functions_in_one_select_share_one_python_node(frame) -> None:
     f, g = gs.udf("double")(lambda a: a + 1), gs.udf("double")(lambda a: a * 2)
     for df in (frame.select(f("a")), frame.select(f("a"), g("a"), f("x")), frame.select(f(g(f("a"))))):
         assert len(re.findall(r"ArrowEvalPython", _plans(df))) == 1
 
 
-def test_spark_sees_where_one_expression_stands_twice(frame) -> None:
-    """As with PySpark's own: computed once, allowed as a grouping, found in the cache."""
+def test_spark_recognises_repeated_expressions(frame) -> None:
+    """As with PySpark's own UDF: computed once, allowed as a grouping, found in the cache."""
     for build in (gs.udf("double"), gs.pandas_udf("double")):
         f = build(lambda a: a + 1)
         twice = _plans(frame.select(f("a"), f("a") + f("a")))
@@ -115,7 +115,7 @@ def test_spark_sees_where_one_expression_stands_twice(frame) -> None:
         cached.unpersist()
 
 
-def test_numbers_stand_among_columns(spark, frame) -> None:
+def test_numbers_may_be_given_among_columns(spark, frame) -> None:
     f = gs.udf("double")(lambda a, b: a - b)
     row = frame.where("n = 700").select(f("a", 2).alias("p"), f(F.col("a"), 0.5).alias("q"), f(b="a", a=1).alias("r"))
     assert row.first() == (0.14 - 2, 0.14 - 0.5, 1 - 0.14)
@@ -125,13 +125,13 @@ def test_numbers_stand_among_columns(spark, frame) -> None:
     assert frame.where("n = 700").select(gs.udf("double")(lambda a, b: a)("a", None).alias("v")).first().v is None
 
 
-def test_in_a_task_a_text_is_a_text(spark, frame) -> None:
+def test_in_a_task_a_string_is_a_value(spark, frame) -> None:
     spark.conf.set("spark.gpuspark.fallback", "silent")
     shout = gs.udf("string")(lambda s: s.upper())
     assert frame.limit(1).select(gs.udf("string")(lambda n: shout(f"n{n}"))("n").alias("v")).first().v == "N0"
 
 
-def test_switched_off_the_null_rule_stays(spark, frame) -> None:
+def test_the_null_rule_holds_when_disabled(spark, frame) -> None:
     f = gs.udf("double")(lambda b: b + 1)
     expected = frame.select(f("b").alias("v")).collect()
     spark.conf.set("spark.gpuspark.enabled", "false")
@@ -140,7 +140,7 @@ def test_switched_off_the_null_rule_stays(spark, frame) -> None:
     assert frame.selectExpr("gs_off(b) v").collect() == expected
 
 
-def test_the_flag_may_change_between_two_actions(spark, frame) -> None:
+def test_the_configuration_may_change_between_two_actions(spark, frame) -> None:
     where = gs.udf("string", nulls="pass")(lambda a: str(a))
     df = frame.limit(3).select(where("a").alias("s"))
     spark.conf.set("spark.gpuspark.device", "cpu")
@@ -153,7 +153,7 @@ def test_the_flag_may_change_between_two_actions(spark, frame) -> None:
     assert df.collect() == first
 
 
-def test_switched_off_it_is_pysparks_own_udf(spark, frame) -> None:
+def test_disabled_it_is_pysparks_own_udf(spark, frame) -> None:
     spark.conf.set("spark.gpuspark.enabled", "false")
     f = gs.udf(score, "double")
     off = frame.select(f("a", "a").alias("v"))
@@ -188,7 +188,7 @@ def test_sql_with_positional_default_and_named_arguments(spark) -> None:
     assert (row.a, row.b, row.c) == (score(0.5, 1), score(0.5, 1, 2), score(0.5, 1))
 
 
-def test_registered_as_it_is_and_with_any_number_of_columns(spark) -> None:
+def test_registered_directly_it_takes_any_number_of_columns(spark) -> None:
     spark.conf.set("spark.gpuspark.fallback", "silent")
     spark.udf.register("gs_plain", gs.udf(score, "double"))
     spark.udf.register("gs_total", gs.udf("double")(lambda first, *others: first + sum(others)))
@@ -214,11 +214,11 @@ def test_an_error_of_the_body_names_function_row_and_partition(spark, device) ->
 
     with pytest.raises(PythonException) as error:
         spark.range(0, 200_000, 1, 1).select(picky("id")).write.format("noop").mode("overwrite").save()
-    said = str(error.value)
-    assert 'raise ValueError("no such flight")' in said
-    assert "ValueError: no such flight" in said
-    assert re.search(r"gpuspark: function=picky row=123456 device=python n=123456", said)
-    assert "partition=0" in said
+    message = str(error.value)
+    assert 'raise ValueError("no such flight")' in message
+    assert "ValueError: no such flight" in message
+    assert re.search(r"gpuspark: function=picky row=123456 device=python n=123456", message)
+    assert "partition=0" in message
 
 
 def test_a_string_column_for_a_numeric_body_raises_pythons_own_error(spark) -> None:
@@ -244,7 +244,7 @@ def test_misuse_of_the_decorator_is_named() -> None:
         ScalarUDF(3, "double")  # type: ignore[arg-type]
 
 
-def test_a_function_without_parameters_is_pysparks(spark) -> None:
+def test_pyspark_runs_a_function_without_parameters(spark) -> None:
     spark.conf.set("spark.gpuspark.fallback", "silent")
     for make in (F.udf, gs.udf):
         nine = make(lambda: 9, "bigint")
@@ -288,14 +288,14 @@ def test_explain_needs_no_spark_and_lists_every_reason() -> None:
 
     assert f.explain("double, float").device == "cpu"
     assert f.explain("a double not null, b: int").device == "cpu"
-    for wrong, said in (("b double", "no type was given for a"), (["double"] * 4, "4 types were given")):
-        with pytest.raises(CallError, match=said):
+    for wrong, message in (("b double", "no type was given for a"), (["double"] * 4, "4 types were given")):
+        with pytest.raises(CallError, match=message):
             f.explain(wrong)
     plan = text.explain({"a": "string", "b": "double"})
     assert plan.device == "python"
-    said = "\n".join(r.text for r in plan.reasons if r.device == "cpu")
+    message = "\n".join(r.text for r in plan.reasons if r.device == "cpu")
     for expected in ("column a is string", "the result is string", "a call of print", "a set", "test_udf.py, line"):
-        assert expected in said
+        assert expected in message
 
 
 def test_explain_loads_neither_spark_nor_a_compiler_that_it_does_not_need() -> None:
@@ -320,8 +320,8 @@ def test_a_nondeterministic_function_is_marked_so(frame) -> None:
         frame.groupBy("flag").agg(F.sum(f("a"))).orderBy(f("a")).collect()
 
 
-def test_types_of_every_result_without_a_compiler(spark, frame) -> None:
-    """Results that only Python makes: text, decimals, arrays, maps, structs, binaries."""
+def test_result_types_that_do_not_compile(spark, frame) -> None:
+    """Results that only Python computes: strings, decimals, arrays, maps, structs, binaries."""
     import decimal
 
     spark.conf.set("spark.gpuspark.fallback", "silent")

@@ -1,4 +1,4 @@
-"""``gs.udf`` of whatever can be called, declared in every way that PySpark's ``udf`` knows: beside PySpark's own."""
+"""``gs.udf`` of every kind of callable, declared in every way that PySpark's ``udf`` accepts, compared with it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def shifted(n, by):
 
 
 class Rule:
-    """A callable object with attributes of its own, which have the names of ours."""
+    """A callable object with attributes that have the names of ours."""
 
     def __init__(self, nulls: str) -> None:
         self.nulls = self.signature = self.result = nulls
@@ -71,7 +71,7 @@ def test_every_callable_is_a_function_as_in_pyspark(spark, frame) -> None:
     assert all("not a plain Python function" in reason for reason in reasons)
 
 
-def test_attributes_of_the_body_are_its_own(frame) -> None:
+def test_attributes_of_the_body_do_not_replace_ours(frame) -> None:
     rows = frame.select(
         *(gs.udf(Rule(own), "bigint", nulls=nulls)("v").alias(f"{nulls}_{own}")
           for nulls in ("pass", "propagate") for own in ("pass", "drop"))
@@ -129,17 +129,17 @@ def test_sql_calls_by_name_and_with_any_number(spark, frame) -> None:
         "options(n, c => m)", "options(b => n, a => m)", "options(c => n, a => m)",
     )  # fmt: skip
     frame.createOrReplaceTempView("callables")
-    told = []
+    results = []
     for make in (F.udf, gs.udf):
         for body in (price, count_them, options):
             spark.udf.register(body.__name__, make(body, "bigint"))
-        told.append(spark.sql(f"select {', '.join(calls)} from callables").collect())
-    assert told[0] == told[1]
+        results.append(spark.sql(f"select {', '.join(calls)} from callables").collect())
+    assert results[0] == results[1]
     with pytest.raises(CallError, match=r"price\(\*\*parts\) was given 1 columns"):
         gs.udf(price, "bigint")("n")
 
 
-def test_captured_values_are_taken_once_for_every_form(spark, frame) -> None:
+def test_captured_values_are_copied_once_for_every_form(spark, frame) -> None:
     scale, table = 2, {"plus": 1}
 
     def body(n):
@@ -232,7 +232,7 @@ def test_hints_of_series_make_a_pandas_udf_as_in_pyspark(spark, frame) -> None:
     assert isinstance(gs.udf(partly, "double"), ScalarUDF)
 
 
-def test_the_decorator_takes_what_pysparks_takes(spark) -> None:
+def test_the_decorator_accepts_what_pysparks_accepts(spark) -> None:
     made = gs.udf(shifted, returnType=DoubleType(), useArrow=False)
     assert made.returnType == F.udf(shifted, DoubleType()).returnType
     assert gs.udf(returnType="double")(shifted).returnType == DoubleType()
@@ -250,7 +250,7 @@ def test_misuse_is_found_at_decoration() -> None:
     with pytest.raises(DeclarationError, match="decorates a function, not 3"):
         gs.udf(3, "double")
     for wrong in (DoubleType, int, 3):
-        with pytest.raises(DeclarationError, match="is no type: give a text such as 'double'"):
+        with pytest.raises(DeclarationError, match="is not a type: give a string such as 'double'"):
             gs.udf(shifted, wrong)
 
 

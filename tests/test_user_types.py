@@ -1,4 +1,4 @@
-"""User-defined types, vectors and variants as columns and results: plain PySpark is the oracle."""
+"""User-defined types, vectors and variants as columns and results, compared with plain PySpark."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 import gpuspark as gs
 from gpuspark.errors import CallError
-from gpuspark.execution.user_types import holds_user_type, takes_apart
+from gpuspark.execution.user_types import holds_user_type, object_uses
 from gpuspark.spark.arrow_types import arrow_type
 
 
@@ -29,7 +29,7 @@ def kept(v):
 
 @pytest.fixture(scope="module")
 def objects(spark):
-    """A vector, a sparse one, a point, points in an array, a variant, and a variant in a struct."""
+    """A frame with a vector, a sparse vector, a point, an array of points, a variant, and a variant in a struct."""
     from pyspark.ml.linalg import Vectors
     from pyspark.sql import functions
     from pyspark.testing.objects import ExamplePoint
@@ -43,7 +43,7 @@ def objects(spark):
     return frame.withColumn("x", variant).withColumn("s", functions.struct("v", "x")).cache()
 
 
-def test_bodies_are_given_pysparks_objects(spark, objects) -> None:
+def test_bodies_get_pysparks_objects(spark, objects) -> None:
     from pyspark.ml.linalg import VectorUDT
     from pyspark.sql import functions
     from pyspark.testing.objects import ExamplePointUDT
@@ -63,7 +63,7 @@ def test_bodies_are_given_pysparks_objects(spark, objects) -> None:
         assert objects.selectExpr(f"{name}(p)").collect()[0][0] == theirs.collect()[0]["c6"]
 
 
-def test_the_ledger_and_the_flags_hold_for_functions_that_are_pysparks(spark, objects) -> None:
+def test_ledger_and_configuration_apply_to_functions_that_pyspark_runs(spark, objects) -> None:
     from pyspark.errors import PythonException
 
     spark.conf.set("spark.gpuspark.fallback", "silent")
@@ -78,13 +78,13 @@ def test_the_ledger_and_the_flags_hold_for_functions_that_are_pysparks(spark, ob
     records = [record for record in gs.ledger(spark).records if record.function == "scaled"]
     assert {record.device for record in records} == {"python"}
     assert sum(record.rows for record in records) == 4
-    assert any("v is no number" in reason for record in records for reason in record.reasons)
+    assert any("v is not used as a number" in reason for record in records for reason in record.reasons)
     spark.conf.set("spark.gpuspark.fallback", "raise")
-    with pytest.raises(PythonException, match="v is no number"):
+    with pytest.raises(PythonException, match="v is not used as a number"):
         objects.select(scaled("v")).collect()
 
 
-def test_binary_values_are_what_sparks_setting_says(spark) -> None:
+def test_binary_values_follow_sparks_setting(spark) -> None:
     spark.conf.set("spark.gpuspark.fallback", "silent")
     setting = "spark.sql.execution.pyspark.binaryAsBytes"
     column = spark.sql("select cast('x' as binary) b").select(gs.udf(lambda b: f"{b!r}", "string")("b"))
@@ -100,8 +100,8 @@ def _stored(values: object, declared: object) -> pa.Array:
     return pa.array([values], arrow_type(declared))  # type: ignore[arg-type]
 
 
-def test_vectors_that_came_as_structs_are_refused_by_name() -> None:
-    """As where a process never loaded ``pyspark.ml``, and so cannot know."""
+def test_vectors_that_arrive_as_structs_are_refused() -> None:
+    """As in a process that never loaded ``pyspark.ml``, and so cannot know the type."""
     from pyspark.ml.linalg import Matrices, MatrixUDT, Vectors, VectorUDT
     from pyspark.sql.types import ArrayType, StructType
 
@@ -117,7 +117,7 @@ def test_vectors_that_came_as_structs_are_refused_by_name() -> None:
     assert text(plain).to_pylist()[0].startswith("Row(type=1")
 
 
-def test_what_holds_a_user_defined_type() -> None:
+def test_types_that_contain_a_user_defined_type() -> None:
     from pyspark.ml.linalg import VectorUDT
     from pyspark.sql.types import ArrayType, DoubleType, IntegerType, MapType, StructType
 
@@ -134,5 +134,5 @@ def test_what_holds_a_user_defined_type() -> None:
         (lambda a, b: (a - b).days + a.real, 0), (lambda v: f"{v}", 1),
     ],
 )  # fmt: skip
-def test_bodies_that_take_a_parameter_apart_are_told_from_those_of_numbers(body, parts) -> None:
-    assert len(takes_apart(body)) == parts
+def test_uses_of_a_parameter_as_an_object_are_found(body, parts) -> None:
+    assert len(object_uses(body)) == parts

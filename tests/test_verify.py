@@ -1,4 +1,4 @@
-"""``spark.gpuspark.verify.fraction``: a device that is wrong is found, one that is right is left alone."""
+"""``spark.gpuspark.verify.fraction``: wrong results of a device are found, and correct ones pass."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def curve(a):
 
 
 def checked(column: pa.Array, wrong: dict[int, float | None], first_row: int = 0, **flags) -> None:
-    """Verifies the function's results, of which those at some rows are replaced."""
+    """Verifies the function's results, after replacing those of some rows."""
     config = Config(**{"device": "cpu", "fallback": "raise", "verify_fraction": 1.0, **flags})
     runner = Runner(curve.scalar_function(["a"]), [of_arrow(column.type)], config)
     values = runner.run([column], Work()).to_pylist()
@@ -34,7 +34,7 @@ def checked(column: pa.Array, wrong: dict[int, float | None], first_row: int = 0
 COLUMN = pa.array([None if n % 10 == 0 else n / 100 for n in range(1000)])
 
 
-def test_right_results_pass() -> None:
+def test_correct_results_pass() -> None:
     checked(COLUMN, {})
 
 
@@ -50,7 +50,7 @@ def test_a_value_where_null_belongs_is_found() -> None:
         checked(COLUMN, {10: 1.0})
 
 
-def test_last_bits_of_libm_are_no_difference_and_more_is() -> None:
+def test_only_differences_beyond_the_last_bits_of_libm_count() -> None:
     value = math.exp(-1.01 * 1.01)
     checked(COLUMN, {101: value + 2 * math.ulp(value)})
     with pytest.raises(VerificationError):
@@ -60,11 +60,11 @@ def test_last_bits_of_libm_are_no_difference_and_more_is() -> None:
 @pytest.mark.parametrize(
     "flags", [{"verify_fraction": 0.0}, {"device": "python"}, {"arithmetic": "native"}], ids=lambda flags: str(flags)
 )
-def test_where_there_is_nothing_to_compare(flags) -> None:
+def test_configurations_without_a_comparison(flags) -> None:
     checked(COLUMN, {104: 0.0}, **flags)
 
 
-def test_the_fraction_is_a_share_of_the_batches() -> None:
+def test_the_fraction_of_batches_is_verified() -> None:
     found = 0
     for batch in range(400):
         try:
@@ -74,8 +74,8 @@ def test_the_fraction_is_a_share_of_the_batches() -> None:
     assert 60 <= found <= 140
 
 
-def test_in_spark_a_wrong_program_ends_the_job(spark, monkeypatch) -> None:
-    """Plain Python is made to answer otherwise than the program that was compiled of the body."""
+def test_a_wrong_program_fails_the_spark_job(spark, monkeypatch) -> None:
+    """Plain Python is patched to answer differently from the program that was compiled from the body."""
     wrong = gs.udf("double")(lambda a: a + 1.0)
     plain = wrong.__gpuspark_body__
 

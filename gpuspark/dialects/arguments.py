@@ -1,4 +1,4 @@
-"""Which argument of a call goes to which parameter of a function, stars included."""
+"""Binds the arguments of a call to a function's parameters, ``*args`` and ``**kwargs`` included."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from gpuspark.errors import CallError
 def bind(
     function: str, signature: inspect.Signature, columns: Sequence[Any], named: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Each argument of a call of ``function`` by its parameter, in the parameters' order. Those of ``*values`` are
-    ``values[0]`` and so on, those of ``**names`` have their own names.
+    """Returns the arguments of a call of ``function`` by parameter name, in the parameters' order. Those of
+    ``*values`` are called ``values[0]`` and so on; those of ``**names`` keep their own names.
 
-    Raises :class:`~gpuspark.errors.CallError` for too few or too many, or a wrong name.
+    Raises :class:`~gpuspark.errors.CallError` for too few or too many arguments, or a wrong name.
 
     >>> bind("f", inspect.signature(lambda a, *more, **rest: a), ["x", "y"], {"z": "q"})
     {'a': 'x', 'more[0]': 'y', 'z': 'q'}
@@ -33,9 +33,9 @@ def bind(
             case inspect.Parameter.VAR_POSITIONAL:
                 arguments |= {f"{name}[{n}]": column for n, column in enumerate(value)}
             case inspect.Parameter.VAR_KEYWORD:
-                if twice := sorted(value.keys() & arguments.keys()):
+                if duplicates := sorted(value.keys() & arguments.keys()):
                     raise CallError(
-                        f"{function}{signature} was given {', '.join(twice)} by name, which is the name of a parameter "
+                        f"{function}{signature} was given {', '.join(duplicates)} by name, the name of a parameter "
                         "given by position. Give the column another name."
                     )
                 arguments |= value

@@ -1,4 +1,4 @@
-"""In a Python worker of Spark: a batch body over Spark's Arrow batches, checked and accounted."""
+"""The worker half of the batch dialect: runs a body over Spark's Arrow batches, checks and accounts its results."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _NEEDS = "the arrays and frames of a batch need"
 
 
 class BatchWorker:
-    """The callable that Spark pickles for a batch body: Arrow batches in and out, checked and accounted."""
+    """The callable that Spark pickles for a batch body. It takes and yields Arrow batches."""
 
     def __init__(self, body: Body, schema: pa.Schema, call: str) -> None:
         self.body, self.schema, self.call = body, schema, call
         self.__name__ = getattr(body, "__name__", type(body).__name__)
 
-    # Without type hints: PySpark reads a function's, and cannot read those of an object.
+    # No type hints: PySpark would read them, and cannot for a callable object.
     def __call__(self, batches):  # type: ignore[no-untyped-def]
         start = time.perf_counter()
         placement = Placement(PlacedFrameBody(self.__name__, self.call, _NEEDS), task_config())
         device, turn = placement.plan.device, Turn(placement)
         account = entry(self.__name__, self.call, self)
         incoming = Incoming(batches, placement, account, turn)
-        watch = _Watch(account, device, incoming, account_inside(account), start)
+        watch = _Stopwatch(account, device, incoming, account_inside(account), start)
         try:
             for result in self._results(incoming):
                 arrow = self._checked(result)
@@ -70,7 +70,8 @@ class BatchWorker:
         )
 
     def _checked(self, result: Any) -> pa.RecordBatch:
-        """The batch as Arrow, if it has the declared columns."""
+        """Returns the batch as Arrow. Raises :class:`~gpuspark.errors.ResultError` if its columns are not those
+        declared."""
         if not isinstance(result, Batch):
             raise ResultError(
                 f"{self.__name__} yielded a {type(result).__name__}, not a gs.Batch. "
@@ -82,38 +83,38 @@ class BatchWorker:
                 f"{self.__name__} yielded the columns {arrow.schema.names}, declared are {self.schema.names}. "
                 "Select them in this order: batch.select([...])."
             )
-        for column, found, declared in zip(arrow.columns, arrow.schema, self.schema, strict=True):
-            if not fits(found.type, declared.type):
+        for column, actual, declared in zip(arrow.columns, arrow.schema, self.schema, strict=True):
+            if not fits(actual.type, declared.type):
                 raise ResultError(
-                    f"{self.__name__} yielded column {found.name!r} as {found.type}, declared is {declared.type}. "
+                    f"{self.__name__} yielded column {actual.name!r} as {actual.type}, declared is {declared.type}. "
                     "Cast it in the body, or declare another type."
                 )
             if column.null_count and not declared.nullable:
                 raise ResultError(
-                    f"{self.__name__} yielded column {found.name!r} with {column.null_count} nulls, declared is "
+                    f"{self.__name__} yielded column {actual.name!r} with {column.null_count} nulls, declared is "
                     f"{declared.type} not null. Fill them in the body, or declare the column without 'not null'."
                 )
         return arrow
 
     def _no_room(self, full: BaseException, incoming: Incoming, device: DeviceName) -> OutOfMemory:
-        others = " or spark.gpuspark.device.maxConcurrentTasks" if device == "cuda" else ""
+        second_key = " or spark.gpuspark.device.maxConcurrentTasks" if device == "cuda" else ""
         error = OutOfMemory(
             f"{self.__name__} ran out of memory on {device} with a batch of {incoming.last_rows:,} rows, "
-            f"{incoming.last_bytes:,} bytes ({full}). Lower spark.sql.execution.arrow.maxRecordsPerBatch{others}."
+            f"{incoming.last_bytes:,} bytes ({full}). Lower spark.sql.execution.arrow.maxRecordsPerBatch{second_key}."
         )
         locate(error, function=self.__name__, rows=incoming.position(), device=device)
         return error
 
 
 def _accepts_any_iterable() -> bool:
-    """Whether a body may return a list, say, in place of an iterator, as Spark's setting says."""
+    """Returns whether Spark's setting allows a body to return any iterable, such as a list, not just an iterator."""
     task = running_task()
     return task is None or str(task.getLocalProperty(_ANY_ITERABLE)).lower() != "false"
 
 
 class Incoming(Iterator[Batch]):
-    """Spark's batches as gpuspark's, counted as they are handed over. Holds on to none of them, and to no permit
-    while it waits for Spark."""
+    """Iterator over Spark's batches as :class:`~gpuspark.columns.batch.Batch`, which counts them. It keeps no
+    reference to them, and ends the GPU turn while it waits for Spark."""
 
     def __init__(self, batches: Iterator[pa.RecordBatch], placement: Placement, account: Entry, turn: Turn) -> None:
         self._batches, self._placement, self._account, self._turn = iter(batches), placement, account, turn
@@ -143,21 +144,21 @@ class Incoming(Iterator[Batch]):
         return Batch.from_arrow(arrow, self._device)
 
     def check_room(self, nbytes: int) -> None:
-        """Raises :class:`~gpuspark.errors.OutOfMemory` where the body may not have ``nbytes`` on its device."""
+        """Raises :class:`~gpuspark.errors.OutOfMemory` if the body may not use ``nbytes`` on its device."""
         self._placement.check_room(nbytes)
 
     def take_waited(self) -> float:
-        """Seconds spent waiting for Spark since the last call."""
+        """Returns the seconds spent waiting for Spark since the last call."""
         waited, self._waited = self._waited, 0.0
         return waited
 
     def position(self) -> str:
-        """The rows of the last batch handed over."""
+        """Returns the row numbers of the last batch, such as ``0-9999``."""
         return f"{self._rows - self.last_rows}-{self._rows - 1}" if self.last_rows else "before the first"
 
 
-class _Watch:
-    """Accounts for a body's own time: neither waiting for Spark, before or behind it, nor the functions
+class _Stopwatch:
+    """Accounts for a body's own time: without waiting for Spark on either side, and without the compiled functions
     called inside, which account for themselves."""
 
     def __init__(self, account: Entry, device: DeviceName, incoming: Incoming, inside: Inside, start: float) -> None:
@@ -165,7 +166,7 @@ class _Watch:
         self._start: float | None = start
 
     def yielding(self, nbytes: int) -> None:
-        """The body has made ``nbytes`` of results, and Spark takes over."""
+        """Stops the clock: the body has yielded ``nbytes`` of results to Spark."""
         if self._start is None:
             return
         spent = time.perf_counter() - self._start - self._incoming.take_waited() - self._inside.take_seconds()
@@ -175,26 +176,26 @@ class _Watch:
         self._start = None
 
     def resumed(self) -> None:
-        """Spark asks for more."""
+        """Restarts the clock: Spark asks for the next result."""
         self._start = time.perf_counter()
 
 
-def fits(found: pa.DataType, declared: pa.DataType) -> bool:
-    """Whether Spark reads ``found`` as ``declared``: equal; a column of nulls; timestamps whose zones have
-    different names; the large form of text and binary; and so for what is nested. A struct's fields must have
-    the declared names."""
+def fits(actual: pa.DataType, declared: pa.DataType) -> bool:
+    """Returns whether Spark reads a column of type ``actual`` as ``declared``: if they are equal, for a column of
+    nulls, for timestamps whose zones have different names, for large strings and binaries, and for nested types whose
+    parts fit. The fields of a struct must have the declared names."""
     import pyarrow.types as is_
 
-    if found == declared or is_.is_null(found) or (is_.is_large_string(found) and is_.is_string(declared)):
+    if actual == declared or is_.is_null(actual) or (is_.is_large_string(actual) and is_.is_string(declared)):
         return True
-    if is_.is_large_binary(found) and is_.is_binary(declared):
+    if is_.is_large_binary(actual) and is_.is_binary(declared):
         return True
-    if is_.is_timestamp(found) and is_.is_timestamp(declared):
-        return (found.tz is None) == (declared.tz is None) and found.unit == declared.unit
-    if is_.is_nested(found) and is_.is_nested(declared) and found.num_fields == declared.num_fields:
-        if type(found) is not type(declared):
+    if is_.is_timestamp(actual) and is_.is_timestamp(declared):
+        return (actual.tz is None) == (declared.tz is None) and actual.unit == declared.unit
+    if is_.is_nested(actual) and is_.is_nested(declared) and actual.num_fields == declared.num_fields:
+        if type(actual) is not type(declared):
             return False
-        pairs = [(found.field(n), declared.field(n)) for n in range(found.num_fields)]
+        pairs = [(actual.field(n), declared.field(n)) for n in range(actual.num_fields)]
         names_count = is_.is_struct(declared)
         return all(fits(a.type, b.type) and (a.name == b.name or not names_count) for a, b in pairs)
     return False

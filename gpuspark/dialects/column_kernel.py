@@ -1,5 +1,6 @@
-"""Kernels over whole columns: what an element-wise core cannot say, since it reads texts, lists, groups or a prepared
-constant. Their author writes array functions, and a function that calls them over Arrow columns.
+"""Kernels over whole columns, for what a row-wise function cannot express: strings, lists, groups, a prepared constant.
+
+Their author writes array functions, and a function over Arrow columns that calls them.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 
 
 class ColumnKernel:
-    """A named operation over columns. Positional arguments are columns (gpuspark's, Arrow's, Series, NumPy arrays of
-    one dimension, or Spark columns and their names), or numbers that stand for every row; what is given by name only
-    are options."""
+    """A named operation over columns. Positional arguments are columns (of gpuspark or Arrow, Series, one-dimensional
+    NumPy arrays, or Spark columns and their names), or numbers, which are repeated for every row. Keyword-only
+    arguments are options."""
 
     __name__: str
 
@@ -43,7 +44,7 @@ class ColumnKernel:
         self.signature = inspect.signature(compute)
         self._built = UdfCache()
         if list(spec.parameters) != list(self.signature.parameters):
-            raise TypeError(f"{self.__name__}{self.signature} is described with {list(spec.parameters)}")
+            raise TypeError(f"{self.__name__}{self.signature} has a spec for the parameters {list(spec.parameters)}")
 
     def __reduce__(self) -> Any:
         return by_name(self) or (ColumnKernel, (self.compute, self.spec, self._result))
@@ -53,20 +54,20 @@ class ColumnKernel:
 
     @property
     def columns(self) -> list[str]:
-        """The parameters that take columns."""
+        """The names of the parameters that take columns."""
         return [p.name for p in self.signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
 
     def result(self, **options: Any) -> str:
-        """Spark's name of the result's type, for these options."""
+        """Returns Spark's name of the result type for these options."""
         return self._result if isinstance(self._result, str) else self._result(**options)
 
     def __call__(self, *columns: Any, **options: Any) -> Any:
         bound = self._bind(columns, options)
-        given = [bound[name] for name in self.columns if name in bound]
+        values = [bound[name] for name in self.columns if name in bound]
         options = {name: value for name, value in bound.items() if name not in self.columns}
-        if any(map(_is_spark_column, given)) or (any(isinstance(v, str) for v in given) and running_task() is None):
-            return self._column(given, options)
-        arrays, like = as_columns(self.__name__, self.columns, given)
+        if any(map(_is_spark_column, values)) or (any(isinstance(v, str) for v in values) and running_task() is None):
+            return self._column(values, options)
+        arrays, like = as_columns(self.__name__, self.columns, values)
         return like(computed(self, arrays, options))
 
     def _bind(self, columns: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,15 +79,16 @@ class ColumnKernel:
     def _column(self, columns: Sequence[Any], options: Mapping[str, Any]) -> Column:
         from pyspark.sql import functions
 
-        built = self._spark_udf(prepare(), options)
-        made: Column = built(*(v if isinstance(v, str) or _is_spark_column(v) else functions.lit(v) for v in columns))
+        udf = self._spark_udf(prepare(), options)
+        made: Column = udf(*(v if isinstance(v, str) or _is_spark_column(v) else functions.lit(v) for v in columns))
         return made
 
     def _spark_udf(self, session: Prepared, options: Mapping[str, Any]) -> Any:
-        """Returns PySpark's UDF of the kernel with these options: the same one for equal options."""
+        """Returns PySpark's UDF of the kernel with these options. Cached per options, so that Spark can recognise
+        repeated expressions."""
         try:
             key = session.application, digest_of(dict(sorted(options.items())))
-        except CannotCompile:  # an option of some class: nobody can say whether two are the same
+        except CannotCompile:  # an option of a class whose objects cannot be compared by content
             key = None
         return self._built.get(
             key, lambda: arrow_udf(KernelWorker(self, options, call_id(self, options)), self.result(**options))
@@ -94,21 +96,21 @@ class ColumnKernel:
 
 
 def by_name(kernel: Any) -> tuple[Any, ...] | None:
-    """How a kernel that a module holds under its own name is pickled: by that name. ``None`` where workers cannot
-    import it, as from a notebook: then it travels whole."""
-    if kernel.__module__ == "__main__" or not _is_found(kernel):
+    """Returns how to pickle a kernel by the name that its module holds it under; ``None`` if workers cannot import it
+    (from a notebook, for example), so that it is pickled by value."""
+    if kernel.__module__ == "__main__" or not _is_importable(kernel):
         return None
-    return _find, (kernel.__module__, kernel.__name__)
+    return _import, (kernel.__module__, kernel.__name__)
 
 
-def _is_found(kernel: Any) -> bool:
+def _is_importable(kernel: Any) -> bool:
     try:
-        return _find(kernel.__module__, kernel.__name__) is kernel
+        return _import(kernel.__module__, kernel.__name__) is kernel
     except (ImportError, AttributeError):
         return False
 
 
-def _find(module: str, name: str) -> Any:
+def _import(module: str, name: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 

@@ -1,7 +1,7 @@
-"""A scalar function called on columns: it computes them now, where the task runs.
+"""Computes a scalar function that is called on Arrow, pandas or gpuspark columns, at once and in this process.
 
-In a task the plan, the program and what the body captured are settled at the first call for each set of
-column types. Elsewhere (a notebook, a test) each call takes what the body captures as it is then.
+In a task the plan, the program and the captured values are fixed at the first call for each set of column types.
+Elsewhere (in a notebook or a test) each call reads the captured values anew.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Call:
-    """A function for columns of certain types, and the rows that it was given so far."""
+    """A function for columns of certain types, and the number of rows that it has computed so far."""
 
     runner: Runner
     rows: int = 0
@@ -35,16 +35,17 @@ class _Call:
 def apply_now(
     owner: Hashable, prepare: Callable[[Sequence[str]], ScalarFunction], name: str, bound: Mapping[str, Any]
 ) -> Any:
-    """Returns the results of the function ``name`` for the arguments ``bound``, by parameter: a column of the kind that
-    was given first: gpuspark's, Arrow's, or a Series; a NumPy array where there is no other column.
+    """Returns the results of the function ``name`` for the arguments ``bound``, in the class of the first column among
+    them: a gpuspark column, an Arrow array or a Series; a NumPy array if there is no other column.
 
-    ``prepare`` makes the function for the names of its columns; ``owner`` is what a task remembers it by. Numbers among
-    the columns stand for every row. In a Series NaN counts as null, and null comes back as NaN, as in PySpark's pandas
-    form; in a column of gpuspark's or Arrow's, and in an array, NaN is a value. Series go by place, so their indexes
-    must be equal; the result has that index, and the name that all of them share.
+    ``bound`` maps parameters to arguments. ``prepare`` returns the function for the names of its columns; ``owner`` is
+    the key under which a task remembers it. Numbers among the columns are repeated for every row. In a Series NaN
+    counts as null, and null comes back as NaN, as in PySpark's pandas UDFs; in Arrow and gpuspark columns and in
+    arrays NaN is a value. Series are matched by position, so their indexes must be equal; the result has that index,
+    and the name that all of them share.
 
     Raises :class:`~gpuspark.errors.CallError` for columns of different lengths, for Series of different indexes, and
-    for lists, arrays of more dimensions and others that hold many values and are no columns.
+    for lists, multi-dimensional arrays and other containers that are not columns.
     """
     arrays, like = as_columns(name, list(bound), list(bound.values()))
     return like(_run(owner, prepare, tuple(bound), arrays))

@@ -1,4 +1,4 @@
-"""Type hints that make PySpark's ``udf`` a function of whole columns."""
+"""Recognises type hints that make PySpark's ``udf`` call a function with whole columns."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from gpuspark.compiler.source import own_signature
 
 
 def vectorised_as(function: Callable[..., Any]) -> Literal["pandas", "arrow"] | None:
-    """What PySpark's ``udf`` makes of a function with these type hints, where its ``useArrow`` is left open: a pandas
-    UDF, an Arrow UDF, or (``None``) one that is called row by row. PySpark itself is asked, and only where a hint
+    """Returns what PySpark's ``udf`` makes of a function with these type hints if ``useArrow`` is not given: a pandas
+    UDF, an Arrow UDF, or ``None`` for one that is called row by row. PySpark itself decides; it is asked only if a hint
     names pandas or pyarrow.
     """
     signature = own_signature(function)
@@ -19,7 +19,7 @@ def vectorised_as(function: Callable[..., Any]) -> Literal["pandas", "arrow"] | 
         try:
             hints += get_type_hints(function).values()
         except (NameError, TypeError):
-            return None  # PySpark does not resolve them either
+            return None  # PySpark cannot resolve them either
     if not any(package in str(hint) for hint in hints for package in ("pandas.", "pyarrow.")):
         return None
     from pyspark.errors import PySparkException
@@ -27,8 +27,8 @@ def vectorised_as(function: Callable[..., Any]) -> Literal["pandas", "arrow"] | 
     from pyspark.util import PythonEvalType
 
     try:
-        found = infer_eval_type_for_udf(function)
+        eval_type = infer_eval_type_for_udf(function)
     except (PySparkException, TypeError):
-        return None  # hints of no form that PySpark has: it warns, and calls the function row by row
-    names = [name for name, number in vars(PythonEvalType).items() if number == found]
+        return None  # hints that PySpark does not know: it warns, and calls the function row by row
+    names = [name for name, number in vars(PythonEvalType).items() if number == eval_type]
     return "pandas" if any("PANDAS" in name for name in names) else "arrow" if names else None

@@ -1,4 +1,4 @@
-"""In a Python worker of Spark: a kernel over whole columns, or a model, checked and accounted."""
+"""The worker half of kernels over whole columns, and of models: computes one column, checks and accounts it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Operation(Protocol):
-    """What makes one column of several."""
+    """A named computation of one column from several."""
 
     @property
     def __name__(self) -> str: ...
@@ -30,25 +30,28 @@ class Operation(Protocol):
         """The author's function over Arrow columns."""
 
     def result(self, **options: Any) -> str:
-        """Spark's name of the type that it makes."""
+        """Returns Spark's name of the result type for these options."""
 
 
 def computed(operation: Operation, columns: Sequence[pa.Array], options: Mapping[str, Any]) -> pa.Array:
-    """What the author's function makes of ``columns``, if it is one of as many rows, of the type that was declared."""
+    """Returns the result of the author's function for ``columns``.
+
+    Raises :class:`~gpuspark.errors.ResultError` if it is not an Arrow array of the declared type and as many rows.
+    """
     result, name = operation.compute(*columns, **options), operation.__name__
     declared = parse(operation.result(**options))
     if not hasattr(result, "type") or not hasattr(result, "nbytes"):
-        raise ResultError(f"{name} made a {type(result).__name__}, not an Arrow array: wrap it in pa.array(...)")
+        raise ResultError(f"{name} returned a {type(result).__name__}, not an Arrow array: wrap it in pa.array(...)")
     if len(result) != len(columns[0]):
-        raise ResultError(f"{name} made {len(result)} rows of {len(columns[0])}")
-    found = of_arrow(result.type)
-    if declared.compiles and found != declared:
-        raise ResultError(f"{name} made a column of {found}, and is declared to make {declared}: cast it")
+        raise ResultError(f"{name} returned {len(result)} rows for {len(columns[0])}")
+    actual = of_arrow(result.type)
+    if declared.compiles and actual != declared:
+        raise ResultError(f"{name} returned a column of {actual}, and is declared to return {declared}: cast it")
     return result
 
 
 class KernelWorker:
-    """The callable that Spark pickles for a kernel and its options: Arrow columns in, one out, accounted."""
+    """The callable that Spark pickles for a kernel and its options. It takes Arrow columns and returns one."""
 
     def __init__(self, kernel: Operation, options: Mapping[str, Any], call: str) -> None:
         self.kernel, self.options, self.call = kernel, dict(options), call
@@ -61,7 +64,7 @@ class KernelWorker:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
-    # Without type hints: PySpark reads a UDF's, and cannot read those of an object.
+    # No type hints: PySpark would read them, and cannot for a callable object.
     def __call__(self, *columns):  # type: ignore[no-untyped-def]
         if self._entry is None:
             self._entry = entry(self.__name__, self.call, self)
@@ -75,7 +78,10 @@ class KernelWorker:
         device: DeviceName = inside.device or "cpu"
         run = max(time.perf_counter() - start - inside.take_seconds(), 0.0)
         self._entry.add(
-            device=device, rows=len(result), bytes_in=sum(c.nbytes for c in columns), bytes_out=result.nbytes,
+            device=device,
+            rows=len(result),
+            bytes_in=sum(c.nbytes for c in columns),
+            bytes_out=result.nbytes,
             seconds={"run": run},
-        )  # fmt: skip
+        )
         return result

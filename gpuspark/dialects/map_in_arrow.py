@@ -1,4 +1,4 @@
-"""``gs.map_in_arrow``: the batch dialect, a body over iterators of device-neutral batches."""
+"""``gs.map_in_arrow``: the batch dialect, a body over an iterator of device-neutral batches."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ if TYPE_CHECKING:
 def map_in_arrow(
     df: DataFrame, func: Body, schema: StructType | str, barrier: bool = False, profile: Any = None
 ) -> DataFrame:
-    """Maps Spark's batches with ``func``, like :meth:`pyspark.sql.DataFrame.mapInArrow`.
+    """Returns ``df`` with its batches mapped by ``func``, like :meth:`pyspark.sql.DataFrame.mapInArrow`.
 
     ``func(batches: Iterator[gs.Batch]) -> Iterator[gs.Batch]`` is called once for each partition with Spark's
     own batches (``spark.sql.execution.arrow.maxRecordsPerBatch`` rows, 10,000 unless set), and may yield any
     number of batches of any length, or return them in a list or any other iterable (unless
     ``spark.sql.execution.pythonUDF.mapInBatch.legacy.acceptAnyIterable.enabled=false`` demands an iterator). It is
-    never called again, whatever happens. Batches are on the task's
-    device; compiled functions and kernels called on their columns run there, and their share of the time is
-    told apart in the ledger. ``schema``: the columns that ``func`` yields, in order, by name and type, as a
-    DDL string or a ``StructType``. ``barrier`` and ``profile`` are PySpark's.
+    never called again, whatever happens. Batches are on the task's device; compiled functions and kernels that are
+    called on their columns run there, and the ledger counts their time separately. ``schema``: the columns that
+    ``func`` yields, in order, by name and type, as a DDL string or a ``StructType``. ``barrier`` and ``profile`` are
+    PySpark's.
 
-    Raises :class:`~gpuspark.errors.ResultError` where ``schema`` is not a list of columns; and, in the task,
-    for a batch that does not fit ``schema``. Nothing is cast, as in PySpark; unlike there, columns must have
-    the declared names too. Raises :class:`~gpuspark.errors.OutOfMemory`, in the task, where ``func`` runs out
-    of memory.
+    Raises :class:`~gpuspark.errors.ResultError` if ``schema`` is not a list of columns and, in the task, for a batch
+    that does not fit ``schema``. Nothing is cast, as in PySpark; unlike there, columns must have the declared names
+    too. Raises :class:`~gpuspark.errors.OutOfMemory`, in the task, if ``func`` runs out of memory.
 
     >>> def doubled(batches):
     ...     for batch in batches:

@@ -1,5 +1,7 @@
-"""In a Python worker of Spark: a function that PySpark calls row by row, with the values that it has converted itself.
-It keeps the ledger and the flags of gpuspark as :mod:`gpuspark.dialects.scalar_worker` does."""
+"""The worker half of scalar functions that PySpark's own ``udf`` calls row by row, with values that PySpark converts.
+
+It writes the ledger and obeys gpuspark's flags as :mod:`gpuspark.dialects.scalar_worker` does.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from gpuspark.spark.session import task_config
 
 
 class _PlacedRows:
-    """A function that no device runs, as :class:`~gpuspark.execution.placement.Placeable`."""
+    """The :class:`~gpuspark.execution.placement.Placeable` of a function that no device runs."""
 
     uses_rapids = False
     left_to_python = ()
@@ -26,12 +28,12 @@ class _PlacedRows:
         self.name, self.key, self._obstacles = name, key, obstacles
 
     def obstacles(self, device: DeviceName) -> Sequence[str]:  # noqa: ARG002
-        """The same for every device."""
+        """Returns the same obstacles for every device."""
         return self._obstacles
 
 
 class RowWorker:
-    """The callable that Spark pickles in place of the body: one row's values in, PySpark's own, and its result out."""
+    """The callable that Spark pickles in place of the body. It takes the values of one row and returns its result."""
 
     def __init__(
         self, function: Callable[..., Any], name: str, nulls: Nulls, obstacles: Sequence[str], call: str
@@ -50,24 +52,29 @@ class RowWorker:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
-    # Without type hints: PySpark reads a UDF's, and cannot read those of an object.
+    # No type hints: PySpark would read them, and cannot for a callable object.
     def __call__(self, *values, **named):  # type: ignore[no-untyped-def]
         if self._plan is None or self._entry is None:
             self._plan = Placement(_PlacedRows(self.name, self.call, self.obstacles), task_config()).plan
             self._entry = entry(self.name, self.call, self)
         start = time.perf_counter()
-        seen = [*values, *named.values()]
-        if self.nulls == "propagate" and any(value is None for value in seen):
+        arguments = [*values, *named.values()]
+        if self.nulls == "propagate" and any(value is None for value in arguments):
             result = None
         else:
             try:
                 result = self.function(*values, **named)
             except Exception as error:
-                locate(error, function=self.name, row=self._row, device="python", values=repr(seen)[:200])
+                locate(error, function=self.name, row=self._row, device="python", values=repr(arguments)[:200])
                 raise
         self._row += 1
         self._entry.add(
-            device="python", rows=1, batches=0, bytes_in=0, bytes_out=0,
-            seconds={"run": time.perf_counter() - start}, reasons=[str(reason) for reason in self._plan.reasons],
-        )  # fmt: skip
+            device="python",
+            rows=1,
+            batches=0,
+            bytes_in=0,
+            bytes_out=0,
+            seconds={"run": time.perf_counter() - start},
+            reasons=[str(reason) for reason in self._plan.reasons],
+        )
         return result

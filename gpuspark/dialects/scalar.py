@@ -1,8 +1,8 @@
-"""``gs.udf``: a plain Python function of numbers as a Spark column function, compiled on every device.
+"""The driver half of the scalar dialect: the decorated function, which becomes an Arrow UDF of PySpark.
 
-The PySpark UDF behind it is built when columns are given, not at decoration: only then is it known
-whether the session is classic or Connect, and what the session flag says. It is PySpark's scalar Arrow
-UDF, so several functions in one select, and chains, share one Python node.
+That UDF is built when columns are given, not at decoration: only then is it known whether the session is classic or
+Connect, and what its ``spark.gpuspark.*`` configuration is. As a scalar Arrow UDF, it shares one Python node with other
+functions in the same select, and with those that it is chained to.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ import datetime
 import decimal
 from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from gpuspark.accounting.entries import call_id
 from gpuspark.columns import types
 from gpuspark.compiler.source import HoldsBody, own_signature
 from gpuspark.config import Config
 from gpuspark.dialects.arguments import bind
-from gpuspark.dialects.hints import vectorised_as
-from gpuspark.dialects.taken import take
-from gpuspark.errors import CallError, DeclarationError, nearest
+from gpuspark.dialects.body_copy import copy_body
+from gpuspark.errors import CallError, DeclarationError
 from gpuspark.execution import user_types
 from gpuspark.execution.plan import Plan
 from gpuspark.execution.scalar import Nulls, ScalarFunction
@@ -37,96 +36,20 @@ if TYPE_CHECKING:
     TypeLike = str | DataType
 
 
-@overload
-def udf(
-    f: Callable[..., Any], returnType: TypeLike, *, useArrow: bool | None = ..., nulls: Nulls = ...
-) -> ScalarUDF: ...
-@overload
-def udf(
-    f: TypeLike | None = ..., returnType: TypeLike | None = ..., *, useArrow: bool | None = ..., nulls: Nulls = ...
-) -> Callable[[Callable[..., Any]], ScalarUDF]: ...
-def udf(f: Any = None, returnType: Any = None, *, useArrow: bool | None = None, nulls: Nulls = "propagate") -> Any:
-    """Makes a Spark column function of a Python function of numbers, booleans, dates and timestamps.
-
-    Used as ``@gs.udf("double")``, like :func:`pyspark.sql.functions.udf`; no session need exist yet.
-
-    The body is plain Python: arithmetic, branches, loops, ``math``, NumPy's scalar functions, calls of
-    other plain functions, captured numbers and small arrays. It is compiled for the CPU or a GPU when
-    batches come, for the types that the columns have. What does not compile runs in Python, with the
-    reason on record (:meth:`ScalarUDF.explain` tells it before): so do built-ins, classes and other callables. Values,
-    nulls, types and errors are plain Python's on every device.
-
-    ``nulls="propagate"``: a row with any null gives null, and the body never sees it.
-    ``nulls="pass"``: the body sees ``None``. Either way ``return None`` gives null.
-
-    What the body captures (globals, closure, defaults, and what they hold) is taken once: when its first Spark column
-    is built, or when it is registered for SQL, as PySpark does. Every later column in whatever form, SQL, calls on
-    Arrow columns and ``explain`` have the same; before, they see what is there. Called with numbers it is the body
-    itself. A function of an importable module goes by its name, as in PySpark.
-
-    A body whose hints say that it takes pandas Series is a pandas UDF to PySpark's ``udf``, and so it is here:
-    :func:`gpuspark.pandas_udf` makes it, unless ``useArrow`` is given. That has no other effect: columns always come
-    as Arrow. With ``spark.gpuspark.enabled=false`` it is handed on to PySpark.
-
-    A function without parameters has no columns to run over: called in a session it gives a Spark column, which PySpark
-    computes row by row.
-
-    Raises :class:`~gpuspark.errors.DeclarationError` for a type that Spark does not have, and for hints of Arrow
-    arrays.
-
-    >>> @udf("double")
-    ... def area(width, height):
-    ...     return width * height
-    >>> area.explain(["double", "double"]).device in ("cpu", "cuda")
-    True
-    """
-    if nulls not in ("propagate", "pass"):
-        raise DeclarationError(f"nulls={nulls!r}: {nearest(str(nulls), ('propagate', 'pass'))}")
-    function = None if f is None or _is_type(f) else f
-    declared = returnType if function is not None or returnType is not None else f
-    if declared is None:
-        raise DeclarationError('gs.udf needs the type of the result, as in @gs.udf("double")')
-    if not _is_type(declared):
-        raise DeclarationError(f"returnType={declared!r} is no type: give a text such as 'double', or DoubleType()")
-    if function is not None:
-        return _decorated(function, declared, nulls, useArrow)
-    return lambda function: _decorated(function, declared, nulls, useArrow)
-
-
-_HOLD_ROWS = ("__arrow_c_array__", "__arrow_c_stream__", "__arrow_array__", "iloc", "__array_function__",
-              "__cuda_array_interface__", "to_series")  # fmt: skip
-"""What columns, arrays, frames and indexes have, one or the other."""
-
-
-def _is_type(value: Any) -> bool:
-    return isinstance(value, str) or (hasattr(value, "simpleString") and not isinstance(value, type))
-
-
-def _decorated(function: Any, declared: TypeLike, nulls: Nulls, useArrow: bool | None) -> Any:
-    form = vectorised_as(function) if useArrow is None and callable(function) else None
-    name = getattr(function, "__name__", type(function).__name__)
-    if form == "arrow":
-        raise DeclarationError(
-            f"the hints of {name} say that it takes Arrow arrays, and gs.udf calls a function row by row. Use "
-            "pyspark.sql.functions.arrow_udf or gs.map_in_arrow, or give useArrow=True to have it called row by row."
-        )
-    if form == "pandas":
-        if nulls == "pass":
-            raise DeclarationError(
-                f'the hints of {name} say that it takes pandas Series, which have their own nulls: leave nulls="pass" '
-                "away, or give useArrow=True to have it called row by row."
-            )
-        from gpuspark.dialects.series import pandas_udf
-
-        return pandas_udf(function, declared)
-    return ScalarUDF(function, declared, nulls, useArrow)
+_COLUMN_ATTRIBUTES = (
+    "__arrow_c_array__ __arrow_c_stream__ __arrow_array__ iloc __array_function__ __cuda_array_interface__ to_series"
+).split()
+"""Attributes that tell columns, arrays, frames and indexes from numbers: each has at least one of them."""
 
 
 class ScalarUDF(HoldsBody):
-    """A decorated scalar function. Called with columns or their names, numbers among them, it gives a Spark column;
-    with Arrow, pandas or gpuspark columns it computes them now, and with NumPy arrays of one dimension, whose items are
-    rows then; beside them, lists, arrays of more dimensions and frames are refused. With numbers it is the plain
-    function. In a task, a text is a text and no column's name."""
+    """A decorated scalar function.
+
+    Called with Spark columns or their names (numbers may be among them), it returns a Spark column. Called with Arrow,
+    pandas or gpuspark columns, or one-dimensional NumPy arrays, it computes the result at once; lists,
+    multi-dimensional arrays and frames among them are refused. Called with numbers, it is the plain function. In a
+    task, a string is a value, not the name of a column.
+    """
 
     __name__: str
 
@@ -147,37 +70,41 @@ class ScalarUDF(HoldsBody):
         self.deterministic = True
         self.result = types.declared(declared)
         self.signature = own_signature(function)
-        self._taken: Callable[..., Any] | None = None
-        """The body with what it captured when the first Spark column was built."""
+        self._body_copy: Callable[..., Any] | None = None
+        """The copy of the body, with its captured values, made when the first Spark column was built."""
         self._content = ""
-        """The id of what was taken."""
+        """The digest of that copy."""
         self._built = UdfCache()
         self._prepared: dict[tuple[str, ...], ScalarFunction] = {}
-        """What travelled with the function, by its columns."""
+        """The functions that were pickled with this one, by the names of their columns."""
 
     def __call__(self, *columns: Any, **named: Any) -> Any:
-        given = [*columns, *named.values()]
-        if any(map(_is_spark_column, given)):
+        arguments = [*columns, *named.values()]
+        if any(map(_is_spark_column, arguments)):
             return self._column(columns, named)
-        if running_task() is None and (any(isinstance(v, str) for v in given) or self._stands_without_columns(given)):
+        if running_task() is None and self._makes_column(arguments):
             return self._column(columns, named)
-        if any(hasattr(value, name) for value in given for name in _HOLD_ROWS):
+        if any(hasattr(value, name) for value in arguments for name in _COLUMN_ATTRIBUTES):
             from gpuspark.dialects.direct import apply_now
 
             return apply_now(self, self.scalar_function, self.__name__, self.bind(columns, named))
         return self.__gpuspark_body__(*columns, **named)
 
-    def _stands_without_columns(self, given: Sequence[Any]) -> bool:
-        return not given and not self.signature.parameters and active_session() is not None
+    def _makes_column(self, arguments: Sequence[Any]) -> bool:
+        """Returns whether a call outside a task makes a Spark column: with a column's name, or, in a session, of a
+        function without parameters."""
+        if any(isinstance(value, str) for value in arguments):
+            return True
+        return not arguments and not self.signature.parameters and active_session() is not None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Bodies are rewritten before they travel: a worker may not have their source."""
+        """Returns the state with the body rewritten for the compiler, since a worker may not have its source."""
         prepared = {variant.columns: variant for variant in self._variants()}
-        body = self._taken or self.__gpuspark_body__
+        body = self._body_copy or self.__gpuspark_body__
         replaced = {
             "__gpuspark_body__": body,
             "__wrapped__": body,
-            "_taken": None,
+            "_body_copy": None,
             "_built": UdfCache(),
             "_prepared": prepared,
         }
@@ -187,88 +114,89 @@ class ScalarUDF(HoldsBody):
         return f"<gpuspark udf {self.__name__}{self.signature} -> {self.result}>"
 
     def asNondeterministic(self) -> ScalarUDF:
-        """The same function, which Spark must not call more or less often than it is written."""
+        """Returns this function marked as nondeterministic, so that Spark does not duplicate or drop calls of it."""
         changed = ScalarUDF(self.__gpuspark_body__, self.declared, self.nulls, self.useArrow)
         changed.deterministic = False
         return changed
 
     def explain(self, schema_or_types: Any = None) -> Plan:
-        """Where the function would run for columns of these types, and why not elsewhere.
+        """Returns the plan for columns of these types: where the function would run, and why not elsewhere.
 
-        ``schema_or_types``: a list of type names, ``"a double, b int"``, a mapping from parameter to type,
-        a Spark or Arrow schema; every parameter a ``double`` by default. Needs no Spark and no GPU.
+        ``schema_or_types``: a list of type names, ``"a double, b int"``, a mapping from parameter to type, or a Spark
+        or Arrow schema; every parameter a ``double`` by default. Needs no Spark and no GPU.
         """
         from gpuspark.execution.placement import decide
         from gpuspark.execution.runner import PlacedScalar
 
         names, column_types = types.named(schema_or_types, self.signature)
         config = driver_config()
-        return decide(PlacedScalar(self._function_of(names, _not_asked), column_types, config), config)
+        return decide(PlacedScalar(self._function_of(names, _unused_type), column_types, config), config)
 
     def scalar_function(self, columns: Sequence[str]) -> ScalarFunction:
-        """The function as it travels to workers, with columns for these parameters."""
+        """Returns the function that is pickled for workers, with columns for these parameters."""
         return self._prepared.get(tuple(columns)) or self._function_of(columns, self._arrow_type)
 
     def _function_of(self, columns: Sequence[str], arrow: Callable[[], pa.DataType]) -> ScalarFunction:
         return ScalarFunction.of(
-            self._taken or self.__gpuspark_body__, columns, nulls=self.nulls, result=self.result, arrow=arrow()
+            self._body_copy or self.__gpuspark_body__, columns, nulls=self.nulls, result=self.result, arrow=arrow()
         )
 
     def bind(self, columns: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
-        """Parameter name to argument, in the parameters' order.
+        """Returns the arguments of a call by parameter name, in the parameters' order.
 
-        Raises :class:`~gpuspark.errors.CallError` for too few or too many, or a wrong name.
+        Raises :class:`~gpuspark.errors.CallError` for too few or too many arguments, or a wrong name.
         """
         return bind(self.__name__, self.signature, columns, named)
 
     def spark_udf(self) -> Any:
-        """A PySpark UDF to register for SQL: ``spark.udf.register("f", f.spark_udf())``."""
+        """Returns a PySpark UDF to register for SQL: ``spark.udf.register("f", f.spark_udf())``."""
         return self._pyspark_udf(("sql",), self._sql_worker)
 
-    # What spark.udf.register asks of a function that it is given as it is.
+    # The attributes that spark.udf.register reads.
 
     @property
     def evalType(self) -> int:
-        """Spark's number of this kind of function."""
+        """PySpark's number of this type of UDF."""
         from pyspark.util import PythonEvalType
 
         spark = active_session()
-        if _is_ours(spark, driver_config(spark)) and not self._only_pysparks():
+        if _runs_in_our_worker(spark, driver_config(spark)) and not self._reasons_for_pyspark():
             return int(PythonEvalType.SQL_SCALAR_ARROW_UDF)
         return int(self.spark_udf().evalType)
 
     @property
     def func(self) -> Any:
-        """What Spark pickles; the body itself where the session flag is off."""
+        """The callable that Spark pickles; the body itself while there is no session."""
         return self.spark_udf().func if active_session() else self.__gpuspark_body__
 
     @property
     def returnType(self) -> DataType:
-        """The declared type as Spark's. Where it was declared by a text, there is none without a session."""
+        """The declared type, as PySpark's. Raises ``AttributeError`` if it is a string and there is no session to parse
+        it."""
         if not isinstance(self.declared, str):
             return self.declared
         from pyspark.sql.types import DataType
 
         if active_session() is None:
-            raise AttributeError(f"Spark reads the type {self.declared!r}, and there is no session yet")
+            raise AttributeError(f"Spark parses the type {self.declared!r}, and there is no session yet")
         return DataType.fromDDL(self.declared)
 
     def _variants(self) -> list[ScalarFunction]:
-        """The function for each number of leading columns that its defaults allow."""
+        """Returns the function for each number of leading columns that its default arguments allow."""
         names = tuple(self.signature.parameters)
-        needed = sum(p.default is p.empty for p in self.signature.parameters.values())
-        return [self.scalar_function(names[:count]) for count in range(max(needed, 1), len(names) + 1)]
+        required = sum(p.default is p.empty for p in self.signature.parameters.values())
+        return [self.scalar_function(names[:count]) for count in range(max(required, 1), len(names) + 1)]
 
     def _column(self, columns: Sequence[Any], named: Mapping[str, Any]) -> Column:
         from gpuspark.dialects.scalar_worker import ScalarWorker
 
         bound = tuple(self.bind(columns, named))
-        built = self._pyspark_udf(bound, lambda call: ScalarWorker(self.scalar_function(bound), call))
+        pyspark_udf = self._pyspark_udf(bound, lambda call: ScalarWorker(self.scalar_function(bound), call))
         by_name = {name: self._as_column(name, value) for name, value in named.items()}
-        return built(*map(self._as_column, bound, columns), **by_name)  # type: ignore[no-any-return]
+        return pyspark_udf(*map(self._as_column, bound, columns), **by_name)  # type: ignore[no-any-return]
 
     def _as_column(self, name: str, value: Any) -> Any:
-        """A number, a date or ``None`` as a literal column; a column or its name as it is."""
+        """Returns a number, a date or ``None`` as a literal column, and a column or its name unchanged."""
         from pyspark.sql import functions
 
         if isinstance(value, str) or _is_spark_column(value):
@@ -281,52 +209,54 @@ class ScalarUDF(HoldsBody):
         )
 
     def _pyspark_udf(self, form: tuple[str, ...], worker: Callable[[str], Any]) -> Any:
-        """PySpark's Arrow UDF around our worker, or its own UDF of the body. The same one for each ``form``, so that
-        Spark sees where one expression stands twice, until another Spark is started."""
+        """Returns PySpark's Arrow UDF of our worker, or PySpark's own UDF of the body. Cached per ``form`` and Spark
+        application, so that Spark can recognise repeated expressions."""
         from gpuspark.dialects.row_worker import RowWorker
 
         session = prepare()
-        ours = _is_ours(session.spark, session.config)
+        by_our_worker = _runs_in_our_worker(session.spark, session.config)
 
         def build() -> Any:
-            body, deterministic = self._take(), self.deterministic
+            body, deterministic = self._copy_of_body(), self.deterministic
             call = call_id((self._content, form, str(self.declared), self.nulls, deterministic))
-            obstacles = self._only_pysparks() if ours else []
+            obstacles = self._reasons_for_pyspark() if by_our_worker else []
             if obstacles:
                 rows = RowWorker(body, self.__name__, self.nulls, obstacles, call)
-                by_arrow = True if self.signature.parameters else self.useArrow  # user-defined types: as Arrow
+                by_arrow = True if self.signature.parameters else self.useArrow  # user-defined types need Arrow
                 return plain_udf(rows, self.declared, by_arrow=by_arrow, deterministic=deterministic)
-            if ours:
+            if by_our_worker:
                 return arrow_udf(worker(call), self.declared, deterministic=deterministic)
             body = body if self.nulls == "pass" else _NullForNull(body)
             return plain_udf(body, self.declared, by_arrow=self.useArrow, deterministic=deterministic)
 
-        return self._built.get((form, session.application, ours, user_types.any_loaded()), build)
+        return self._built.get((form, session.application, by_our_worker, user_types.any_loaded()), build)
 
-    def _take(self) -> Callable[..., Any]:
-        """The body with what it captured when this was called first."""
-        if self._taken is None:
+    def _copy_of_body(self) -> Callable[..., Any]:
+        """Returns the copy of the body with its captured values, which is made at the first call."""
+        if self._body_copy is None:
             self._content = call_id(self.__gpuspark_body__)
-            self._taken = take(self.__gpuspark_body__)
-        return self._taken
+            self._body_copy = copy_body(self.__gpuspark_body__)
+        return self._body_copy
 
     def _sql_worker(self, call: str) -> Any:
         from gpuspark.dialects.scalar_worker import SqlWorker
 
         return SqlWorker(self._variants(), call)
 
-    def _only_pysparks(self) -> list[str]:
-        """Why the function is left to PySpark's own udf, which alone takes functions without parameters, and knows
-        user-defined types: it returns one, or may be given one and does not compile. Empty where the function is
-        ours."""
+    def _reasons_for_pyspark(self) -> list[str]:
+        """Returns why PySpark's own udf must run the function; empty if gpuspark can.
+
+        Only PySpark's udf calls functions without parameters, and converts user-defined types. So it runs functions
+        that return such a type, and those that may get one and do not compile.
+        """
         if not self.signature.parameters:
-            return [*self._function_of((), _not_asked).refusals]
+            return [*self._function_of((), _unused_type).refusals]
         if user_types.holds_user_type(self.declared):
             return [f"the result is {self.result}, which only PySpark's own udf can return"]
         if not user_types.any_loaded():
             return []
-        function = self._function_of(tuple(self.signature.parameters), _not_asked)
-        return list(function.refusals) or user_types.takes_apart(self.__gpuspark_body__)
+        function = self._function_of(tuple(self.signature.parameters), _unused_type)
+        return list(function.refusals) or user_types.object_uses(self.__gpuspark_body__)
 
     def _arrow_type(self) -> pa.DataType:
         import pyarrow as pa
@@ -342,14 +272,14 @@ class ScalarUDF(HoldsBody):
         return arrow_type(self.declared)
 
 
-def _is_ours(spark: SparkSession | None, config: Config) -> bool:
-    """Whether a worker of ours runs the function: not where the session flag is off, and not in an application under
-    PySpark's profilers, which watch plain Python."""
+def _runs_in_our_worker(spark: SparkSession | None, config: Config) -> bool:
+    """Returns whether gpuspark's worker runs the function: not with ``spark.gpuspark.enabled=false``, and not in an
+    application under PySpark's profilers, which watch plain Python."""
     return config.enabled and not application_is_profiled(spark)
 
 
 class _NullForNull:
-    """A user's function that never sees a null: any null gives null."""
+    """A callable around the user's function that returns null for any null argument."""
 
     def __init__(self, body: Callable[..., Any]):
         name_after(self, body)
@@ -358,7 +288,7 @@ class _NullForNull:
 
     @property
     def __code__(self) -> CodeType:
-        """The user's code, whose lines PySpark's profiler of memory counts. Callable objects have none."""
+        """The code of the user's function, which PySpark's memory profiler asks for. Callable objects have none."""
         code: CodeType = self._body.__code__
         return code
 
@@ -371,8 +301,8 @@ class _NullForNull:
         return self._body(*values, **named)
 
 
-def _not_asked() -> pa.DataType:
-    """A plan does not ask for the result's Arrow type, which may take a Spark session to know."""
+def _unused_type() -> pa.DataType:
+    """Returns a placeholder: a plan does not need the result's Arrow type, which may take a Spark session to know."""
     import pyarrow as pa
 
     return pa.null()

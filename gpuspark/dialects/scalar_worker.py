@@ -1,5 +1,4 @@
-"""In a Python worker of Spark: takes Arrow columns, runs the scalar function where its plan says, gives Arrow columns
-back and accounts for them."""
+"""The worker half of ``gs.udf``: runs a scalar function over Arrow columns on the planned device, and accounts it."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ScalarWorker:
-    """The callable that Spark pickles for a scalar function: Arrow columns in, one Arrow column out."""
+    """The callable that Spark pickles for a scalar function. It takes Arrow columns and returns one."""
 
     def __init__(self, function: ScalarFunction, call: str) -> None:
         self.function, self.call = function, call
@@ -41,11 +40,11 @@ class ScalarWorker:
 
     @property
     def __code__(self) -> CodeType:
-        """The body's: Spark's memory profilers ask for it, to know which lines to watch."""
-        code: CodeType = self.function.function.__code__  # or no attribute here either
+        """The body's code, which PySpark's memory profiler asks for. Raises ``AttributeError`` if the body has none."""
+        code: CodeType = self.function.function.__code__
         return code
 
-    # Without type hints: PySpark reads a UDF's, and cannot read those of an object.
+    # No type hints: PySpark would read them, and cannot for a callable object.
     def __call__(self, *columns, **named):  # type: ignore[no-untyped-def]
         columns = (*columns, *(named[name] for name in self.function.columns[len(columns) :]))
         if self._runner is None or self._entry is None:
@@ -72,11 +71,11 @@ class ScalarWorker:
         assert self._runner is not None and self._entry is not None
         self._rows += len(result)
         device = self._runner.plan.device
-        for other in [name for name, count in work.rows.items() if count and name != device]:
-            self._entry.add(
-                device=other, rows=work.rows[other], batches=0, bytes_in=0, bytes_out=0, seconds={},
-                reasons=work.reasons,
-            )  # fmt: skip
+        for fallback, count in work.rows.items():
+            if count and fallback != device:
+                self._entry.add(
+                    device=fallback, rows=count, batches=0, bytes_in=0, bytes_out=0, seconds={}, reasons=work.reasons
+                )
         self._entry.add(
             device=device,
             rows=work.rows.get(device, 0),
@@ -89,7 +88,7 @@ class ScalarWorker:
 
 
 class SqlWorker(ScalarWorker):
-    """A function registered for SQL: how many columns it is called with is known in the worker only."""
+    """A scalar function that is registered for SQL: only the worker knows how many columns it is called with."""
 
     def __init__(self, function: Sequence[ScalarFunction], call: str) -> None:
         super().__init__(function[-1], call)

@@ -1,9 +1,9 @@
-"""``gs.apply_in_segments``: one call of a body for many groups, where Spark's own hooks call it once for each.
+"""``gs.apply_in_segments``: calls a body once for many groups, where Spark's ``applyInArrow`` calls it once for each.
 
-Spark brings the rows of a group together and in order: one shuffle and one sort, and none where the frame is so
-arranged already. Spark also marks where a group begins, and so decides what is equal: nulls are
-one group, NaN is one, and -0.0 is 0.0, as in ``groupBy``. In the worker whole groups are gathered to about
-``spark.gpuspark.batch.targetBytes``; a group is never cut, and the body sees where each begins.
+Spark brings the rows of each group together, in order: one shuffle and one sort, or none if the frame is already
+partitioned and sorted so. Spark also marks the first row of each group, so Spark decides which keys are equal: as in
+``groupBy``, null equals null, NaN equals NaN, and -0.0 equals 0.0. The worker gathers whole groups until they have
+about ``spark.gpuspark.batch.targetBytes``; a group is never split.
 """
 
 from __future__ import annotations
@@ -40,20 +40,19 @@ def apply_in_segments(
     schema: StructType | str,
     order_by: str | SparkColumn | Sequence[str | SparkColumn] | None = None,
 ) -> DataFrame:
-    """Maps whole groups of ``df``, many at a time, with ``func``.
+    """Returns ``df`` with its groups mapped by ``func``, many groups per call.
 
-    ``func(segments: gs.Segments) -> gs.Batch`` is given the rows of many groups, one group after the other: the
-    columns by name (``segments["x"]``), where each group begins (``segments.offsets``) and the groups' keys
-    (``segments.keys``). What it returns are the rows for these groups, any number of them: one for each group, one for
-    each row, or other ones. It is called at least once for each partition that has rows. How many groups a call gets
-    is not for it to rely on.
+    ``func(segments: gs.Segments) -> gs.Batch`` gets the rows of many groups, one group after the other: the columns by
+    name (``segments["x"]``), where each group begins (``segments.offsets``) and the groups' keys (``segments.keys``).
+    It returns any number of rows for these groups: one per group, one per row, or any other. It is called at least
+    once for each partition that has rows, and must not rely on how many groups a call gets.
 
-    ``by``: the names of the columns whose values make a group, as in ``groupBy``. ``order_by``: the order within a
-    group, columns, their names, or ``F.desc(...)``; without it there is none. ``schema``: the columns that ``func``
-    returns.
+    ``by``: the names of the columns to group by, as in ``groupBy``. ``order_by``: the order of the rows within a
+    group (columns, their names, or ``F.desc(...)``); without it the order is undefined. ``schema``: the columns that
+    ``func`` returns.
 
-    Raises :class:`~gpuspark.errors.CallError` for a column of ``by`` that there is not, or that Spark cannot group by;
-    and in the task :class:`~gpuspark.errors.ResultError` for a result that does not fit ``schema``, and
+    Raises :class:`~gpuspark.errors.CallError` if a column of ``by`` does not exist or Spark cannot group by it; and in
+    the task :class:`~gpuspark.errors.ResultError` for a result that does not fit ``schema``, and
     :class:`~gpuspark.errors.GroupTooLarge` for a group of more than ``spark.gpuspark.segment.maxBytes``, with its key.
 
     >>> def last(segments):
@@ -73,7 +72,7 @@ def apply_in_segments(
     order = [] if order_by is None else [order_by] if not isinstance(order_by, list | tuple) else list(order_by)
     partition = [comparable(functions.col(quoted(key)), df.schema[key].dataType) for key in keys]
     window = Window.partitionBy(*partition)
-    if order:  # whether a row stands before this one: Spark has not to count them
+    if order:  # lag is cheaper than count: it only looks whether there is a row before this one
         ordered = [quoted(c) if isinstance(c, str) and c in df.columns else c for c in order]
         first = functions.lag(functions.lit(False), 1, True).over(window.orderBy(*ordered))
     else:
@@ -81,7 +80,7 @@ def apply_in_segments(
         first = functions.count(functions.lit(1)).over(so_far) == 1
     marked = df.withColumn(_FIRST, first)
     names = None
-    if any("." in name or "`" in name for name in df.columns):  # mapInArrow cannot find such columns
+    if any("." in name or "`" in name for name in df.columns):  # mapInArrow cannot resolve such names
         names = marked.columns
         marked = marked.toDF(*(f"c{n}" for n in range(len(names) - 1)), _FIRST)
     arrow = arrow_schema(declared)
@@ -105,10 +104,9 @@ class Segments:
         self.batch = batch
         """The rows."""
         self.offsets = offsets
-        """Where each group begins, and at the end the number of rows: one more ``int64`` than there are groups, in
-        host memory."""
+        """The first row of each group, then the number of rows: ``groups + 1`` int64 values in host memory."""
         self.by = tuple(by)
-        """The columns that make the groups."""
+        """The names of the key columns."""
 
     def __getitem__(self, name: str) -> Column:
         return self.batch[name]
@@ -138,12 +136,12 @@ class Segments:
 
     @property
     def numbers(self) -> NDArray[np.int64]:
-        """For each row, the number of its group among these."""
+        """The position, among these groups, of each row's group."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
     @property
     def keys(self) -> Batch:
-        """The groups' keys, a row for each group."""
+        """The keys, one row per group."""
         import pyarrow as pa
 
         firsts = pa.array(self.offsets[:-1])
@@ -152,7 +150,7 @@ class Segments:
 
 
 class _Grouped:
-    """The batch body around a body of segments: gathers whole groups of the marked rows."""
+    """A batch body that gathers whole groups of the marked rows, and calls a segments body with them."""
 
     def __init__(self, body: Body, by: Sequence[str], names: Sequence[str] | None = None) -> None:
         self.body, self.by, self.names = body, tuple(by), names
@@ -171,7 +169,7 @@ class _Grouped:
             yield result
 
     def _whole_groups(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, NDArray[np.int64]]]:
-        """The rows in pieces that hold whole groups, of about the size that one run of a program takes."""
+        """Yields batches of whole groups, of about ``spark.gpuspark.batch.targetBytes``, with the groups' offsets."""
         config = task_config()
         held: list[pa.RecordBatch] = []
         size, device = 0, None
@@ -190,7 +188,7 @@ class _Grouped:
             yield self._piece(held, device)
 
     def _named(self, arrow: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows under the frame's own names, where others were taken for the way."""
+        """Returns the rows under the frame's own column names, if they had to be replaced for ``mapInArrow``."""
         import pyarrow as pa
 
         return arrow if self.names is None else pa.RecordBatch.from_arrays(arrow.columns, names=list(self.names))
@@ -204,17 +202,18 @@ class _Grouped:
         rows = whole.drop_columns([_FIRST])
         return Batch.from_arrow(rows, device), offsets
 
-    def _refuse_if_one_group(self, held: Sequence[pa.RecordBatch], most: int) -> None:
-        """A group is never cut, so one that is larger than a worker may hold ends the task."""
+    def _refuse_if_one_group(self, held: Sequence[pa.RecordBatch], most_bytes: int) -> None:
+        """Raises :class:`~gpuspark.errors.GroupTooLarge` if the last group in ``held`` has more than ``most_bytes``:
+        a group is never split."""
         last = max(n for n, piece in enumerate(held) if piece.column(_FIRST).true_count)
         begins = int(np.flatnonzero(held[last].column(_FIRST).to_numpy(zero_copy_only=False))[-1])
         group = [held[last].slice(begins), *held[last + 1 :]]
-        taken = sum(piece.nbytes for piece in group)
-        if taken <= most:
+        group_bytes = sum(piece.nbytes for piece in group)
+        if group_bytes <= most_bytes:
             return
         key = {name: group[0].column(name)[0].as_py() for name in self.by}
         rows = sum(piece.num_rows for piece in group)
         raise GroupTooLarge(
-            f"the group {key} has {rows:,} rows so far, {taken:,} bytes, and spark.gpuspark.segment.maxBytes allows "
-            f"{most:,}. Raise it, drop columns before, or make smaller groups."
+            f"the group {key} has {rows:,} rows so far, {group_bytes:,} bytes, and spark.gpuspark.segment.maxBytes "
+            f"allows {most_bytes:,}. Raise it, drop columns before, or make smaller groups."
         )

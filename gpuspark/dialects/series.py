@@ -1,11 +1,11 @@
-"""``gs.pandas_udf``: pandas Series on the CPU, cuDF Series on a GPU, PySpark's own UDFs around both.
+"""``gs.pandas_udf``: a body over Series, pandas on the CPU and cuDF on a GPU, inside PySpark's own UDFs.
 
-PySpark itself judges each declaration, so forms and errors are its own. The UDF that Spark sees is PySpark's pandas
-UDF, built when columns are given, with a wrapper of ours inside: on the CPU every type and time zone is PySpark's by
-construction. Where a GPU is to be expected (``device=cuda``, executors that declare GPUs) or ``missing="cudf"``
-asks for cuDF's own nulls, it is PySpark's Arrow UDF instead, so that columns need no pandas on their way to the device:
-the driver chooses how columns travel, the worker where they are computed (:mod:`gpuspark.dialects.series_worker`), and
-either works with either.
+PySpark checks each declaration, so forms and errors are PySpark's. The UDF that Spark sees is a pandas UDF of PySpark
+around our worker, built when columns are given: so on the CPU every type and time zone behaves as in PySpark. If a GPU
+is expected (``device=cuda``, or executors that declare GPUs), or ``missing="cudf"`` asks for cuDF's own nulls, it is an
+Arrow UDF of PySpark instead, so that columns reach the device without pandas. The driver chooses how columns travel
+(:mod:`gpuspark.dialects.series_transport`), the worker where they are computed
+(:mod:`gpuspark.dialects.series_engine`); every combination works.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from gpuspark.accounting.entries import call_id
 from gpuspark.columns import types
 from gpuspark.columns.cudf_form import Missing, type_obstacle
-from gpuspark.dialects.series_worker import ArrowTransport, SeriesWorker, placed
+from gpuspark.dialects.series_engine import placed
+from gpuspark.dialects.series_transport import ArrowTransport
+from gpuspark.dialects.series_worker import SeriesWorker
 from gpuspark.errors import FallbackError, nearest
 from gpuspark.execution.placement import decide
 from gpuspark.execution.plan import Plan
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from gpuspark.config import Config
 
 LEAST_ROWS = 10_000
-"""Groups and windows of fewer rows are not worth a launch, and run on pandas."""
+"""Groups and windows of fewer rows run on pandas: they are too small to pay for a GPU launch."""
 
 
 def pandas_udf(
@@ -44,13 +46,15 @@ def pandas_udf(
     *,
     missing: Missing = "pandas",
 ) -> Any:
-    """A drop-in for :func:`pyspark.sql.functions.pandas_udf`, in all its forms: Series to Series, iterators,
-    Series to scalar (in windows too), struct and DataFrame results. No session need exist yet.
+    """Returns a Spark column function of a body over Series, or a decorator that does.
+
+    A drop-in for :func:`pyspark.sql.functions.pandas_udf`, in all its forms: Series to Series, iterators, Series to
+    scalar (in windows too), struct and DataFrame results. No session need exist yet.
 
     ``missing="pandas"``: nulls are NaN before the body and NaN is null after it, on a GPU as in PySpark.
     ``missing="cudf"``: on a GPU the body sees cuDF's own nulls.
 
-    Misuse raises what PySpark raises, here and now; a type that is written as text is read as soon as a session is up.
+    Misuse raises PySpark's errors, at decoration; a type given as a string is parsed as soon as there is a session.
 
     >>> import pandas as pd
     >>> @pandas_udf("double")
@@ -71,12 +75,12 @@ def pandas_udf(
     return lambda body: SeriesUDF(body, declared, form, missing)
 
 
-def _is_data_type(thing: Any) -> bool:
-    return any(c.__name__ == "DataType" and c.__module__ == "pyspark.sql.types" for c in type(thing).__mro__)
+def _is_data_type(value: Any) -> bool:
+    return any(c.__name__ == "DataType" and c.__module__ == "pyspark.sql.types" for c in type(value).__mro__)
 
 
 class SeriesUDF:
-    """A decorated series body. Called with columns it gives a Spark column. Its attributes are those of PySpark's."""
+    """A decorated series body, which returns a Spark column for columns. It has the attributes of PySpark's UDFs."""
 
     def __init__(
         self,
@@ -89,14 +93,13 @@ class SeriesUDF:
         if not callable(body):
             raise declaration_error(f"gs.pandas_udf decorates a function, not {body!r}")
         self.__gpuspark_body__ = body
-        self.declared, self.functionType, self.missing, self.deterministic = (
-            declared, functionType, missing, deterministic,
-        )  # fmt: skip
+        self.declared, self.functionType = declared, functionType
+        self.missing, self.deterministic = missing, deterministic
         self._built = UdfCache()
         self.__name__: str
         name_after(self, body)
         if running_task() is None:
-            self.evalType  # noqa: B018  # PySpark finds misuse now
+            self.evalType  # noqa: B018  # so that PySpark reports misuse now
 
     def __call__(self, *columns: Any, **named: Any) -> Column:
         column: Column = (self._arrow_form() or self.spark_udf())(*columns, **named)
@@ -110,10 +113,10 @@ class SeriesUDF:
 
     @cached_property
     def evalType(self) -> int:
-        """PySpark's number of the body's form, by its type hints or ``functionType``.
+        """PySpark's number of the body's form, from its type hints or ``functionType``.
 
-        Raises what PySpark raises for a declaration that it does not take. A type written as text cannot be read
-        without a session, so another one stands in for it until then.
+        Raises PySpark's error for a declaration that PySpark refuses. A type given as a string cannot be parsed
+        without a session, so until there is one another type is used in its place.
         """
         from pyspark.sql.types import LongType, StructType
         from pyspark.util import PythonEvalType
@@ -129,7 +132,8 @@ class SeriesUDF:
 
     @property
     def returnType(self) -> Any:
-        """The declared type, as PySpark's; as it was written, where that is text and no session is up to read it."""
+        """The declared type, as PySpark's; as the string that it was given as, while there is no session to parse
+        it."""
         if not isinstance(self.declared, str) or active_session() is None:
             return self.declared
         from pyspark.sql.types import DataType
@@ -138,37 +142,38 @@ class SeriesUDF:
 
     @property
     def func(self) -> Callable[..., Any]:
-        """The body. ``spark.udf.register`` asks for it too, and is given what :meth:`spark_udf` holds, so that SQL
-        runs what columns run."""
+        """The body; for ``spark.udf.register``, which reads this too, the function of :meth:`spark_udf`, so that SQL
+        runs the same as columns do."""
         return self.spark_udf().func if _registration_asks() else self.__gpuspark_body__
 
     def asNondeterministic(self) -> SeriesUDF:
-        """The same function, which Spark must not call more or less often than it is written."""
+        """Returns this function marked as nondeterministic, so that Spark does not duplicate or drop calls of it."""
         return SeriesUDF(self.__gpuspark_body__, self.declared, self.functionType, self.missing, deterministic=False)
 
     def spark_udf(self) -> Any:
-        """PySpark's pandas UDF, for this kind of session and its settings as they are now. The same one each time, so
-        that Spark sees where one expression stands twice; the body is pickled once, as PySpark's own is."""
+        """Returns PySpark's pandas UDF for the active session and its present settings. Cached, so that Spark can
+        recognise repeated expressions; the body is pickled once, as in PySpark."""
         session = prepare()
         spark, config = session.spark, session.config
-        ours = config.enabled and self.evalType in _hints() and not self._left_to_the_profiler(spark, config)
-        build = self._around if ours else self._plain
-        return self._built.get(("pandas", session.application, ours), lambda: build(self.declared))
+        wrapped = config.enabled and self.evalType in _hints() and not self._left_to_the_profiler(spark, config)
+        build = self._wrapped if wrapped else self._plain
+        return self._built.get(("pandas", session.application, wrapped), lambda: build(self.declared))
 
     def explain(self, schema_or_types: Any = None) -> Plan:
-        """Where the body would run for columns of these types, and why not elsewhere. Needs no Spark and no GPU.
+        """Returns the plan for columns of these types: where the body would run, and why not elsewhere. Needs no Spark
+        and no GPU.
 
         ``schema_or_types``: as for ``gs.udf``; every parameter a ``double`` by default.
         """
         _, columns = types.named(schema_or_types, inspect.signature(self.__gpuspark_body__))
-        reasons = [why for why in (type_obstacle(column.name) for column in columns) if why]
+        reasons = [obstacle for obstacle in (type_obstacle(column.name) for column in columns) if obstacle]
         return decide(placed(self.__name__, ""), driver_config(), {"cuda": reasons} if reasons else {})
 
     def _plain(self, declared: Any) -> Any:
         """Returns PySpark's own pandas UDF of the body."""
         return builder.pandas_udf(self.__gpuspark_body__, declared, self.functionType, deterministic=self.deterministic)
 
-    def _around(self, declared: Any) -> Any:
+    def _wrapped(self, declared: Any) -> Any:
         """Returns PySpark's pandas UDF of a wrapper around the body."""
         from pyspark.util import PythonEvalType
 
@@ -177,7 +182,7 @@ class SeriesUDF:
         return builder.pandas_udf(wrapper, declared, deterministic=self.deterministic)
 
     def _arrow_form(self) -> Any:
-        """PySpark's Arrow UDF of a wrapper around the body, where columns shall travel as Arrow; else ``None``."""
+        """Returns PySpark's Arrow UDF of a wrapper around the body; ``None`` if columns should travel as pandas."""
         from pyspark.util import PythonEvalType
 
         from gpuspark.columns.pandas_form import Conversion
@@ -199,8 +204,8 @@ class SeriesUDF:
         return self._built.get(("arrow", session.application, conversion), build)
 
     def _left_to_the_profiler(self, spark: SparkSession | None, config: Config) -> bool:
-        """Whether PySpark's memory profiler is on. It counts the lines of the function that PySpark calls, and of no
-        other: so PySpark is given the body itself then, and runs it on pandas."""
+        """Returns whether PySpark's memory profiler is on. It only watches the lines of the function that PySpark
+        calls, so PySpark must get the body itself, and runs it on pandas."""
         if spark is None or not _memory_is_profiled(spark):
             return False
         if config.fallback == "raise" and config.device == "cuda":
@@ -216,8 +221,8 @@ class SeriesUDF:
         return SeriesWorker(body, call, self.missing, least_rows, transport)
 
     def _wrapper(self, worker: SeriesWorker) -> Callable[..., Any]:
-        """What PySpark pickles: a function around ``worker``, whose type hints tell PySpark the body's form and how
-        columns travel. The body may have none, and be no function."""
+        """Returns the function that PySpark pickles. It calls ``worker``, and its type hints tell PySpark the body's
+        form and how columns travel: the body itself may have no hints, or be a callable object."""
         from pyspark.util import PythonEvalType
 
         def once(*columns, **named):  # type: ignore[no-untyped-def]
@@ -235,13 +240,13 @@ class SeriesUDF:
         elif self.evalType == getattr(PythonEvalType, "SQL_GROUPED_AGG_PANDAS_ITER_UDF", None):  # since PySpark 4.2
             wrapper = reduce
         name_after(wrapper, self.__gpuspark_body__)
-        del wrapper.__wrapped__  # type: ignore[attr-defined]  # PySpark would look for the hints there
-        wrapper.__annotations__ = dict(_hints(as_arrow=worker.transport is not None)[self.evalType])
+        del wrapper.__wrapped__  # type: ignore[attr-defined]  # PySpark would read the hints of that function
+        wrapper.__annotations__ = dict(_hints(as_arrow=worker.transport.is_arrow)[self.evalType])
         return wrapper
 
 
 def _hints(as_arrow: bool = False) -> Mapping[int, Mapping[str, Any]]:
-    """By PySpark's numbers of the forms that we run: the type hints that tell it the form."""
+    """Returns, by PySpark's number of each supported form, the type hints that tell PySpark this form."""
     import pandas as pd
     import pyarrow as pa
     from pyspark.util import PythonEvalType
@@ -253,12 +258,12 @@ def _hints(as_arrow: bool = False) -> Mapping[int, Mapping[str, Any]]:
         PythonEvalType.SQL_SCALAR_PANDAS_ITER_UDF: {"batches": batches, "return": Iterator[column]},
         PythonEvalType.SQL_GROUPED_AGG_PANDAS_UDF: {"columns": column, "named": column, "return": float},
     }
-    reduces = getattr(PythonEvalType, "SQL_GROUPED_AGG_PANDAS_ITER_UDF", None)  # since PySpark 4.2
-    return hints if reduces is None else {**hints, reduces: {"batches": batches, "return": float}}
+    reduce = getattr(PythonEvalType, "SQL_GROUPED_AGG_PANDAS_ITER_UDF", None)  # since PySpark 4.2
+    return hints if reduce is None else {**hints, reduce: {"batches": batches, "return": float}}
 
 
 def _registration_asks() -> bool:
-    """Whether the property that calls this was asked for by PySpark's ``spark.udf.register``."""
+    """Returns whether PySpark's ``spark.udf.register`` reads the property that calls this."""
     frame = inspect.currentframe()
     for _ in range(2):
         frame = frame.f_back if frame is not None else None
@@ -273,7 +278,7 @@ def _memory_is_profiled(spark: SparkSession) -> bool:
 
 
 def _expects_gpu(spark: SparkSession, config: Config, missing: Missing) -> bool:
-    """Whether workers will probably compute on a GPU, as far as the driver can know."""
+    """Returns whether workers will probably compute on a GPU, as far as the driver can know."""
     if config.device != "auto":
         return config.device == "cuda"
     return missing == "cudf" or str(spark.conf.get("spark.executor.resource.gpu.amount", "0")) != "0"

@@ -14,8 +14,8 @@ from gpuspark.errors import CallError
 
 
 class Out:
-    """An array that the function writes and the caller gets: ``length`` values of ``dtype``. It holds anything at
-    first, so every one must be written."""
+    """An output array of ``length`` values of ``dtype``, which the function writes and the caller gets. It is not
+    initialised, so the function must write every value."""
 
     def __init__(self, dtype: Any, length: int) -> None:
         self.dtype, self.length = np.dtype(dtype), int(length)
@@ -27,7 +27,7 @@ class Out:
 
 
 class Scratch:
-    """Memory for one item's work, ``length`` values of ``dtype``. It holds anything at first."""
+    """Working memory for one item: ``length`` values of ``dtype``, not initialised."""
 
     def __init__(self, dtype: Any, length: int) -> None:
         self.dtype, self.length = np.dtype(dtype), int(length)
@@ -39,8 +39,8 @@ class Scratch:
 
 
 class Constant:
-    """An array that is the same for many batches: a matrix, a model, an index. It travels to the workers with the
-    function (Spark broadcasts what is large), and lies on a GPU once for each process, for as long as that lives.
+    """An array that is the same for many batches, such as a matrix, a model or an index. It is pickled with the
+    function (Spark broadcasts large ones), and copied to a GPU once per process, where it stays.
 
     >>> Constant([1.0, 2.0]).array
     array([1., 2.])
@@ -52,7 +52,7 @@ class Constant:
 
     @cached_property
     def digest(self) -> str:
-        """The same for equal arrays."""
+        """The SHA-256 of dtype, shape and values."""
         return hashlib.sha256(f"{self.array.dtype} {self.array.shape}".encode() + self.array.tobytes()).hexdigest()
 
     def __len__(self) -> int:
@@ -85,13 +85,13 @@ def argument_of(function: str, name: str, value: Any) -> Any:
     if hasattr(value, "null_count"):
         if value.null_count:
             raise CallError(
-                f"{function}: {name} has {value.null_count} nulls, and an array function has none. Pass "
-                "column.values, and column.validity beside them."
+                f"{function}: {name} has {value.null_count} nulls, which array functions do not have. Pass "
+                "column.values, and column.validity as another argument."
             )
         from gpuspark.columns.batch import Column
 
         value = Column(value.to_arrow() if isinstance(value, Column) else value).values
-    if hasattr(value, "get"):  # CuPy's
+    if hasattr(value, "get"):  # a CuPy array
         value = value.get()
     if isinstance(value, np.ndarray) and value.dtype.kind in "iufb":
         flat = np.ascontiguousarray(value).reshape(-1)
@@ -103,7 +103,7 @@ def argument_of(function: str, name: str, value: Any) -> Any:
 
 
 def parameter_of(value: Any) -> Parameter:
-    """Returns what an argument is to the compiler."""
+    """Returns the compiler's description of an argument."""
     if isinstance(value, int):
         return Parameter("int64", False)
     if isinstance(value, float):
@@ -111,10 +111,10 @@ def parameter_of(value: Any) -> Parameter:
     if isinstance(value, Scratch):
         return Parameter(str(value.dtype), True, value.length)
     dtype = value.array.dtype if isinstance(value, Constant) else value.dtype
-    return Parameter("uint8" if dtype.kind == "b" else str(dtype), True)  # a truth value is a byte
+    return Parameter("uint8" if dtype.kind == "b" else str(dtype), True)  # a boolean is a byte
 
 
 def bytes_of(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Returns a view of the bytes of ``array``; eight bytes for an empty one, so that it has an address."""
+    """Returns the bytes of ``array`` as a view; eight zero bytes for an empty array, so that it has an address."""
     flat = array.reshape(-1)
     return flat.view(np.uint8) if flat.size else np.zeros(8, np.uint8)

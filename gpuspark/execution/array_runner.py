@@ -1,4 +1,4 @@
-"""One array function in one task: where it runs, and how it is launched there."""
+"""Runs an array function in one task, on the planned device."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from gpuspark.execution.plan import Plan
 from gpuspark.execution.scalar import TARGETS
 
 THREADS_WITH_SCRATCH = 16_384
-"""Threads at work at a time where each needs memory of its own: enough to fill today's largest GPU twice."""
+"""The most threads of a launch in which each needs scratch memory: enough to fill today's largest GPU twice."""
 in_python: ContextVar[bool] = ContextVar("in_python", default=False)
-"""Whether Python runs an array function: those that it calls are then plain functions."""
+"""Whether an array function runs in plain Python; array functions that it calls are then plain functions too."""
 
 
 class PlacedArray:
-    """An array function for arguments of certain types, as :class:`~gpuspark.execution.placement.Placeable`."""
+    """The :class:`~gpuspark.execution.placement.Placeable` of an array function for arguments of certain types."""
 
     uses_rapids = False
     left_to_python = ()
@@ -43,7 +43,7 @@ class PlacedArray:
         return (self.name, self.parameters, fingerprint_or_reason(self.function))
 
     def obstacles(self, device: DeviceName) -> Sequence[str]:
-        """What keeps the function off ``device``: why it does not compile."""
+        """Returns why the function does not compile for ``device``; empty if it does."""
         try:
             self.program(device)
         except CannotCompile as refusal:
@@ -56,8 +56,8 @@ class PlacedArray:
 
 
 class ArrayRunner:
-    """One array function in one task. Its inputs are never written, so a run that a device did not finish is made
-    again, whole, elsewhere."""
+    """One array function in one task. It never writes its inputs, so a run that fails on one device is repeated from
+    the start on another."""
 
     def __init__(self, name: str, function: FunctionType, parameters: tuple[Parameter, ...], config: Config) -> None:
         self._placed = PlacedArray(name, function, parameters)
@@ -66,11 +66,11 @@ class ArrayRunner:
 
     @property
     def plan(self) -> Plan:
-        """The decision that holds now."""
+        """The current plan."""
         return self.placement.plan
 
     def run(self, items: int, arguments: Sequence[Any], work: Work) -> list[NDArray[Any]]:
-        """Returns what the function wrote, for each :class:`Out` among ``arguments``."""
+        """Returns the array that the function wrote for each :class:`Out` among ``arguments``."""
         start = time.perf_counter()
 
         def on_device(device: Device) -> list[NDArray[Any]]:
@@ -95,7 +95,7 @@ class ArrayRunner:
 
 
 def interpret(function: FunctionType, items: int, arguments: Sequence[Any]) -> list[NDArray[Any]]:
-    """Calls ``function`` in Python, item by item, over NumPy arrays; returns what it wrote, for each :class:`Out`."""
+    """Calls ``function`` in Python for each item, on NumPy arrays; returns the array written for each :class:`Out`."""
     outs: list[NDArray[Any]] = []
     values: list[Any] = []
     for value in arguments:
@@ -108,7 +108,7 @@ def interpret(function: FunctionType, items: int, arguments: Sequence[Any]) -> l
             values.append(value.array.reshape(-1) if isinstance(value, Constant) else value)
     before = in_python.set(True)
     try:
-        with np.errstate(all="ignore"):  # machine arithmetic: integers wrap, floats become infinite, none is an error
+        with np.errstate(all="ignore"):  # as on a device: integers wrap, floats become infinite, nothing raises
             for item in range(items):
                 function(item, *values)
     finally:
@@ -117,7 +117,7 @@ def interpret(function: FunctionType, items: int, arguments: Sequence[Any]) -> l
 
 
 def launch(program: Program, device: Device, items: int, arguments: Sequence[Any], work: Work) -> list[NDArray[Any]]:
-    """Runs ``program`` on ``device``; returns what it wrote, for each :class:`Out` among ``arguments``."""
+    """Runs ``program`` on ``device``; returns the array that it wrote for each :class:`Out` among ``arguments``."""
     held: list[Handle] = []
     outs: list[tuple[Handle, Out]] = []
     threads = _threads(device, items, arguments)
@@ -140,7 +140,8 @@ def launch(program: Program, device: Device, items: int, arguments: Sequence[Any
 def _word(
     value: Any, device: Device, threads: int, held: list[Handle], outs: list[tuple[Handle, Out]]
 ) -> Pointer | int:
-    """One argument of a program; the memory that was taken for it goes to ``held``."""
+    """Returns one argument of the program's launch. Memory allocated for it is added to ``held``, and to ``outs`` if
+    it is an output."""
     if isinstance(value, Constant):
         return Pointer(device.keep(value.digest, bytes_of(value.array)))
     if isinstance(value, int):
@@ -160,14 +161,14 @@ def _word(
 
 
 def _threads(device: Device, items: int, arguments: Sequence[Any]) -> int:
-    """Returns how many threads work on ``items`` items: on the CPU one, in a loop."""
+    """Returns the number of threads for ``items`` items: one on the CPU, which loops."""
     if device.name == "cpu":
         return 1
     return min(items, THREADS_WITH_SCRATCH) if any(isinstance(value, Scratch) for value in arguments) else items
 
 
 def _room(device: Device, items: int, arguments: Sequence[Any]) -> int:
-    """Returns the bytes of device memory that ``arguments`` take, constants aside, which stay there."""
+    """Returns the bytes of device memory that ``arguments`` need, without constants, which stay on the device."""
     threads = _threads(device, items, arguments)
     return sum(
         value.nbytes * (threads if isinstance(value, Scratch) else 1)

@@ -1,7 +1,7 @@
-"""``gs.array_function``: a function of whole arrays that is called once for each item, on every device.
+"""``gs.array_function``: a function over whole arrays that is called once per item, on every device.
 
-An item may be a row, a group, a pair of texts, a query: whatever one thread of a GPU shall do. The function is given
-the item's number and then the arrays, and writes into those that it was given to write into::
+An item is the work of one GPU thread: a row, a group, a pair of strings, a query. The function gets the item's number
+and then the arrays, and writes into the output arrays among them::
 
     @gs.array_function
     def smoothed(group, values, offsets, alpha, out):
@@ -12,10 +12,10 @@ the item's number and then the arrays, and writes into those that it was given t
 
     result = smoothed(len(segments), segments["x"], segments.offsets, 0.3, gs.Out("float64", segments.num_rows))
 
-On the CPU it is a loop over the items in machine code; on CUDA, and on the emulated device, one thread for each; on
-``python`` the function itself. It is written for a machine: arrays are indexed from 0 and have no length, integers of
-64 bits wrap, nothing is allocated, and no two items write to one place. Nulls do not exist: pass validity as an array
-of bytes, and give a result for it.
+On the CPU it runs as a compiled loop over the items; on CUDA and on the emulated device, as one thread per item; on
+``python``, as the function itself. Machine rules apply: arrays are indexed from 0 and have no length, 64-bit integers
+wrap around, nothing can be allocated, and no two items may write to the same element. There are no nulls: pass the
+validity as an array of bytes, and write one as a result.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ __all__ = ["ArrayFunction", "Constant", "Out", "Scratch", "array_function"]
 
 
 def array_function(function: Callable[..., None]) -> ArrayFunction:
-    """Makes a function of arrays run once for each item, on every device; see this module.
+    """Returns ``function`` as an array function, which runs once per item on every device; see this module.
 
     Call it with the number of items and an argument for each parameter but the first: columns of a batch without
-    nulls, NumPy and Arrow arrays, :class:`Constant`, whole numbers and floats, :class:`Out` and :class:`Scratch`.
-    It gives what was written: an array, or a tuple of them where there are several ``Out``.
+    nulls, NumPy and Arrow arrays, :class:`Constant`, integers and floats, :class:`Out` and :class:`Scratch`. It returns
+    the array that was written, or a tuple of arrays if there are several ``Out``.
 
-    Raises :class:`~gpuspark.errors.CallError` for a wrong number of arguments, or one of another kind.
+    Raises :class:`~gpuspark.errors.CallError` for a wrong number of arguments, or one of another type.
 
     >>> @array_function
     ... def doubled(i, x, out):
@@ -57,7 +57,7 @@ def array_function(function: Callable[..., None]) -> ArrayFunction:
 
 
 class ArrayFunction(HoldsItemBody):
-    """A decorated function of arrays. Call it from other array functions, too, as the function that it is."""
+    """A decorated array function. Other array functions may call it, as a plain function."""
 
     def __init__(self, function: Callable[..., None]) -> None:
         if not isinstance(function, FunctionType):
@@ -93,7 +93,7 @@ class ArrayFunction(HoldsItemBody):
         return results[0] if len(results) == 1 else tuple(results)
 
     def _bind(self, arguments: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns parameter name to argument, in the parameters' order."""
+        """Returns the arguments by parameter name, in the parameters' order."""
         try:
             return self._signature.bind(*arguments, **named).arguments
         except TypeError as error:

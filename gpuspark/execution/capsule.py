@@ -1,14 +1,14 @@
-"""A capsule: one batch that failed, in one file, with what it takes to run it again without Spark.
+"""Capsules: a batch that failed, in one file, with everything that is needed to run it again without Spark.
 
-It is a zip archive of three entries::
+A capsule is a zip archive of three entries::
 
-    manifest.json    what failed and how: names, types, flags, versions, the function's text, the error
-    batch.arrow      the columns as an Arrow IPC stream of one batch; it holds the user's data
+    manifest.json    what failed and how: names, types, configuration, versions, the function's source, the error
+    batch.arrow      the columns as an Arrow IPC stream of one batch; it contains the user's data
     function.pickle  the function, pickled by cloudpickle
 
-:func:`read` looks at the first two, which are data. Only :func:`function_of` unpickles, and a pickle may run
-anything: whoever calls it must have asked the user before. Arrow's IPC writes a slice as if it began at its
-first row, so the manifest keeps each column's offset, and :func:`placed` gives it back.
+:func:`read` parses the first two, which are data. Only :func:`function_of` unpickles, and a pickle can run any code:
+its callers must ask the user first. Arrow IPC writes a slice as if it began at row 0 of its buffers, so the manifest
+stores each column's offset, and :func:`placed` restores it.
 """
 
 from __future__ import annotations
@@ -47,56 +47,61 @@ SUFFIX = ".capsule"
 _MANIFEST, _BATCH, _FUNCTION = "manifest.json", "batch.arrow", "function.pickle"
 _PACKAGES = ("gpuspark", "pyspark", "pyarrow", "numpy", "numba", "llvmlite", "numba-cuda")
 _SHAPES: dict[str, tuple[type, ...]] = {
-    "str": (str,), "int": (int,), "list[str]": (list,), "list[int]": (list,), "dict[str, str]": (dict,),
-}  # fmt: skip
+    "str": (str,),
+    "int": (int,),
+    "list[str]": (list,),
+    "list[int]": (list,),
+    "dict[str, str]": (dict,),
+}
+"""The classes that the JSON values of the manifest may have, by the type of the field."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a capsule says of itself. Lists go by the function's columns."""
+    """The description of a capsule. Lists are in the order of the function's columns, ``rows`` aside."""
 
     format: int
     kind: str
     """``mismatch``: a device and Python differed. ``fault``: a device failed. ``error``: the body raised."""
     error: str
-    """The error's type and text."""
+    """The type and message of the error."""
     function: str
     source: str
-    """The body's text; empty where the worker could not find it."""
+    """The source of the body; empty if the worker could not find it."""
     portable: str
-    """What is compiled for devices, or why it is not."""
+    """The rewritten body that is compiled for devices, or why it does not compile."""
     columns: list[str]
     types: list[str]
-    """Arrow's."""
+    """The names of the Arrow types."""
     nulls: list[int]
     offsets: list[int]
-    """Where each column began in its Arrow buffers: 0 but for slices."""
+    """The offset of each column in its Arrow buffers: 0 except for slices."""
     rows: list[int]
-    """Each row's number in its task."""
+    """The number of each row in its task."""
     null_rule: str
     result: str
     device: str
     flags: dict[str, str]
-    """The session flag of the task."""
+    """The task's ``spark.gpuspark.*`` configuration."""
     time_zone: str
     versions: dict[str, str]
 
     @property
     def config(self) -> Config:
-        """The session flag, with nothing that belongs to its session's machine."""
+        """The task's configuration, without what only concerned the machine and session that it ran in."""
         return replace(Config.from_mapping(self.flags), capsule_folder=OFF, verify_fraction=0.0, ledger=False)
 
 
 @dataclass(frozen=True)
 class Capsule:
-    """A capsule in memory. ``function`` is a pickle: see :func:`function_of`."""
+    """A capsule in memory. ``function`` is a pickle; see :func:`function_of`."""
 
     manifest: Manifest
     batch: pa.RecordBatch
     function: bytes
 
     def take(self, places: Sequence[int]) -> Capsule:
-        """The capsule with the rows at ``places`` only."""
+        """Returns a capsule of the rows at the indices ``places`` only."""
         import pyarrow as pa
 
         batch = self.batch.take(pa.array(places, pa.int64()))
@@ -114,9 +119,9 @@ def seal(
     config: Config,
     first_row: int,
 ) -> Capsule:
-    """A capsule of the batch ``columns``, whose first row is the task's row ``first_row``.
+    """Returns a capsule of the batch ``columns``, whose first row is row ``first_row`` of the task.
 
-    Raises what pickling ``function`` raises.
+    Raises whatever pickling ``function`` raises.
     """
     import pyarrow as pa
 
@@ -159,7 +164,7 @@ def _source(function: ScalarFunction) -> str:
 
 
 def _pickled(function: ScalarFunction) -> bytes:
-    """By value where that can be, also what stands in modules that only the cluster has."""
+    """Returns the pickled function: by value if possible, so that modules which only the cluster has are included."""
     cloudpickle: Any = importlib.import_module("pyspark.cloudpickle")
     name = getattr(function.function, "__module__", None) or ""
     module = sys.modules.get(name)
@@ -169,21 +174,22 @@ def _pickled(function: ScalarFunction) -> bytes:
     try:
         return bytes(cloudpickle.dumps(function))
     except (pickle.PicklingError, TypeError, AttributeError, ValueError, RuntimeError):
-        pass  # something else in that module has no value that travels
+        pass  # something else in that module cannot be pickled by value
     finally:
         cloudpickle.unregister_pickle_by_value(module)
     return bytes(cloudpickle.dumps(function))
 
 
 def versions() -> dict[str, str]:
-    """Those that decide what a program does, of this process."""
+    """Returns the versions of Python and of the packages that decide what a program does, in this process."""
     return {"python": platform.python_version(), **installed(_PACKAGES)}
 
 
 def save(capsule: Capsule, folder: Path) -> Path:
-    """Writes ``capsule`` into ``folder``, which only its owner may read if it is made here; the file's path.
+    """Writes ``capsule`` to a new file in ``folder``, and returns its path. A folder that is created here is readable
+    by its owner only.
 
-    Raises ``OSError`` where that cannot be.
+    Raises ``OSError``.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = re.sub(r"\W+", "", capsule.manifest.function) or "function"
@@ -193,7 +199,7 @@ def save(capsule: Capsule, folder: Path) -> Path:
 
 
 def write(capsule: Capsule, path: Path) -> None:
-    """Writes ``capsule`` to the new file ``path``, which only its owner may read.
+    """Writes ``capsule`` to the new file ``path``, readable by its owner only.
 
     Raises ``FileExistsError`` and other ``OSError``.
     """
@@ -211,16 +217,17 @@ def write(capsule: Capsule, path: Path) -> None:
 
 
 def read(path: Path) -> Capsule:
-    """The capsule in the file ``path``. Runs nothing that is in it.
+    """Returns the capsule in the file ``path``. Runs no code from it.
 
-    Raises :class:`~gpuspark.errors.CapsuleError` for a file that is no capsule, is broken, or is of another format.
+    Raises :class:`~gpuspark.errors.CapsuleError` if the file is not a capsule, is broken, or has another format.
     """
     import pyarrow as pa
 
     try:
         with zipfile.ZipFile(path) as archive:
             if sorted(archive.namelist()) != sorted((_MANIFEST, _BATCH, _FUNCTION)):
-                raise CapsuleError(f"{path} is no capsule: it holds {', '.join(archive.namelist()) or 'nothing'}.")
+                contents = ", ".join(archive.namelist()) or "nothing"
+                raise CapsuleError(f"{path} is not a capsule: it contains {contents}.")
             manifest = _manifest(path, json.loads(archive.read(_MANIFEST)))
             with pa.ipc.open_stream(archive.read(_BATCH)) as reader:
                 batch = reader.read_next_batch()
@@ -229,26 +236,26 @@ def read(path: Path) -> Capsule:
     except OSError as error:
         raise CapsuleError(f"{path} cannot be read: {error.strerror or error}. Check the path.") from None
     except (zipfile.BadZipFile, zlib.error, pa.ArrowException, StopIteration, EOFError, RuntimeError) as error:
-        raise CapsuleError(f"{path} is broken, or no capsule: {error}. Copy it anew, as a binary file.") from None
+        raise CapsuleError(f"{path} is broken, or not a capsule: {error}. Copy it again, as a binary file.") from None
     except UnicodeDecodeError as error:
-        raise CapsuleError(f"{path} is broken: {error}. Copy it anew, as a binary file.") from None
+        raise CapsuleError(f"{path} is broken: {error}. Copy it again, as a binary file.") from None
     except json.JSONDecodeError as error:
-        raise CapsuleError(f"{path} is broken: its manifest is no JSON ({error}).") from None
-    found = (batch.schema.names, [str(t) for t in batch.schema.types], [batch.num_rows] * batch.num_columns)
+        raise CapsuleError(f"{path} is broken: its manifest is not JSON ({error}).") from None
+    actual = (batch.schema.names, [str(t) for t in batch.schema.types], [batch.num_rows] * batch.num_columns)
     stated = (manifest.columns, manifest.types, [len(manifest.rows)] * len(manifest.columns))
-    if found != stated:
-        raise CapsuleError(f"{path} contradicts itself: its manifest has {stated}, its batch {found}.")
+    if actual != stated:
+        raise CapsuleError(f"{path} contradicts itself: its manifest says {stated}, its batch has {actual}.")
     return Capsule(manifest, batch, function)
 
 
 def _manifest(path: Path, read: Any) -> Manifest:
     if not isinstance(read, dict) or not isinstance(read.get("format"), int):
-        raise CapsuleError(f"{path} is no capsule: its manifest has no format.")
+        raise CapsuleError(f"{path} is not a capsule: its manifest has no format.")
     if read["format"] != FORMAT:
-        written = read.get("versions")
-        by = written.get("gpuspark", "?") if isinstance(written, dict) else "?"
+        recorded = read.get("versions")
+        writer = recorded.get("gpuspark", "?") if isinstance(recorded, dict) else "?"
         raise CapsuleError(
-            f"{path} has format {read['format']}, written by gpuspark {by}; this is gpuspark "
+            f"{path} has format {read['format']}, written by gpuspark {writer}; this is gpuspark "
             f"{version('gpuspark')}, which reads format {FORMAT}. Replay it with the version that wrote it."
         )
     known = {f.name: str(f.type) for f in fields(Manifest)}
@@ -263,34 +270,34 @@ def _manifest(path: Path, read: Any) -> Manifest:
     try:
         manifest.config  # noqa: B018
     except ConfigError as error:
-        raise CapsuleError(f"{path} was written with flags that are not known here: {error}") from None
+        raise CapsuleError(f"{path} was written with configuration keys that are unknown here: {error}") from None
     return manifest
 
 
 def _fits(value: Any, shape: str) -> bool:
     if not isinstance(value, _SHAPES[shape]) or isinstance(value, bool):
         return False
-    inner = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
-    kind = int if shape == "list[int]" else str
-    return all(isinstance(item, kind) and not isinstance(item, bool) for item in inner)
+    items = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    item_type = int if shape == "list[int]" else str
+    return all(isinstance(item, item_type) and not isinstance(item, bool) for item in items)
 
 
 def function_of(capsule: Capsule) -> ScalarFunction:
-    """The capsule's function. **This runs code that is in the capsule**: ask the user before.
+    """Returns the capsule's function. **This runs code from the capsule**: ask the user first.
 
-    Raises :class:`~gpuspark.errors.CapsuleError` where it cannot be loaded here.
+    Raises :class:`~gpuspark.errors.CapsuleError` if the function cannot be loaded here.
     """
     there, here = capsule.manifest.versions.get("python", "?"), platform.python_version()
     if there.split(".")[:2] != here.split(".")[:2]:
         raise CapsuleError(
-            f"the capsule's function is bytecode of Python {there}, and this is Python {here}. "
+            f"the capsule's function is bytecode of Python {there}, but this is Python {here}. "
             f"Replay it with Python {'.'.join(there.split('.')[:2])}."
         )
     try:
         function = pickle.loads(capsule.function)
     except ImportError as error:
         raise CapsuleError(
-            f"the capsule's function needs a module that is not here: {error}. Put it on PYTHONPATH, or install it."
+            f"the capsule's function needs a module that is missing here: {error}. Put it on PYTHONPATH, or install it."
         ) from error
     except (pickle.UnpicklingError, AttributeError, EOFError, IndexError, KeyError, TypeError, ValueError) as error:
         raise CapsuleError(
@@ -302,8 +309,8 @@ def function_of(capsule: Capsule) -> ScalarFunction:
 
 
 def placed(capsule: Capsule) -> list[pa.Array]:
-    """The columns at offsets in their buffers as in the task: a fault may lie in how a slice is read. Offsets from
-    128 on are made less, and keep their place within 64 rows."""
+    """Returns the columns at the buffer offsets that they had in the task, since a fault may lie in how slices are
+    read. Offsets from 128 on are reduced, and stay the same modulo 64."""
     import pyarrow as pa
 
     columns = []

@@ -1,6 +1,6 @@
-"""What becomes of a batch that failed: its finding for the ledger and, where the user asked for it, a capsule.
+"""Reports a batch that failed: a finding for the ledger and, if the user asked for it, a capsule.
 
-The error itself is raised all the same: a fault in a compiled program is a bug, and never hidden.
+The error itself is raised anyway: a fault in a compiled program is a bug, and is never hidden.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 MOST = 16
-"""Capsules that one worker process writes: a job that fails everywhere must not fill the disk."""
+"""The most capsules that one worker process writes, so that a job that fails everywhere does not fill the disk."""
 _number = itertools.count(1)
 
 
@@ -35,16 +35,17 @@ def report(
     config: Config,
     first_row: int,
 ) -> list[str]:
-    """Returns what the ledger is to say of ``error``, which ended the batch ``columns`` of ``function``: nothing
-    where it is an error of the body. With ``spark.gpuspark.capsule.folder`` the batch is kept in a file, and a
-    note of the error says where."""
+    """Returns the ledger's findings for ``error``, which ended the batch ``columns`` of ``function``: none for an
+    error of the body. With ``spark.gpuspark.capsule.folder`` it also writes the batch to a file, and adds a note with
+    its path to ``error``."""
     if config.capsule_folder != OFF:
         error.add_note(_keep(error, function, columns, device, config, first_row))
     return finding(error, device)
 
 
 def finding(error: BaseException, device: str) -> list[str]:
-    """The reason that names what was found on ``device``, and by which checker."""
+    """Returns the ledger's finding: what went wrong on ``device``, and which checker saw it. Empty for an error of the
+    body."""
     if isinstance(error, VerificationError):
         checker = "comparison with Python"
     elif isinstance(error, DeviceFault) and error.checker:
@@ -64,14 +65,14 @@ def _keep(
     config: Config,
     first_row: int,
 ) -> str:
-    """Keeps the batch in a capsule; where, or why not."""
+    """Writes the batch to a capsule; returns a note that says where, or why it could not."""
     from gpuspark.execution.capsule import save, seal
 
     if next(_number) > MOST:
-        return f"gpuspark: no capsule was kept: this worker has written {MOST} already"
+        return f"gpuspark: no capsule was written: this worker has written {MOST} already"
     try:
         capsule = seal(error, function, columns, device=device, config=config, first_row=first_row)
         path = save(capsule, Path(config.capsule_folder))
     except (OSError, pickle.PicklingError, TypeError, AttributeError, ValueError, RuntimeError) as problem:
-        return f"gpuspark: no capsule could be kept: {type(problem).__name__}: {problem}"
-    return f"gpuspark: the batch is kept in {path}; see it without Spark: gpuspark replay {path}"
+        return f"gpuspark: no capsule could be written: {type(problem).__name__}: {problem}"
+    return f"gpuspark: the batch is kept in {path}; run it without Spark: gpuspark replay {path}"

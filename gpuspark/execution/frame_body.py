@@ -1,4 +1,4 @@
-"""A body of whole batches or Series, which works with NumPy and pandas on the CPU, and with CuPy and cuDF on a GPU."""
+"""Placement of bodies over whole batches or Series, which use NumPy and pandas on the CPU, CuPy and cuDF on a GPU."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from gpuspark.devices.protocol import DeviceName
 
 @dataclass(frozen=True)
 class PlacedFrameBody:
-    """Such a body as :class:`~gpuspark.execution.placement.Placeable`."""
+    """The :class:`~gpuspark.execution.placement.Placeable` of such a body."""
 
     name: str
     key: str
     needs: str
-    """How the reason begins that names missing packages: ``a series body needs``."""
+    """The beginning of the reason that names missing packages, such as ``a series body needs``."""
     emulated: str = ""
-    """Why the body does not run on the emulated device; empty where only the functions that it calls run there."""
+    """Why the body cannot run on the emulated device; empty if it can, because only the functions it calls run
+    there."""
 
     @property
     def uses_rapids(self) -> bool:
@@ -28,12 +29,12 @@ class PlacedFrameBody:
         return ()
 
     def obstacles(self, device: DeviceName) -> Sequence[str]:
-        """What keeps the body off ``device``: packages of RAPIDS that are missing."""
+        """Returns why the body cannot run on ``device``, such as missing RAPIDS packages; empty if it can."""
         if device == "emulated" and self.emulated:
             return [self.emulated]
         if device != "cuda":
             return []
         from gpuspark.devices.discover import missing_rapids
 
-        lacking = missing_rapids()
-        return [f"{self.needs} {lacking}"] if lacking else []
+        missing = missing_rapids()
+        return [f"{self.needs} {missing}"] if missing else []

@@ -1,4 +1,4 @@
-"""The functions that a body calls: what a task settles once for them, and their share of the body's ledger entry."""
+"""Compiled functions that a body calls: their cache in a task, and their share of the body's ledger entry."""
 
 from __future__ import annotations
 
@@ -19,41 +19,46 @@ if TYPE_CHECKING:
 
 
 class Inside:
-    """What the functions called inside a body do, for the ledger entry of that body: seconds by phase, the
-    device where another one than the body's was taken, and why."""
+    """Adds the work of functions called inside a body to the body's ledger entry: seconds by phase, devices and
+    reasons."""
 
     def __init__(self, account: Entry) -> None:
         self._account = account
         self._seconds = 0.0
         self.device: DeviceName | None = None
-        """Where the last of them ran."""
+        """The device of the last call."""
 
     def add(self, function: str, plan: Plan, work: Work) -> None:
         """Accounts for one run of ``function``."""
         self.device = plan.device
         self._seconds += sum(work.seconds.values())
-        reasons = [f"{reason} (in {function})" for reason in [*map(str, plan.reasons), *work.reasons]]
         self._account.add(
-            device=plan.device, rows=0, batches=0, bytes_in=0, bytes_out=0,
-            seconds=work.seconds, reasons=reasons, retries=work.retries,
-        )  # fmt: skip
+            device=plan.device,
+            rows=0,
+            batches=0,
+            bytes_in=0,
+            bytes_out=0,
+            seconds=work.seconds,
+            reasons=[f"{reason} (in {function})" for reason in [*map(str, plan.reasons), *work.reasons]],
+            retries=work.retries,
+        )
 
     def found(self, function: str, plan: Plan, reasons: Sequence[str]) -> None:
-        """Accounts for a batch in which ``function`` failed."""
+        """Records the findings for a batch in which ``function`` failed."""
         self._account.add_findings(plan.device, [f"{reason} (in {function})" for reason in reasons])
 
     def take_seconds(self) -> float:
-        """Returns the seconds that were added since the last call."""
+        """Returns the seconds added since the last call of this method."""
         seconds, self._seconds = self._seconds, 0.0
         return seconds
 
 
 @dataclass
 class TaskMemory:
-    """What is remembered for as long as a task lasts: the next one may have other flags, or another GPU."""
+    """What is cached for the duration of a task: the next one may have another configuration, or another GPU."""
 
     calls: dict[Any, Any] = field(default_factory=dict)
-    """What is settled once: for a scalar function and its columns, for an array function and its parameters."""
+    """The runners of scalar and array functions, by function and column or parameter types."""
     inside: Inside | None = None
 
 
@@ -61,13 +66,13 @@ _tasks: WeakKeyDictionary[TaskContext, TaskMemory] = WeakKeyDictionary()
 
 
 def account_inside(account: Entry) -> Inside:
-    """Accounts functions that are called on columns in the running task, from now on, to ``account``."""
+    """From now on, accounts the functions that the running task calls on columns to ``account``; returns what does."""
     inside = Inside(account)
     this_task().inside = inside
     return inside
 
 
 def this_task() -> TaskMemory:
-    """Returns what is remembered for the running task; nothing where there is none."""
+    """Returns the cache of the running task; a new one outside tasks."""
     running = running_task()
     return TaskMemory() if running is None else _tasks.setdefault(running, TaskMemory())

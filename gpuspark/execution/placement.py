@@ -1,8 +1,8 @@
-"""Where a function runs in a task: decides, opens the device, warns, budgets its memory, holds its turn, and decides
-anew where the device fails.
+"""Decides where a function runs in a task, opens the device, warns of a fallback, limits the memory of a batch, and
+decides again if the device fails.
 
-Every dialect and every kernel places its functions here, so that each of these is done once and alike. What one
-function can do where is the function's own answer (:class:`Placeable`); which device it gets is :func:`plan`'s.
+All dialects and kernels do these things here. A function itself tells on which devices it can run
+(:class:`Placeable`); :func:`plan` chooses among them.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _failures: dict[tuple[Hashable, Config, str | None], dict[DeviceName, str]] = {}
 """The devices that failed in this process, with the reason: by function, configuration and GPU address."""
 
 RECOVERABLE = (DeviceLost, DeviceUnavailable, OutOfMemory)
-"""The failures of a device after which the work goes on elsewhere."""
+"""The device errors after which the work continues on another device."""
 
 
 class Placeable(Protocol):
-    """A function with everything that decides where it can run."""
+    """A function, and what decides where it can run."""
 
     @property
     def name(self) -> str:
@@ -40,25 +40,26 @@ class Placeable(Protocol):
 
     @property
     def key(self) -> Hashable:
-        """Equal for equal functions in all tasks of a process: under it failures of devices are remembered."""
+        """The key under which failures of devices are remembered: equal for equal functions in all tasks of a
+        process."""
 
     @property
     def left_to_python(self) -> Sequence[str]:
-        """The constructs on some path of the body that are computed in Python, row by row."""
+        """The constructs on some path of the body that do not compile: rows that reach them are computed in Python."""
 
     @property
     def uses_rapids(self) -> bool:
-        """Whether the body itself works with cuDF and CuPy. Then no other device than a GPU is opened for it."""
+        """Whether the body itself uses cuDF and CuPy. Then no device but a GPU is opened for it."""
 
     def obstacles(self, device: DeviceName) -> Sequence[str]:
-        """Everything that keeps the function off ``device``, which is on this machine; the program is compiled."""
+        """Returns everything that keeps the function off ``device``, which this machine has. Compiles the program."""
 
 
 def decide(
     function: Placeable, config: Config, known: Mapping[DeviceName, Sequence[str]] = MappingProxyType({})
 ) -> Plan:
-    """Returns the plan for ``function`` on this machine. ``known``: obstacles that the function need not be asked for,
-    such as the failure of a device."""
+    """Returns the plan for ``function`` on this machine. ``known``: obstacles that are known already, such as the
+    failure of a device."""
     absent = absent_devices(config)
     obstacles = dict(known)
     for device in devices_of(config):
@@ -71,7 +72,7 @@ def decide(
 
 
 def absent_devices(config: Config) -> dict[DeviceName, str]:
-    """Returns the devices among those that ``config`` allows that are not on this machine, each with the reason."""
+    """Returns the devices that ``config`` allows and this machine lacks, each with the reason."""
     if not set(devices_of(config)) & {"cuda", "emulated"}:
         return {}
     from gpuspark.devices.discover import discover
@@ -80,12 +81,12 @@ def absent_devices(config: Config) -> dict[DeviceName, str]:
 
 
 class Placement:
-    """The place of one function in the running task: its plan, and the device that it runs on.
+    """The plan of one function in the running task, and the open device.
 
-    A device that cannot be opened, or fails while it works, is left for good, and a new plan says why. Later tasks of
-    this process with the same function, configuration and GPU do not try it again.
+    A device that cannot be opened or fails is not used again, and a new plan says why. Later tasks of this process with
+    the same function, configuration and GPU do not try it either.
 
-    Raises :class:`~gpuspark.errors.FallbackError` where ``spark.gpuspark.fallback=raise`` forbids the plan.
+    Raises :class:`~gpuspark.errors.FallbackError` if ``spark.gpuspark.fallback=raise`` forbids the plan.
     """
 
     def __init__(self, function: Placeable, config: Config) -> None:
@@ -98,16 +99,16 @@ class Placement:
         start = time.perf_counter()
         self._settle()
         self.preparing = time.perf_counter() - start
-        """Seconds that deciding took: it compiles the program, or reads it from the cache."""
+        """Seconds that the decision took: it compiles the program, or reads it from the cache."""
 
     @property
     def reasons(self) -> list[str]:
-        """Why better devices were not taken."""
+        """Why better devices were not chosen."""
         return [str(reason) for reason in self.plan.reasons]
 
     def run(self, on_device: Callable[[Device], _Result], in_python: Callable[[], _Result]) -> tuple[_Result, int]:
-        """Returns what ``on_device`` makes on the device, within a turn, or ``in_python`` where there is none; and how
-        often it was begun again, whole, on another device."""
+        """Returns the result of ``on_device``, called within a turn of the device, or of ``in_python`` if there is no
+        device; and the number of retries, each from the start on another device."""
         retries = 0
         while self.device is not None:
             try:
@@ -119,7 +120,7 @@ class Placement:
         return in_python(), retries
 
     def leave(self, error: DeviceError) -> None:
-        """Leaves the device, which failed with ``error``, and settles on another one."""
+        """Gives up the device, which failed with ``error``, and decides on another one."""
         device = self.device
         self._remember(error)
         if device is not None and not isinstance(error, DeviceLost):
@@ -127,28 +128,29 @@ class Placement:
         self._settle()
 
     def retire(self, device: DeviceName, reason: str) -> None:
-        """Keeps later tasks of this process off ``device`` for this function, configuration and GPU."""
+        """Stops this and later tasks of this process from using ``device`` for this function, configuration and
+        GPU."""
         self._failed[device] = reason
         if self._in_task:
             _failures.setdefault(self._key, {})[device] = reason
 
     def retired(self, device: DeviceName) -> str | None:
-        """Returns why ``device`` serves this function no more; ``None`` where it does."""
+        """Returns why ``device`` is no longer used for this function; ``None`` if it is."""
         return self._failed.get(device)
 
     def check_room(self, nbytes: int) -> None:
-        """Raises :class:`~gpuspark.errors.OutOfMemory` where ``nbytes`` are more than one batch may take."""
+        """Raises :class:`~gpuspark.errors.OutOfMemory` if ``nbytes`` is more than one batch may use."""
         if self.budget is not None and nbytes > self.budget:
             raise OutOfMemory(
                 f"{nbytes:,} bytes needed, {self.budget:,} allowed by spark.gpuspark.memory.limitFraction"
             )
 
     def _settle(self) -> None:
-        """Takes the best device that did not fail, and opens it."""
+        """Decides on the best device that has not failed, and opens it."""
         while True:
             self.device: Device | None = None
             self.budget: int | None = None
-            """Bytes of device memory that one batch may take; ``None`` without a limit."""
+            """The bytes of device memory that one batch may use; ``None`` without a limit."""
             self.plan = decide(self.function, self.config, {name: [why] for name, why in self._failed.items()})
             enforce(self.plan, self.config)
             try:
@@ -172,14 +174,14 @@ class Placement:
 
     def _remember(self, error: DeviceError) -> None:
         if isinstance(error, DeviceUnavailable) and error.busy:
-            self._failed[self.plan.device] = str(error)  # later tasks try again
+            self._failed[self.plan.device] = str(error)  # later tasks may try again
         else:
             self.retire(self.plan.device, str(error))
 
 
 class Turn:
-    """The turn of a body over iterators: between :meth:`begin` and :meth:`end` this process may use the device. Both
-    may be called again; where the body runs on no device they do nothing."""
+    """The turn of an iterator body: this process may use the device between :meth:`begin` and :meth:`end`. Both may
+    be called repeatedly, and do nothing if the body runs on no device."""
 
     def __init__(self, placement: Placement) -> None:
         self._placement = placement
@@ -188,29 +190,29 @@ class Turn:
         """Seconds spent waiting, for Spark or for the turn."""
 
     def begin(self) -> None:
-        """Waits for the turn, unless it is held."""
+        """Waits for the turn, unless it is held already."""
         device = self._placement.device
         if device is not None and self._held is None:
             self._held = ExitStack()
             self.waited += self._held.enter_context(device.turn(self._placement.config.max_concurrent_tasks))
 
     def end(self) -> None:
-        """Lets another process have its turn."""
+        """Gives the turn to other processes."""
         if self._held is not None:
             held, self._held = self._held, None
             held.close()
 
 
 def warn_once(decision: Plan, config: Config) -> None:
-    """Logs once per process and function that a device was passed over, where ``spark.gpuspark.fallback=warn``."""
+    """Logs a fallback, once per process and plan, if ``spark.gpuspark.fallback=warn``."""
     if decision.fell_back and config.fallback == "warn" and str(decision) not in _warned:
         _warned.add(str(decision))
         _log.warning("%s", decision)
 
 
 def planned_device() -> DeviceName:
-    """Returns the device of the running task's array functions, if that device is well: for a caller who cuts its work
-    into few large items on a CPU, whose caches like them, and into many small ones on a GPU."""
+    """Returns the device that array functions of the running task will use, unless it fails. For callers that split
+    work into few large items on a CPU, which suits its caches, and many small ones on a GPU."""
     config = task_config()
     absent = absent_devices(config)
     return next(device for device in devices_of(config) if device not in absent)

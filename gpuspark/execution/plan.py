@@ -1,7 +1,7 @@
-"""The decision: which device runs a function, and every reason why another one does not.
+"""The plan: which device runs a function, and every reason why a better one does not.
 
-:func:`plan` is pure. It is given what is known (what the function asks of each device, the session
-flag, what is present) and touches nothing.
+:func:`plan` is a pure function of the function's obstacles on each device, the configuration, and the devices that are
+present.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _ORDER: dict[str, tuple[DeviceName, ...]] = {
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a device was not taken."""
+    """Why a device was not chosen."""
 
     device: DeviceName
     text: str
     absent: bool = False
-    """The device is not on this machine, as opposed to: this function cannot use it."""
+    """Whether this machine lacks the device; otherwise this function cannot use it."""
 
     def __str__(self) -> str:
         return f"{self.device}: {self.text}"
@@ -37,20 +37,20 @@ class Reason:
 
 @dataclass(frozen=True)
 class Plan:
-    """The device taken for a function, and why not each one that would have come before it."""
+    """The device chosen for a function, and why each better one was not."""
 
     function: str
     device: DeviceName
     reasons: tuple[Reason, ...]
     fell_back: bool
-    """Whether a device that was asked for, or is present, was passed over."""
+    """Whether a device that was asked for, or is present, was not chosen."""
     left_to_python: tuple[str, ...] = ()
-    """What stands on some path of the body and does not compile: rows that come there are computed in Python."""
+    """Constructs on some path of the body that do not compile: rows that reach them are computed in Python."""
 
     def __str__(self) -> str:
         lines = [f"{self.function} runs on {self.device}"]
         lines += [f"  not on {reason}" for reason in self.reasons]
-        lines += [f"  in Python, for rows that come there: {construct}" for construct in self.left_to_python]
+        lines += [f"  in Python, for rows that reach it: {construct}" for construct in self.left_to_python]
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -63,13 +63,13 @@ def plan(
     absent: Mapping[DeviceName, str],
     left_to_python: Sequence[str] = (),
 ) -> Plan:
-    """Takes the first device, in the order of the session flag, that nothing speaks against.
+    """Returns the plan with the first device, in the configured order, that has no obstacle.
 
-    ``obstacles``: per device, everything in the function, its columns or its result that keeps it off
-    that device. ``absent``: devices that are not usable on this machine, each with the reason.
-    ``python`` has no obstacles: it always runs.
+    ``obstacles``: per device, everything in the function, its columns or its result that keeps it off that device.
+    ``absent``: the devices that this machine lacks or cannot use, each with the reason. ``python`` has no obstacles:
+    it always runs.
 
-    With ``device=auto`` a GPU that is not there is a reason, but no fallback.
+    With ``device=auto`` an absent GPU is a reason, but not a fallback.
 
     >>> print(plan("f", {"cpu": ["line 3: try"]}, Config(device="cpu"), {}))
     f runs on python
@@ -79,23 +79,23 @@ def plan(
         return Plan(function, "python", (Reason("cpu", "spark.gpuspark.enabled is false"),), False)
     reasons: list[Reason] = []
     for device in _ORDER[config.device]:
-        found = [Reason(device, text) for text in obstacles.get(device, ())]
+        against = [Reason(device, text) for text in obstacles.get(device, ())]
         if device in absent:
-            found.insert(0, Reason(device, absent[device], absent=True))
-        if not found or device == "python":
+            against.insert(0, Reason(device, absent[device], absent=True))
+        if not against or device == "python":
             break
-        reasons += found
+        reasons += against
     fell_back = any(not (reason.absent and config.device == "auto") for reason in reasons)
     return Plan(function, device, tuple(reasons), fell_back, () if device == "python" else tuple(left_to_python))
 
 
 def devices_of(config: Config) -> tuple[DeviceName, ...]:
-    """The devices that the session flag allows, best first."""
+    """Returns the devices that the configuration allows, best first."""
     return _ORDER[config.device] if config.enabled else ("python",)
 
 
 def enforce(decision: Plan, config: Config) -> None:
-    """Raises :class:`~gpuspark.errors.FallbackError` where ``fallback=raise`` forbids ``decision``."""
+    """Raises :class:`~gpuspark.errors.FallbackError` if ``fallback=raise`` forbids ``decision``."""
     if decision.fell_back and config.fallback == "raise":
         raise FallbackError(
             f"{decision}\nspark.gpuspark.fallback=raise forbids this. "

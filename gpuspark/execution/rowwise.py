@@ -1,7 +1,7 @@
 """Runs a scalar function over Arrow columns: compiled on a device, or row by row in Python.
 
-Every row stands for itself, so a batch may be halved when a device has no room, and single rows may be
-computed again in Python where the program marked them.
+Rows are independent of each other, so a batch can be halved if a device has no room, and single rows that the program
+marked can be computed again in Python.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ _NULL_RESULT, _MARKED = 1, 2
 
 
 def interpret(function: ScalarFunction, columns: Sequence[pa.Array], numbers: Sequence[int] | None = None) -> pa.Array:
-    """Calls the body once per row, as plain PySpark does; with ``nulls="propagate"`` not for rows with a null.
+    """Returns the results of calling the body once per row, as plain PySpark does; with ``nulls="propagate"``, not for
+    rows with a null.
 
-    An error of the body keeps its type and traceback; a note says which function and row it was, by the
-    row's number in ``numbers`` (by its place in the batch if not given).
+    An error of the body keeps its type and traceback; a note names the function and the row, by its number in
+    ``numbers``, or by its position in the batch.
     """
     propagate = function.nulls == "propagate"
     numbers = range(len(columns[0])) if numbers is None else numbers
@@ -69,21 +70,21 @@ class RowwiseProgram:
     device: Device
 
     def room(self, columns: Sequence[pa.Array]) -> int:
-        """Returns the bytes of device memory that ``columns`` and their results take."""
+        """Returns the bytes of device memory that ``columns`` and their results need."""
         inputs: int = sum(column.nbytes for column in columns)
         return inputs + len(columns[0]) * (_result_width(self.function.result) + 1)
 
     def run(self, columns: Sequence[pa.Array], first_row: int, work: Work) -> pa.Array:
         """Returns the results for ``columns``, whose first row is row ``first_row`` of the task.
 
-        Rows that the program marked are computed again in Python. Raises :class:`~gpuspark.errors.OutOfMemory` where
-        the device has no room.
+        Rows that the program marked are computed again in Python. Raises :class:`~gpuspark.errors.OutOfMemory` if the
+        device has no room.
         """
         rows, start = len(columns[0]), time.perf_counter()
         if any(map(near_the_calendars_ends, columns)):
             result = interpret(self.function, columns, range(first_row, first_row + rows))
             work.ran("python", rows)
-            work.reasons.append("python: dates or timestamps at the ends of Python's calendar, or beyond them")
+            work.reasons.append("python: dates or timestamps near the ends of Python's calendar, or beyond them")
             work.lap("run", start)
             return result
         try:
@@ -120,7 +121,7 @@ class RowwiseProgram:
     def _result(
         self, columns: Sequence[pa.Array], values: Bytes, states: Bytes, work: Work
     ) -> tuple[pa.Array, NDArray[np.intp]]:
-        """Returns the Arrow column of the results, and the places of the rows that the program marked."""
+        """Returns the Arrow array of the results, and the indices of the rows that the program marked."""
         import pyarrow as pa
 
         start, rows = time.perf_counter(), len(columns[0])
@@ -138,10 +139,11 @@ class RowwiseProgram:
 def _arguments(
     device: Device, columns: Sequence[pa.Array], types: Sequence[ColumnType], held: list[Handle], *, nullable: bool
 ) -> list[Pointer | int]:
-    """The words of the program's columns: where their values and, if asked for, validity bits are."""
-    words: list[Pointer | int] = []
+    """Returns the launch arguments for the columns: pointers to their values and, if ``nullable``, validity bits. The
+    memory allocated for them is added to ``held``."""
+    arguments: list[Pointer | int] = []
 
-    def give(host: Bytes) -> Pointer:
+    def copy(host: Bytes) -> Pointer:
         handle = device.copy_in(host)
         held.append(handle)
         return Pointer(handle)
@@ -150,34 +152,34 @@ def _arguments(
         validity, data = column.buffers()
         if column_type.kind == "boolean":
             bits, first = _bits(data, column.offset, len(column))
-            words += [give(bits), first]
+            arguments += [copy(bits), first]
         else:
             width = column_type.bits // 8
             start, end = column.offset * width, (column.offset + len(column)) * width
             values = np.frombuffer(data, np.uint8)[start:end]
-            words.append(give(values if data.address % width == 0 else values.copy()))
+            arguments.append(copy(values if data.address % width == 0 else values.copy()))
         if nullable:
             if validity is None:
                 bits, first = np.full((len(column) + 7) // 8, 255, np.uint8), 0
             else:
                 bits, first = _bits(validity, column.offset, len(column))
-            words += [give(bits), first]
-    return words
+            arguments += [copy(bits), first]
+    return arguments
 
 
 def _bits(buffer: pa.Buffer, offset: int, rows: int) -> tuple[Bytes, int]:
-    """The bytes that hold ``rows`` bits from bit ``offset`` on, and the place of the first bit in them."""
+    """Returns the bytes that contain ``rows`` bits from bit ``offset`` on, and the position of the first bit."""
     whole = np.frombuffer(buffer, np.uint8)
     return whole[offset // 8 : (offset + rows + 7) // 8], offset % 8
 
 
 def _result_width(result: ColumnType) -> int:
-    """Bytes per result in device memory: a boolean takes one, a date and an interval eight."""
+    """Returns the bytes per result in device memory: one for a boolean, eight for a date or an interval."""
     return result.bits // 8 if result.kind in ("integer", "float") else 1 if result.kind == "boolean" else 8
 
 
 def _all_valid(columns: Sequence[pa.Array]) -> pa.Array | None:
-    """Where no column is null; ``None`` if nowhere is one."""
+    """Returns for each row whether no column is null; ``None`` if there are no nulls at all."""
     valid = None
     for column in columns:
         if column.null_count:
@@ -185,14 +187,14 @@ def _all_valid(columns: Sequence[pa.Array]) -> pa.Array | None:
     return valid
 
 
-def _both(one: pa.Array | None, other: pa.Array) -> pa.Array:
+def _both(left: pa.Array | None, right: pa.Array) -> pa.Array:
     import pyarrow.compute as pc
 
-    return other if one is None else pc.and_(one, other)
+    return right if left is None else pc.and_(left, right)
 
 
 def _column(function: ScalarFunction, values: Bytes, valid: pa.Array | None, rows: int) -> pa.Array:
-    """An Arrow column over the program's results."""
+    """Returns an Arrow array of the program's results."""
     import pyarrow as pa
 
     kind = function.result.kind
@@ -208,25 +210,25 @@ def _recompute(
     function: ScalarFunction,
     columns: Sequence[pa.Array],
     result: pa.Array,
-    places: NDArray[np.intp],
+    indices: NDArray[np.intp],
     work: Work,
     first_row: int,
 ) -> pa.Array:
-    """``result`` with Python's answers at ``places``, where Python may raise, or have another answer."""
+    """Returns ``result`` with the rows at ``indices`` computed by Python, which may raise or have another answer."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not len(places):
+    if not len(indices):
         return result
     start = time.perf_counter()
-    parts = [column.take(pa.array(places)) for column in columns]
-    answers = interpret(function, parts, [first_row + int(place) for place in places])
+    parts = [column.take(pa.array(indices)) for column in columns]
+    answers = interpret(function, parts, [first_row + int(index) for index in indices])
     mask = np.zeros(len(result), bool)
-    mask[places] = True
+    mask[indices] = True
     result = pc.replace_with_mask(result, pa.array(mask), answers)
     work.retries += 1
     work.reasons.append("python: rows with overflow, division by zero, a domain error or raise were computed again")
     if function.body and function.body.left_to_python:
-        work.reasons[-1] += f", and those that come to {', '.join(function.body.left_to_python)}"
+        work.reasons[-1] += f", and those that reach {', '.join(function.body.left_to_python)}"
     work.lap("run", start)
     return result

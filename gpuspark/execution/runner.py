@@ -1,4 +1,4 @@
-"""One scalar function in one task: where it runs, and what becomes of a batch that a device has no room for."""
+"""Runs a scalar function in one task, on the planned device, and halves batches that the device has no room for."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FLOOR_ROWS = 1024
-"""Batches are not halved below this: a device without room for so few rows is not used for them."""
+"""Batches are not halved below this many rows: the CPU computes what the device has no room for then."""
 
 
 class PlacedScalar:
-    """A scalar function for columns of certain types, as :class:`~gpuspark.execution.placement.Placeable`."""
+    """The :class:`~gpuspark.execution.placement.Placeable` of a scalar function for columns of certain types."""
 
     uses_rapids = False
 
@@ -50,15 +50,15 @@ class PlacedScalar:
         return self.function.body.left_to_python if self.function.body else ()
 
     def obstacles(self, device: DeviceName) -> Sequence[str]:
-        """Everything that keeps the function off ``device``; a profiler of PySpark's does, alone."""
+        """Returns everything that keeps the function off ``device``; only the profiler, if one of PySpark's is on."""
         if self._profiler:
             return [self._profiler]
         return self.function.obstacles(self.types, self.config, [device])[device]
 
 
 class Runner:
-    """One scalar function in one task. Rows stand for themselves, so a batch that a device did not finish is computed
-    again elsewhere, whole, and one that it has no room for is halved."""
+    """One scalar function in one task. Rows are independent, so a batch that fails on one device is computed again on
+    another, and a batch that a device has no room for is halved."""
 
     def __init__(self, function: ScalarFunction, types: Sequence[ColumnType], config: Config) -> None:
         self.function, self.types, self.config = function, tuple(types), config
@@ -69,22 +69,22 @@ class Runner:
 
     @property
     def plan(self) -> Plan:
-        """The decision that holds now."""
+        """The current plan."""
         return self.placement.plan
 
     @property
     def reasons(self) -> list[str]:
-        """Why better devices were not taken."""
+        """Why better devices were not chosen."""
         return self.placement.reasons
 
     @property
     def device(self) -> Device | None:
-        """The device that the function runs on; ``None`` for plain Python."""
+        """The open device; ``None`` for plain Python."""
         return self.placement.device
 
     def run(self, columns: Sequence[pa.Array], work: Work, first_row: int = 0) -> pa.Array:
-        """Returns the function's results for ``columns``, all of one length. Long ones are sliced: one run of the
-        program takes at most ``spark.gpuspark.batch.targetBytes``."""
+        """Returns the function's results for ``columns``, which have equal lengths. Long columns are sliced, so that
+        one run of the program gets at most ``spark.gpuspark.batch.targetBytes``."""
         import pyarrow as pa
 
         rows = len(columns[0])
@@ -141,7 +141,7 @@ class Runner:
         return pa.concat_arrays([self._compute(program, part, work, first) for part, first in halves])
 
     def _on_cpu(self, columns: Sequence[pa.Array], work: Work, first_row: int) -> pa.Array:
-        """Computes a piece that the device has no room for."""
+        """Returns the results for a piece of a batch that the device has no room for."""
         if self.config.fallback == "raise":
             raise GpusparkError(
                 f"{self.function.name}: {self.plan.device} has no room for {len(columns[0])} rows, and "

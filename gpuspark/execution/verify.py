@@ -1,4 +1,4 @@
-"""``spark.gpuspark.verify.fraction``: a share of the batches is also computed in plain Python, and compared."""
+"""``spark.gpuspark.verify.fraction``: computes a fraction of the batches in plain Python too, and compares."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 LIBM_ULP = 8
-"""Functions of mathematics differ between libraries by so many units in the last place at most; a body
-adds a few of them up."""
+"""The most units in the last place by which mathematical functions may differ between libraries, with some room for
+bodies that combine several."""
 _EXACT = frozenset(
     f"{module}_{name}"
     for module in ("math", "np")
@@ -28,11 +28,11 @@ _EXACT = frozenset(
         "maximum minimum fmax fmin"
     ).split()
 )
-"""The functions that every library answers alike: exactly, or by the one formula that Python has."""
+"""The functions with the same result in every library: they are exact, or all use Python's formula."""
 
 
 def tolerance(function: ScalarFunction) -> int:
-    """By how many units in the last place a device may differ from Python: none for a body of plain arithmetic."""
+    """Returns the units in the last place by which a device may differ from Python: 0 for plain arithmetic."""
     operations = function.body.operations if function.body else ()
     libm = [name for name in operations if "pow" in name.split("_") or _is_libm(name)]
     return LIBM_ULP if libm else 0
@@ -50,7 +50,7 @@ def verify(
     config: Config,
     first_row: int,
 ) -> None:
-    """Compares ``result`` with plain Python's if this batch is in the share, by its first row's number.
+    """Compares ``result`` with plain Python's if this batch is in the fraction, which its first row number decides.
 
     Raises :class:`~gpuspark.errors.VerificationError` at the first row that differs.
     """

@@ -1,5 +1,5 @@
-"""``gpuspark check FILE.py``: will the functions of a file run on a GPU, for which column types, and what would
-limit them? Needs neither Spark nor a GPU: each program is compiled for one, and assembled, and not run."""
+"""``gpuspark check FILE.py``: tells whether the functions of a file run on a GPU, for which column types, and what
+limits their speed. Needs neither Spark nor a GPU: each program is compiled and assembled for a GPU, but not run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gpuspark.execution.scalar import ScalarFunction
 from gpuspark.tools.check_script import script
 
 TRIED = ("double", "float", "bigint", "int", "boolean", "date", "timestamp", "string")
-"""Each function is tried with all its columns of one of these types."""
+"""The types that each function is tried with: all its columns have one of them."""
 _GPU: tuple[DeviceName, ...] = ("cuda",)
 _CONFIG = Config(device="cuda")
 _ARITHMETIC = frozenset(
@@ -31,30 +31,33 @@ _ARITHMETIC = frozenset(
 # The model of what limits a program. Transport: an identity mapInArrow of 20 million rows of three doubles, both
 # ways, took 2.1 s more than the scan on two cores (README, Performance). Device: NVIDIA's data sheet of the A100.
 TRANSPORT_BYTES = 0.22e9
+"""Bytes per second through one Spark core."""
 MEMORY_BYTES = 1.555e12
+"""Bytes per second from and to the device's memory."""
 OPERATIONS = 9.7e12
-"""Bytes a second through one Spark core, bytes a second and double-precision operations a second on the device."""
+"""Double-precision operations per second on the device."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One row of one program, and what it takes on a device."""
+    """The resources that one program uses on a device, per thread and per row."""
 
     types: list[str]
     arch: str
     registers: int
     stack: int
     spilled: int
-    """Bytes a thread keeps in memory for want of registers."""
+    """Bytes per thread that are spilled to memory for lack of registers."""
     bytes_in: float
+    """Bytes read per row, as Arrow stores them."""
     bytes_out: float
-    """Bytes a row, in Arrow's form."""
+    """Bytes written per row, as Arrow stores them."""
     operations: int
-    """Arithmetic instructions, both sides of each branch, loops once."""
+    """Arithmetic instructions, counting both sides of each branch, and each loop body once."""
 
     @property
     def nanoseconds(self) -> dict[str, float]:
-        """A row's time in each part, by the model above; the largest one is the limit."""
+        """The time per row in each part, by the model above."""
         moved = self.bytes_in + self.bytes_out
         return {
             "Spark's transport": 1e9 * moved / TRANSPORT_BYTES,
@@ -64,46 +67,49 @@ class Cost:
 
     @property
     def limit(self) -> str:
+        """The part that takes the longest."""
         return max(self.nanoseconds, key=lambda part: self.nanoseconds[part])
 
     def lines(self) -> list[str]:
-        kept = f"{self.registers} registers, {self.spilled} bytes spilled, {self.stack} bytes of stack"
-        spent = ", ".join(f"{part} {nanoseconds:.3g} ns" for part, nanoseconds in self.nanoseconds.items())
+        """Returns the cost as indented lines of text."""
+        resources = f"{self.registers} registers, {self.spilled} bytes spilled, {self.stack} bytes of stack"
+        times = ", ".join(f"{part} {nanoseconds:.3g} ns" for part, nanoseconds in self.nanoseconds.items())
         return [
-            f"  sm_{self.arch}, {', '.join(self.types)}: {kept}",
-            f"  a row: {self.bytes_in:g} bytes in, {self.bytes_out:g} out, {self.operations} operations",
-            f"  by a model, a row takes: {spent}",
+            f"  sm_{self.arch}, {', '.join(self.types)}: {resources}",
+            f"  per row: {self.bytes_in:g} bytes in, {self.bytes_out:g} out, {self.operations} operations",
+            f"  time per row, by a model: {times}",
             f"  the limit would be {self.limit}",
         ]
 
 
 _VERDICTS: dict[str, dict[bool | None, str]] = {
     "scalar": {True: "runs on a GPU", False: "does not run on a GPU"},
-    "series": {True: "asks for nothing that cuDF lacks", False: "asks for what cuDF lacks", None: "is not known"},
+    "series": {True: "uses nothing that cuDF lacks", False: "uses something that cuDF lacks", None: "is not known"},
 }
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What is known of one function."""
+    """The result of checking one function."""
 
     function: str
     dialect: str
     line: int
     runs: bool | None
-    """Whether it runs on a GPU, for some types at least; ``None`` where that is not known. Of a series body only
-    cuDF's names and parameters are known, not its values (:mod:`gpuspark.tools.cudf_standin`)."""
+    """Whether it runs on a GPU, for some types at least; ``None`` if that is not known. A series body is only checked
+    against cuDF's names and parameters, not its values (:mod:`gpuspark.tools.cudf_standin`)."""
     types: dict[str, bool] = field(default_factory=dict)
-    """For columns of one type each: whether they run on a GPU."""
+    """Whether it runs on a GPU, for each type that all columns were tried with."""
     reasons: list[str] = field(default_factory=list)
-    """Why not, where it does not run; otherwise why some types do not."""
+    """Why it does not run; if it runs, why it does not for some types."""
     cost: Cost | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        found = asdict(self)
+        """Returns the result as JSON types."""
+        result = asdict(self)
         if self.cost:
-            found["cost"] |= {"nanoseconds": self.cost.nanoseconds, "limit": self.cost.limit}
-        return found
+            result["cost"] |= {"nanoseconds": self.cost.nanoseconds, "limit": self.cost.limit}
+        return result
 
     def __str__(self) -> str:
         verdict = _VERDICTS[self.dialect][self.runs]
@@ -117,108 +123,114 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What is known of a file's functions, and of the file."""
+class CheckedFile:
+    """The result of checking a file: its functions, and how far it ran."""
 
     functions: list[Checked]
     notes: list[str]
-    """What of the file was not run, and why."""
+    """Which statements of the file were not run, and why."""
     failed: bool
-    """Whether an error, or an exit code other than 0, ended the file before its end."""
+    """Whether an error or a non-zero exit code ended the file early."""
 
     @property
     def exit_code(self) -> int:
-        """0: none is known not to run on a GPU. 1: one does not. 2: the file ended with an error, so that there may be
-        more functions than were checked."""
-        return 2 if self.failed else 1 if any(one.runs is False for one in self.functions) else 0
+        """0: every function runs on a GPU, as far as is known. 1: one does not. 2: the file failed, so that there may
+        be more functions than were checked."""
+        return 2 if self.failed else 1 if any(checked.runs is False for checked in self.functions) else 0
 
 
 def check(target: str, *, types: Sequence[str] = (), arch: str = "80", arguments: Sequence[str] = ()) -> list[Checked]:
-    """The functions that :func:`look` finds."""
-    return look(target, types=types, arch=arch, arguments=arguments).functions
+    """Returns the functions of :func:`check_file`."""
+    return check_file(target, types=types, arch=arch, arguments=arguments).functions
 
 
-def look(target: str, *, types: Sequence[str] = (), arch: str = "80", arguments: Sequence[str] = ()) -> Looked:
-    """Every decorated function and kernel that the file or module ``target`` defines, by their lines; and the file.
+def check_file(
+    target: str, *, types: Sequence[str] = (), arch: str = "80", arguments: Sequence[str] = ()
+) -> CheckedFile:
+    """Checks every decorated function and kernel that the file or module ``target`` defines, in the order of lines.
 
-    The top level of a file is run, without Spark (:mod:`gpuspark.tools.check_script`); what stands below
-    ``if __name__ == "__main__":`` is not. ``types``: the columns' types, for all functions; without them each of
-    :data:`TRIED` is tried. ``arch`` is the compute capability whose machine code is looked at. ``arguments``: what the
-    file finds in ``sys.argv``.
+    Runs the top level of the file, without Spark (:mod:`gpuspark.tools.check_script`), except what is below
+    ``if __name__ == "__main__":``. ``types``: the types of the columns, for all functions; without them each of
+    :data:`TRIED` is tried. ``arch``: the compute capability to assemble for. ``arguments``: the file's ``sys.argv``.
 
-    Raises :class:`~gpuspark.errors.CallError` where there is no such file or module, or nothing to check in it.
+    Raises :class:`~gpuspark.errors.CallError` if there is no such file or module, or nothing to check in it.
     """
     with script(target, arguments) as ran:
-        functions = [_check(thing, types, arch) for thing in _functions(ran.module)]
+        functions = [_check(udf, types, arch) for udf in _functions(ran.module)]
     if not functions:
         raise CallError(
             f"{target} defines no gs.udf, gs.pandas_udf or kernel at its top level."
             f"{''.join(f' {note}' for note in ran.notes)}"
         )
-    return Looked(sorted(functions, key=lambda one: one.line), ran.notes, ran.failed)
+    return CheckedFile(sorted(functions, key=lambda checked: checked.line), ran.notes, ran.failed)
 
 
 def _functions(module: ModuleType) -> Iterator[ScalarUDF | SeriesUDF]:
-    """The functions that ``module`` decorates, not those that it imports."""
+    """Yields the functions that ``module`` decorates, without those that it imports."""
     seen: set[int] = set()
-    for thing in vars(module).values():
-        if not isinstance(thing, ScalarUDF | SeriesUDF) or id(thing) in seen:
+    for udf in vars(module).values():
+        if not isinstance(udf, ScalarUDF | SeriesUDF) or id(udf) in seen:
             continue
-        body = _body(thing)
+        body = _body(udf)
         home = sys.modules.get(getattr(body, "__module__", None) or "")
-        if home in (None, module) or not any(value is thing for value in vars(home).values()):
-            seen.add(id(thing))
-            yield thing
+        if home in (None, module) or not any(value is udf for value in vars(home).values()):
+            seen.add(id(udf))
+            yield udf
 
 
-def _body(thing: ScalarUDF | SeriesUDF) -> Any:
-    return thing.func if isinstance(thing, SeriesUDF) else thing.__gpuspark_body__
+def _body(udf: ScalarUDF | SeriesUDF) -> Any:
+    return udf.func if isinstance(udf, SeriesUDF) else udf.__gpuspark_body__
 
 
-def _check(thing: ScalarUDF | SeriesUDF, types: Sequence[str], arch: str) -> Checked:
-    line = getattr(getattr(_body(thing), "__code__", None), "co_firstlineno", 0)
-    name = getattr(_body(thing), "__name__", repr(thing))
-    if isinstance(thing, SeriesUDF):
-        from gpuspark.tools.check_series import look
+def _check(udf: ScalarUDF | SeriesUDF, types: Sequence[str], arch: str) -> Checked:
+    line = getattr(getattr(_body(udf), "__code__", None), "co_firstlineno", 0)
+    name = getattr(_body(udf), "__name__", repr(udf))
+    if isinstance(udf, SeriesUDF):
+        from gpuspark.tools.check_series import check_series
 
-        return Checked(name, "series", line, *look(thing, [parse(t).name for t in types], TRIED))
-    columns = tuple(thing.signature.parameters)
+        return Checked(name, "series", line, *check_series(udf, [parse(t).name for t in types], TRIED))
+    columns = tuple(udf.signature.parameters)
     if types:
         tried = {", ".join(types): [parse(t) for t in types]}
         columns = columns[: len(types)]
         if len(columns) < len(types):
-            raise CallError(f"{name}{thing.signature} takes {len(columns)} columns, not {len(types)}.")
+            raise CallError(f"{name}{udf.signature} takes {len(columns)} columns, not {len(types)}.")
     else:
         tried = {t: [parse(t)] * len(columns) for t in TRIED}
-    function = thing.scalar_function(columns)
+    function = udf.scalar_function(columns)
     verdicts, reasons, cost = {}, [], None
-    for label, chosen in tried.items():
-        obstacles = function.obstacles(chosen, _CONFIG, _GPU)["cuda"]
+    for label, column_types in tried.items():
+        obstacles = function.obstacles(column_types, _CONFIG, _GPU)["cuda"]
         verdicts[label] = not obstacles
-        others = [reason for reason in obstacles if reason not in function.refusals]
-        reasons += [f"{label}: {reason}" for reason in (others if types else others[:1])]
+        of_types = [reason for reason in obstacles if reason not in function.refusals]
+        reasons += [f"{label}: {reason}" for reason in (of_types if types else of_types[:1])]
         if not obstacles and cost is None:
-            cost = _cost(function, chosen, arch)
+            cost = _cost(function, column_types, arch)
     runs = any(verdicts.values())
     return Checked(name, "scalar", line, runs, verdicts, [*function.refusals] or reasons, cost)
 
 
 def _cost(function: ScalarFunction, types: Sequence[ColumnType], arch: str) -> Cost | None:
-    """``None`` where nvJitLink is not installed."""
+    """Returns the cost for columns of ``types``; ``None`` if nvJitLink is not installed."""
     program = function.program(types, _CONFIG, "cuda")
     try:
-        taken = nvjitlink.resources(program.code, arch)
+        used = nvjitlink.resources(program.code, arch)
     except DeviceUnavailable:
         return None
-    bytes_in = sum(column.bits for column in types) / 8
-    names = [column.name for column in types]
-    operations = _operations(program)
     return Cost(
-        names, arch, taken.registers, taken.stack, taken.spilled, bytes_in, function.result.bits / 8, operations
+        types=[column.name for column in types],
+        arch=arch,
+        registers=used.registers,
+        stack=used.stack,
+        spilled=used.spilled,
+        bytes_in=sum(column.bits for column in types) / 8,
+        bytes_out=function.result.bits / 8,
+        operations=_operations(program),
     )
 
 
 def _operations(program: Program) -> int:
+    """Returns the number of arithmetic instructions in the PTX of ``program``."""
     from gpuspark.devices.emulator.parser import parse as parse_ptx
 
     functions = parse_ptx(program.code.decode()).functions.values()

@@ -1,9 +1,9 @@
-"""The file that ``gpuspark check`` looks at, run as far as it goes: for the functions that it decorates, not for what
-it does.
+"""Runs the file that ``gpuspark check`` checks, without Spark, as far as possible: to get the functions that it
+decorates, not for its effects.
 
-Statements of the top level run one after the other. One that asks for a Spark session is left out, and so is what
-needs its names; ``sys.exit`` and errors end the file where they stand. What was decorated by then is checked, and
-what was not run is told.
+Top-level statements run one by one. A statement that needs a Spark session is skipped, and so are those that need the
+names it would have set. ``sys.exit`` and other errors end the file. What was decorated until then is checked, and what
+was not run is reported.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from typing import Any
 from gpuspark.errors import CallError
 
 _NO_SESSION = {"SESSION_OR_CONTEXT_NOT_EXISTS", "NO_ACTIVE_SESSION", "NO_ACTIVE_OR_DEFAULT_SESSION"}
-"""What PySpark says of a column that is made without a session."""
+"""PySpark's error conditions for a column that is made without a session."""
 
 
 @dataclass
 class Script:
-    """A file or module that ran, and how far."""
+    """A file or module that was run, and how far."""
 
     module: ModuleType
     notes: list[str] = field(default_factory=list)
-    """What was not run, and why."""
+    """Which statements were not run, and why."""
     failed: bool = False
-    """Whether an error, or an exit code other than 0, ended it."""
+    """Whether an error or a non-zero exit code ended it."""
 
 
 class _AskedForSpark(BaseException):
-    """Ends a statement that starts a Spark session; no ``except Exception`` of the file's takes it."""
+    """Ends a statement that starts a Spark session. The file's own ``except Exception`` cannot catch it."""
 
 
 @contextlib.contextmanager
 def script(target: str, arguments: Sequence[str] = ()) -> Iterator[Script]:
-    """Runs the file or module ``target``, which finds ``arguments`` in ``sys.argv``, and gives it.
+    """Context manager that runs the file or module ``target`` with ``arguments`` in ``sys.argv``, and returns it.
 
-    What it changes is put back at the end: the arguments, the folder and the path of imports. What it prints goes to
-    standard error. Raises :class:`~gpuspark.errors.CallError` where there is no such file or module.
+    At the end ``sys.argv``, ``sys.path`` and the working directory are restored. What the file prints goes to standard
+    error. Raises :class:`~gpuspark.errors.CallError` if there is no such file or module.
     """
     folder, path = Path.cwd(), list(sys.path)
     file = Path(os.path.abspath(target))
@@ -65,16 +65,16 @@ def script(target: str, arguments: Sequence[str] = ()) -> Iterator[Script]:
 
 
 def _is_file(target: str, file: Path) -> bool:
-    """Whether ``target`` is a file, and not a module's name."""
+    """Returns whether ``target`` is a file, not the name of a module. Raises :class:`~gpuspark.errors.CallError`."""
     if file.is_dir():
         raise CallError(f"{target} is a folder: name one of its files, such as {target.rstrip('/')}/job.py.")
     if file.suffix == ".ipynb":
         raise CallError(
-            f"{target} is a notebook, and only Python files are checked: write its code to one with "
+            f"{target} is a notebook, but only Python files can be checked: convert it with "
             f"jupyter nbconvert --to script {target}"
         )
     if file.suffix != ".py" and file.is_file():
-        raise CallError(f"{target} is no Python file by its name: copy it to {file.stem}.py.")
+        raise CallError(f"The name of {target} does not end in .py: copy it to {file.stem}.py.")
     if file.suffix == ".py" and not file.is_file():
         raise CallError(f"There is no file {target}.")
     return file.suffix == ".py"
@@ -87,16 +87,16 @@ def _import(target: str) -> Script:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{target}.".startswith(f"{error.name}."):
             raise
-        raise CallError(f"There is no module {target}; a file's name ends in .py.") from None
-    except (SystemExit, _AskedForSpark) as ended:
+        raise CallError(f"There is no module {target}; the name of a file ends in .py.") from None
+    except (SystemExit, _AskedForSpark) as error:
         raise CallError(
-            f"The module {target} cannot be imported: it {_how(ended)}. Name its file, which is checked as far as it "
+            f"The module {target} cannot be imported: it {_how(error)}. Name its file, which is checked as far as it "
             "runs."
         ) from None
 
 
 def _run_file(file: Path) -> Script:
-    """The file's top level, statement by statement."""
+    """Runs the top level of the file, statement by statement."""
     text = importlib.util.decode_source(file.read_bytes())
     name, root = _name_of(file)
     spec = importlib.util.spec_from_file_location(name, file)
@@ -107,7 +107,7 @@ def _run_file(file: Path) -> Script:
     try:
         tree = ast.parse(text, str(file))
     except SyntaxError as error:
-        raise CallError(f"{file.name}, line {error.lineno}, is no Python: {error.msg}.") from None
+        raise CallError(f"{file.name}, line {error.lineno}, is not valid Python: {error.msg}.") from None
     if "pyspark" in text:
         importlib.import_module("pyspark.sql")
     missing: set[str] = set()
@@ -119,18 +119,19 @@ def _run_file(file: Path) -> Script:
 
 
 def _run(ran: Script, statement: ast.stmt, code: CodeType, missing: set[str]) -> bool:
-    """Runs one statement; whether the file goes on after it. ``missing``: names that there would be with Spark."""
+    """Runs one statement; returns whether the file continues after it. ``missing``: the names that skipped statements
+    would have set."""
     where = f"line {statement.lineno}"
     try:
         with _spark_not_started():
             exec(code, vars(ran.module))
     except _AskedForSpark:
-        ran.notes.append(f"{where} is left out: it starts a Spark session")
-    except (SystemExit, Exception) as error:  # noqa: BLE001  # whatever the file raises ends it, and is told
-        lacks = isinstance(error, NameError) and error.name in missing
-        if not (lacks or _lacks_session(error)):
+        ran.notes.append(f"{where} is skipped: it starts a Spark session")
+    except (SystemExit, Exception) as error:  # noqa: BLE001  # whatever the file raises ends it, and is reported
+        lacks_name = isinstance(error, NameError) and error.name in missing
+        if not (lacks_name or _lacks_session(error)):
             return _ended(ran, error)
-        ran.notes.append(f"{where} is left out: it needs a Spark session, which is not started here")
+        ran.notes.append(f"{where} is skipped: it needs a Spark session, which is not started here")
     else:
         return True
     missing |= _names_of(statement)
@@ -138,7 +139,7 @@ def _run(ran: Script, statement: ast.stmt, code: CodeType, missing: set[str]) ->
 
 
 def _names_of(statement: ast.stmt) -> set[str]:
-    """The names that the statement would have set."""
+    """Returns the names that the statement would have set."""
     nodes = list(ast.walk(statement))
     assigned = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
@@ -147,18 +148,22 @@ def _names_of(statement: ast.stmt) -> set[str]:
 
 
 def _ended(ran: Script, error: BaseException) -> bool:
-    """Notes that the file ended early."""
-    own = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == ran.module.__file__]
+    """Adds a note that the file ended early. Returns ``False``: it does not continue."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == ran.module.__file__]
     ran.failed = not (isinstance(error, SystemExit) and error.code in (None, 0))
-    arguments = isinstance(error, SystemExit) and error.code == 2
+    hint = ""
+    if isinstance(error, SystemExit) and error.code == 2:
+        hint = " Its own arguments are given after --, as in: check job.py -- --rate 2"
     ran.notes.append(
-        f"The file {_how(error)}{f' in line {own[-1]}' if own else ''}. What it decorates up to there is checked, and "
-        f"nothing below.{' Its own arguments are given after --, as in: check job.py -- --rate 2' if arguments else ''}"
+        f"The file {_how(error)}{f' in line {lines[-1]}' if lines else ''}. What it decorates before that is checked, "
+        f"and nothing after it.{hint}"
     )
     return False
 
 
 def _how(error: BaseException) -> str:
+    """Returns what ended the file, as the rest of a sentence about it."""
     if isinstance(error, _AskedForSpark):
         return "starts a Spark session"
     if isinstance(error, SystemExit):
@@ -167,7 +172,7 @@ def _how(error: BaseException) -> str:
 
 
 def _lacks_session(error: BaseException) -> bool:
-    """Whether PySpark raised for want of a session."""
+    """Returns whether PySpark raised ``error`` because there is no session."""
     condition = getattr(error, "getCondition", None) or getattr(error, "getErrorClass", None)
     if condition is not None:
         return condition() in _NO_SESSION
@@ -176,24 +181,25 @@ def _lacks_session(error: BaseException) -> bool:
 
 
 def _statements(tree: ast.Module, file: Path) -> Iterator[tuple[ast.stmt, CodeType]]:
-    """Each statement with its code: the very code that it has within the whole file, by which its source is known.
+    """Yields each statement with its code object, which must be the one that it has when the whole file is compiled:
+    the compiler of gpuspark finds the source of a function by its code.
 
-    So it is compiled under the file's ``from __future__`` imports, and beside all others (in a branch that is not
-    taken): calls of what a file imports have a code of their own.
+    So each statement is compiled with the file's ``from __future__`` imports, and together with all other imports (in
+    a branch that is not taken): Python compiles calls of imported names differently.
     """
     flags, imports = 0, [node for node in _at_top_level(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     future = [node for node in imports if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
     for feature in (getattr(__future__, alias.name) for node in future for alias in node.names):
         flags |= feature.compiler_flag
     others: list[ast.stmt] = [node for node in imports if node not in future] or [ast.Pass()]
-    beside = ast.fix_missing_locations(ast.If(ast.Constant(False), others, []))
+    untaken = ast.fix_missing_locations(ast.If(ast.Constant(False), others, []))
     for statement in tree.body:
-        together: list[ast.stmt] = [statement] if statement in future else [beside, statement]
-        yield statement, compile(ast.Module(together, []), str(file), "exec", flags, dont_inherit=True)
+        compiled: list[ast.stmt] = [statement] if statement in future else [untaken, statement]
+        yield statement, compile(ast.Module(compiled, []), str(file), "exec", flags, dont_inherit=True)
 
 
 def _at_top_level(node: ast.AST) -> Iterator[ast.stmt]:
-    """The statements outside functions and classes."""
+    """Yields the statements outside functions and classes."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.stmt):
             yield child
@@ -202,20 +208,20 @@ def _at_top_level(node: ast.AST) -> Iterator[ast.stmt]:
 
 
 def _name_of(file: Path) -> tuple[str, Path]:
-    """The module's name, with those of the packages that the file is in, and the folder where imports of it start."""
+    """Returns the file's full module name, with the packages that it is in, and the folder of the outermost one."""
     names, root = [file.stem], file.parent
     while (root / "__init__.py").is_file():
         names.insert(0, root.name)
         root = root.parent
     if len(names) == 1 and file.stem in sys.modules:
-        names = [f"checked_{file.stem}"]  # a job may be called json.py
+        names = [f"checked_{file.stem}"]  # a job may have the name of a module, such as json.py
     return ".".join(names), root
 
 
 @contextlib.contextmanager
 def _watched(namespace: dict[str, Any] | None = None) -> Iterator[None]:
-    """What runs here does not end the process; what it prints goes to standard error; and what the functions of
-    ``namespace`` register to run at the process's end does not."""
+    """Context manager in which ``os._exit`` does not end the process, output goes to standard error, and functions
+    that code in ``namespace`` registers with ``atexit`` are ignored."""
     register = atexit.register
 
     def end(code: int) -> None:
@@ -236,19 +242,19 @@ def _watched(namespace: dict[str, Any] | None = None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _spark_not_started() -> Iterator[None]:
-    """Whatever would start Spark ends the statement, if PySpark is imported."""
+    """Context manager in which starting Spark raises :class:`_AskedForSpark`, if PySpark is imported."""
 
     def refuse(*_arguments: Any, **_named: Any) -> Any:
         raise _AskedForSpark
 
-    with contextlib.ExitStack() as put_back:
+    with contextlib.ExitStack() as replacements:
         if "pyspark.sql" in sys.modules:
             from pyspark import SparkContext
             from pyspark.sql import SparkSession
 
-            put_back.enter_context(_replaced(SparkContext, "_ensure_initialized", refuse))
+            replacements.enter_context(_replaced(SparkContext, "_ensure_initialized", refuse))
             for name in ("getOrCreate", "create"):
-                put_back.enter_context(_replaced(SparkSession.Builder, name, refuse))
+                replacements.enter_context(_replaced(SparkSession.Builder, name, refuse))
         yield
 
 

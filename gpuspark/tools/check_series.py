@@ -1,8 +1,8 @@
-"""Which methods and parameters of a series body cuDF lacks: the body is run on a few rows of the strict stand-in
-(:mod:`gpuspark.tools.cudf_standin`), and its text is read for the branches that these rows do not take.
+"""Finds the methods and parameters in a series body that cuDF lacks: runs the body on a few rows of the strict
+stand-in (:mod:`gpuspark.tools.cudf_standin`), and reads its source for the branches that these rows do not take.
 
-The values prove nothing. What a body does on a few rows that are not its own may fail for reasons of its own, and is
-then not known.
+This proves nothing about values. A body may also fail on these rows because they are not its own data; the verdict is
+then "not known".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gpuspark.dialects.series import SeriesUDF
 from gpuspark.tools.cudf_standin import CLASSES, Refusal, Unknown, noting, refuses, standin
 
 SECONDS = 1.5
-"""A body that has not ended by then, for all types together, is not known."""
+"""The time for running a body with all types together; what has not ended by then is not known."""
 _DAYS = [datetime.date(2024, 2, 28) + datetime.timedelta(n) for n in range(8)]
 _SAMPLES: dict[str, Callable[[], pd.Series]] = {
     "boolean": lambda: pd.Series([True, False, True, True, False, True, False, False]),
@@ -39,82 +39,88 @@ _SAMPLES: dict[str, Callable[[], pd.Series]] = {
     "timestamp": lambda: pd.Series(pd.to_datetime(_DAYS)).where(lambda s: s.index != 3),
     "timestamp_ntz": lambda: pd.Series(pd.to_datetime(_DAYS)).where(lambda s: s.index != 3),
 }  # fmt: skip
-"""By type, a column of eight rows as PySpark gives it."""
-_FORMLESS = "a column"
+"""A column of eight rows per type, as PySpark passes it."""
+_NO_CUDF_FORM = "a column"
+"""How the obstacle of a type without an equal cuDF form begins."""
 
 
 class Verdict(NamedTuple):
+    """The result of checking a series body."""
+
     runs: bool | None
-    """Whether the body asks for nothing that cuDF lacks, for some types at least; ``None`` where that is not known."""
+    """Whether the body uses nothing that cuDF lacks, for some types at least; ``None`` if that is not known."""
     types: dict[str, bool]
-    """For the types where it is known."""
+    """The same for each type, where it is known."""
     reasons: list[str]
 
 
-class _Found(NamedTuple):
-    """What one run showed."""
+class _Run(NamedTuple):
+    """The result of running the body once."""
 
     refusals: list[Refusal]
     unknown: str | None = None
-    """Why it does not show everything."""
+    """Why the run does not show everything; ``None`` if it does."""
 
 
-def look(udf: SeriesUDF, types: Sequence[str], tried: Sequence[str]) -> Verdict:
-    """What cuDF lacks for columns of ``types``, or without them for columns of each type of ``tried``."""
+def check_series(udf: SeriesUDF, types: Sequence[str], tried: Sequence[str]) -> Verdict:
+    """Returns what cuDF lacks for columns of ``types``, or, if that is empty, for columns of each type in ``tried``."""
     file = getattr(getattr(udf.func, "__code__", None), "co_filename", "")
-    read = _read(udf.func)
+    from_source = _refusals_in_source(udf.func)
     verdicts: dict[str, bool] = {}
     ran: dict[str, bool | None] = {}
-    reasons: dict[str, list[str]] = {}
+    labels_of_reason: dict[str, list[str]] = {}
     end = 0.0
-    for label, names in {", ".join(types): types}.items() if types else ((one, (one,)) for one in tried):
-        given, obstacle = _arguments(udf.func, names)
+    for label, names in {", ".join(types): types}.items() if types else ((name, (name,)) for name in tried):
+        arguments, obstacle = _arguments(udf.func, names)
         if obstacle is not None:
-            reasons.setdefault(obstacle, []).append(label)
-            if obstacle.startswith(_FORMLESS):
+            labels_of_reason.setdefault(obstacle, []).append(label)
+            if obstacle.startswith(_NO_CUDF_FORM):
                 verdicts[label] = False
             continue
         end = end or time.perf_counter() + SECONDS  # from the first run on
-        found = _run(udf, given, file, end)
-        refusals = list(dict.fromkeys([*found.refusals, *read]))
-        ran[label] = False if refusals else None if found.unknown else True
-        for text in [_said(one, file) for one in refusals] or ([found.unknown] if found.unknown else []):
-            reasons.setdefault(text, []).append(label)
-    verdicts |= {label: answer for label, answer in ran.items() if answer is not None}
-    said = [text if labels == list(ran) else f"{', '.join(labels)}: {text}" for text, labels in reasons.items()]
-    said.sort(key=lambda text: "not known" in text)
+        run = _run(udf, arguments, file, end)
+        refusals = list(dict.fromkeys([*run.refusals, *from_source]))
+        ran[label] = False if refusals else None if run.unknown else True
+        for reason in [_located(refusal, file) for refusal in refusals] or ([run.unknown] if run.unknown else []):
+            labels_of_reason.setdefault(reason, []).append(label)
+    verdicts |= {label: runs for label, runs in ran.items() if runs is not None}
+    reasons = [
+        reason if labels == list(ran) else f"{', '.join(labels)}: {reason}"
+        for reason, labels in labels_of_reason.items()
+    ]
+    reasons.sort(key=lambda reason: "not known" in reason)
     answers = set(ran.values()) or set(verdicts.values())
-    return Verdict(True if True in answers else False if False in answers else None, verdicts, said)
+    return Verdict(True if True in answers else False if False in answers else None, verdicts, reasons)
 
 
-def _said(refusal: Refusal, file: str) -> str:
+def _located(refusal: Refusal, file: str) -> str:
     return f"{refusal.text} ({file.rsplit('/', 1)[-1]}, line {refusal.line})" if refusal.line else refusal.text
 
 
-class _Kept:
-    """Keeps an error that ends its ``with``, so that it ends nothing else."""
+class _KeptError:
+    """Context manager that keeps an error instead of raising it, ``SystemExit`` included."""
 
     error: BaseException | None = None
 
-    def __enter__(self) -> _Kept:
+    def __enter__(self) -> _KeptError:
         return self
 
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> bool:
         self.error = error
         return True
 
 
-def _run(udf: SeriesUDF, given: Sequence[Any], file: str, end: float) -> _Found:
-    """Runs the body once, in a thread that is left alone where it does not end."""
+def _run(udf: SeriesUDF, arguments: Sequence[Any], file: str, end: float) -> _Run:
+    """Runs the body once, in a daemon thread that is abandoned if it has not ended by ``end``."""
     left = end - time.perf_counter()
     if left <= 0:
-        return _Found([], "not known: other types took all the time")
+        return _Run([], "not known: other types took all the time")
     refusals: list[Refusal] = []
-    kept = _Kept()
+    kept = _KeptError()
 
     def run() -> None:
         with kept, noting(file, refusals):
-            result = udf.func(*given)
+            result = udf.func(*arguments)
             if isinstance(result, Iterator):
                 list(result)
 
@@ -123,21 +129,21 @@ def _run(udf: SeriesUDF, given: Sequence[Any], file: str, end: float) -> _Found:
         thread.start()
         thread.join(left)
     if thread.is_alive():
-        return _Found([], f"not known: it had not ended after {SECONDS:g} seconds")
+        return _Run([], f"not known: it had not ended after {SECONDS:g} seconds")
     if kept.error is None:
-        return _Found(refusals)
-    own = not isinstance(kept.error, Unknown)
-    return _Found(refusals, f"not known: {f'it raised {type(kept.error).__name__}: ' if own else ''}{kept.error}")
+        return _Run(refusals)
+    raised = "" if isinstance(kept.error, Unknown) else f"it raised {type(kept.error).__name__}: "
+    return _Run(refusals, f"not known: {raised}{kept.error}")
 
 
 def _arguments(body: Callable[..., Any], names: Sequence[str]) -> tuple[list[Any], str | None]:
-    """Stand-ins of columns of these types for the body's parameters; or why there are none."""
+    """Returns stand-ins of columns of these types for the body's parameters; or an empty list, and why."""
     parameters = list(inspect.signature(body).parameters.values())
     hints = [str(p.annotation) for p in parameters]
     if any("DataFrame" in hint for hint in hints):
         return [], "not known: a struct column is not tried"
-    many = "terator" in (hints[0] if hints else "") or "terable" in (hints[0] if hints else "")
-    width = max(hints[0].count("Series"), 1) if many else len(parameters)
+    over_batches = "terator" in (hints[0] if hints else "") or "terable" in (hints[0] if hints else "")
+    width = max(hints[0].count("Series"), 1) if over_batches else len(parameters)
     if any(p.kind is p.VAR_POSITIONAL for p in parameters) or len(names) > 1:
         width = len(names)
     columns = []
@@ -148,19 +154,19 @@ def _arguments(body: Callable[..., Any], names: Sequence[str]) -> tuple[list[Any
         if name not in _SAMPLES:
             return [], f"not known: columns of {name} are not tried"
         columns.append(standin(_SAMPLES[name]()))
-    if not many:
+    if not over_batches:
         return columns, None
     tuples = "uple" in hints[0]
     return [iter([tuple(columns) if tuples else columns[0]] * 2)], None
 
 
-def _read(body: Callable[..., Any]) -> list[Refusal]:
-    """What the text asks of its parameters by name (``x.idxmax``, ``x.str.fullmatch``) that pandas has and cuDF
-    has not, in every branch. A parameter that the body assigns to is left out: it may be something else by then."""
+def _refusals_in_source(body: Callable[..., Any]) -> list[Refusal]:
+    """Returns the attributes of parameters in the source (``x.idxmax``, ``x.str.fullmatch``), in every branch, that
+    pandas has and cuDF lacks. Parameters that the body assigns to are ignored: they may hold something else then."""
     try:
         lines, first = inspect.getsourcelines(body)
         tree = ast.parse(textwrap.dedent("".join(lines)))
-    except (OSError, TypeError, SyntaxError):  # no file, or a lambda within a longer line
+    except (OSError, TypeError, SyntaxError):  # no file, or a lambda that is only a part of a line
         return []
     function = next((n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)), None)
     if function is None:
@@ -168,17 +174,17 @@ def _read(body: Callable[..., Any]) -> list[Refusal]:
     series = {a.arg for a in function.args.args if a.annotation is None or "terat" not in ast.unparse(a.annotation)}
     series -= {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     accessors = {"str": "StringMethods", "dt": "DatetimeProperties", "cat": "CategoricalAccessor"}
-    found = []
+    refusals = []
     for node in ast.walk(function):
         match node:
             case ast.Attribute(value=ast.Name(name), attr=attribute) if name in series:
-                kind, pandas = "Series", pd.Series
+                class_name, pandas = "Series", pd.Series
             case ast.Attribute(value=ast.Attribute(ast.Name(name), accessor), attr=attribute) if (
                 name in series and accessor in accessors
             ):
-                kind, pandas = accessors[accessor], getattr(pd.Series, accessor)
+                class_name, pandas = accessors[accessor], getattr(pd.Series, accessor)
             case _:
                 continue
-        if hasattr(pandas, attribute) and attribute not in CLASSES[kind] and refuses(kind, attribute):
-            found.append(Refusal(f"cuDF's {kind} has no {attribute}", first + node.lineno - 1))
-    return found
+        if hasattr(pandas, attribute) and attribute not in CLASSES[class_name] and refuses(class_name, attribute):
+            refusals.append(Refusal(f"cuDF's {class_name} has no {attribute}", first + node.lineno - 1))
+    return refusals

@@ -1,13 +1,13 @@
-"""A strict stand-in for cuDF's Series and DataFrame, for the portability of series bodies. **It proves nothing about
-cuDF's values**: what it accepts, pandas computes.
+"""A strict stand-in for cuDF's Series and DataFrame, which checks whether series bodies can run on cuDF. **It proves
+nothing about cuDF's values**: pandas computes them.
 
-What it refuses is no opinion of ours. ``cudf_record.json`` holds the names, signatures and refused conversions of a
-real cuDF (``make contracts`` writes it), and whatever is not there is refused with ``AttributeError`` or ``TypeError``
-as there: an unknown method, an unknown parameter, iteration, a silent conversion to a NumPy array. Where neither the
-record nor pandas can tell, such as a CuPy array or a function that cuDF would compile, :class:`Unknown` is raised.
+``cudf_record.json`` contains the names, signatures and refused conversions of a real cuDF; ``make contracts`` writes
+it. What it does not contain is refused with ``AttributeError`` or ``TypeError``, as cuDF does: an unknown method or
+parameter, iteration, an implicit conversion to a NumPy array. A value is refused if cuDF's method starts by accepting
+only one value for that parameter. If neither the record nor pandas can tell, as for a CuPy array or a function that
+cuDF would compile, :class:`Unknown` is raised.
 
-So is a parameter of any value but one where cuDF's method begins with that refusal. Not covered: other values that
-cuDF refuses, what ``**kwargs`` takes, and types of results.
+Not covered: other values that cuDF refuses, ``**kwargs``, and the types of results.
 
 >>> import pandas as pd
 >>> s = standin(pd.Series([1.0, 4.0]))
@@ -28,6 +28,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib.resources import files
+from inspect import Parameter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,11 +49,11 @@ _OWN_PROTOCOLS = frozenset(
 
 
 class Unknown(GpusparkError):
-    """cuDF may accept it, and the stand-in cannot compute it: nothing follows for or against the body."""
+    """cuDF may accept the call, but the stand-in cannot compute it: nothing is known about the body."""
 
 
 class Refusal(NamedTuple):
-    """What cuDF refuses, and the line of the body where it was asked for."""
+    """Something that cuDF refuses, and the line of the body that uses it; 0 if the line is not known."""
 
     text: str
     line: int
@@ -68,8 +69,8 @@ _notes: ContextVar[_Notes | None] = ContextVar("notes", default=None)
 
 @contextmanager
 def noting(file: str, refusals: list[Refusal]) -> Iterator[None]:
-    """Within, a refusal is added to ``refusals`` with its line of ``file``, and pandas answers, so that the next
-    ones are found too."""
+    """Context manager in which refusals are added to ``refusals``, with their line of ``file``, instead of raised.
+    pandas answers in their place, so that later ones are found too."""
     token = _notes.set(_Notes(file, refusals))
     try:
         yield
@@ -78,7 +79,7 @@ def noting(file: str, refusals: list[Refusal]) -> Iterator[None]:
 
 
 def standin(value: Any) -> Any:
-    """``value``, an object of pandas, as cuDF's of the same class; other things as they are."""
+    """Returns a pandas object as the stand-in of cuDF's class of that name, and other values unchanged."""
     module = type(value).__module__
     if isinstance(value, tuple | list):
         return type(value)(map(standin, value)) if type(value) in (tuple, list) else value
@@ -86,10 +87,10 @@ def standin(value: Any) -> Any:
         return map(standin, value)
     if not module.startswith("pandas"):
         return value
-    for kind in type(value).__mro__:
-        if kind.__name__ in _KINDS:
-            return _KINDS[kind.__name__](value)
-        if kind.__name__ in _INDEXERS:
+    for base in type(value).__mro__:
+        if base.__name__ in _STANDINS:
+            return _STANDINS[base.__name__](value)
+        if base.__name__ in _INDEXERS:
             return _Indexer(value)
     if isinstance(value, pd.api.typing.Resampler | pd.api.typing.Expanding):
         raise Unknown(f"{type(value).__name__} is not in the record of cuDF's names")
@@ -97,81 +98,82 @@ def standin(value: Any) -> Any:
 
 
 def original(value: Any) -> Any:
-    """``value`` with each stand-in replaced by its object of pandas."""
+    """Returns ``value`` with each stand-in replaced by its pandas object."""
     match value:
         case _Standin():
             return object.__getattribute__(value, "_pandas")
         case list() | tuple() if type(value) in (list, tuple):
             return type(value)(map(original, value))
         case dict():
-            return {key: original(one) for key, one in value.items()}
+            return {key: original(item) for key, item in value.items()}
         case slice():
             return slice(original(value.start), original(value.stop), original(value.step))
     return value
 
 
 def signature(text: str) -> inspect.Signature:
-    """A recorded signature, such as ``(n=5, *, keep='first')``, to bind arguments with."""
+    """Returns the signature of a recorded text such as ``(n=5, *, keep='first')``, to bind arguments with."""
     function = ast.parse(f"def f{text}: ...").body[0]
     assert isinstance(function, ast.FunctionDef)
-    kind, given = inspect.Parameter, function.args
-    places, first = [*given.posonlyargs, *given.args], len(given.posonlyargs)
-    required = len(places) - len(given.defaults)
-    found = [
-        kind(
-            one.arg,
-            kind.POSITIONAL_ONLY if n < first else kind.POSITIONAL_OR_KEYWORD,
-            default=kind.empty if n < required else ...,
+    arguments = function.args
+    positional, only = [*arguments.posonlyargs, *arguments.args], len(arguments.posonlyargs)
+    required = len(positional) - len(arguments.defaults)
+    parameters = [
+        Parameter(
+            argument.arg,
+            Parameter.POSITIONAL_ONLY if n < only else Parameter.POSITIONAL_OR_KEYWORD,
+            default=Parameter.empty if n < required else ...,
         )
-        for n, one in enumerate(places)
+        for n, argument in enumerate(positional)
     ]
-    if given.vararg:
-        found.append(kind(given.vararg.arg, kind.VAR_POSITIONAL))
-    for a, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
-        found.append(kind(a.arg, kind.KEYWORD_ONLY, default=kind.empty if default is None else ...))
-    if given.kwarg:
-        found.append(kind(given.kwarg.arg, kind.VAR_KEYWORD))
-    return inspect.Signature(found)
+    if arguments.vararg:
+        parameters.append(Parameter(arguments.vararg.arg, Parameter.VAR_POSITIONAL))
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        default_value = Parameter.empty if default is None else ...
+        parameters.append(Parameter(argument.arg, Parameter.KEYWORD_ONLY, default=default_value))
+    if arguments.kwarg:
+        parameters.append(Parameter(arguments.kwarg.arg, Parameter.VAR_KEYWORD))
+    return inspect.Signature(parameters)
 
 
 _signature = cache(signature)
 
 
-def refuses(kind: str, name: str) -> bool:
-    """Whether cuDF's class ``kind`` has no usable ``name``, which pandas has."""
-    return CLASSES[kind].get(name, "raises").startswith("raises")
+def refuses(class_name: str, name: str) -> bool:
+    """Returns whether cuDF's class lacks ``name``, or always raises for it."""
+    return CLASSES[class_name].get(name, "raises").startswith("raises")
 
 
 class _Standin:
-    """An object of cuDF, played by ``_pandas``. Its subclasses are made from the record."""
+    """The stand-in of a cuDF object, computed by the pandas object ``_pandas``. The record defines its subclasses."""
 
     def __init__(self, value: Any) -> None:
         object.__setattr__(self, "_pandas", value)
 
     def __getattr__(self, name: str) -> Any:
-        kind, own = type(self).__name__, original(self)
-        entry = CLASSES[kind].get(name)
+        class_name, own = type(self).__name__, original(self)
+        entry = CLASSES[class_name].get(name)
         if entry is None:
-            if kind == "DataFrame" and name in own.columns:
+            if class_name == "DataFrame" and name in own.columns:
                 return standin(own[name])
-            if name.startswith("__"):  # what Python itself asks for: no method of the body's
-                raise AttributeError(f"cuDF's {kind} has no {name}")
-            _refuse(AttributeError(f"cuDF's {kind} has no {name}"))
+            if name.startswith("__"):  # Python itself asks for it, not the body
+                raise AttributeError(f"cuDF's {class_name} has no {name}")
+            _refuse(AttributeError(f"cuDF's {class_name} has no {name}"))
         elif name in _CUPY:
-            raise Unknown(f"{kind}.{name} gives a CuPy array, which there is none of without a GPU")
+            raise Unknown(f"{class_name}.{name} returns a CuPy array, which needs a GPU")
         elif name in _EXPLICIT:
             return lambda **_options: _EXPLICIT[name](own)
         elif not hasattr(type(own), name):
-            raise Unknown(f"{kind}.{name} is cuDF's own: pandas has none")
+            raise Unknown(f"{class_name}.{name} exists in cuDF only, not in pandas")
         value = getattr(own, name)
         if entry == "property" or not callable(value):
             return standin(value)
-        return _method(kind, name, entry, value)
+        return _method(class_name, name, entry, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        kind = type(self).__name__
-        if CLASSES[kind].get(name) != "property":
-            _refuse(AttributeError(f"cuDF's {kind} has no {name} to set"))
+        class_name = type(self).__name__
+        if CLASSES[class_name].get(name) != "property":
+            _refuse(AttributeError(f"cuDF's {class_name} has no {name} to set"))
         setattr(original(self), name, original(value))
 
     def __repr__(self) -> str:
@@ -182,42 +184,42 @@ class _Standin:
         return iter(map(standin, original(self)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        _refuse_if_recorded(self, "__array__", "made a NumPy array without asking: use .to_numpy()")
+        _refuse_if_recorded(self, "__array__", "converted to a NumPy array implicitly: use .to_numpy()")
         return np.asarray(original(self), dtype)
 
     def __arrow_array__(self, **options: Any) -> Any:
         import pyarrow as pa
 
-        _refuse_if_recorded(self, "__arrow_array__", "made an Arrow array without asking: use .to_arrow()")
+        _refuse_if_recorded(self, "__arrow_array__", "converted to an Arrow array implicitly: use .to_arrow()")
         return pa.array(original(self), **options)
 
     def __bool__(self) -> bool:
         return bool(original(self))
 
-    def __array_ufunc__(self, function: Any, method: str, *given: Any, **options: Any) -> Any:
-        # cuDF knows some by its operators, and hands the others on to CuPy's of the same name.
+    def __array_ufunc__(self, function: Any, method: str, *arguments: Any, **options: Any) -> Any:
+        # cuDF computes some by its operators, and passes the others to CuPy's function of the same name.
         name = f"numpy.{function.__name__}"
         if method != "__call__" or name not in _NUMPY or "out" in options:
             _refuse(TypeError(f"cuDF cannot compute {name}{'' if method == '__call__' else '.' + method}"))
-        return standin(getattr(function, method)(*original(list(given)), **original(options)))
+        return standin(getattr(function, method)(*original(list(arguments)), **original(options)))
 
-    def __array_function__(self, function: Any, types: Any, given: Any, options: Any) -> Any:
-        # cuDF takes its own method of that name, or CuPy's function where each argument is a Series.
-        kind, name = type(self).__name__, function.__name__
-        cupys = f"{function.__module__}.{name}" in _NUMPY and kind == "Series"
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        # cuDF calls its own method of that name, or CuPy's function if every argument is a Series.
+        class_name, name = type(self).__name__, function.__name__
+        in_cupy = f"{function.__module__}.{name}" in _NUMPY and class_name == "Series"
         try:
-            if not refuses(kind, name):
-                return getattr(given[0], name)(*given[1:], **options)
-            if cupys and all(isinstance(one, _KINDS["Series"]) for one in given):
-                return standin(function(*original(list(given)), **options))
+            if not refuses(class_name, name):
+                return getattr(arguments[0], name)(*arguments[1:], **options)
+            if in_cupy and all(isinstance(argument, _STANDINS["Series"]) for argument in arguments):
+                return standin(function(*original(list(arguments)), **options))
         except (AttributeError, TypeError, ValueError, IndexError):
-            pass  # cuDF too answers any error within with this refusal
+            pass  # cuDF raises this refusal for any error inside, too
         _refuse(TypeError(f"cuDF cannot compute {function.__module__}.{name} of these arguments"))
-        return standin(function(*original(list(given)), **original(options)))
+        return standin(function(*original(list(arguments)), **original(options)))
 
 
 class _Indexer:
-    """``loc``, ``iloc``, ``at`` and ``iat``: their keys are values, of which the record knows nothing."""
+    """The stand-in of ``loc``, ``iloc``, ``at`` and ``iat``. The record does not cover their keys."""
 
     def __init__(self, indexer: Any) -> None:
         self._indexer = indexer
@@ -229,61 +231,62 @@ class _Indexer:
         self._indexer[original(key)] = original(value)
 
 
-def _method(kind: str, name: str, entry: str | None, value: Callable[..., Any]) -> Callable[..., Any]:
-    """cuDF's method, whose arguments are held against the record and given to pandas' one."""
+def _method(class_name: str, name: str, entry: str | None, value: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns cuDF's method: it checks its arguments against the record and passes them to pandas' method."""
 
-    def call(*given: Any, **named: Any) -> Any:
-        accepted = entry is not None and _accepts(kind, name, entry, given, named)
-        if name == "pipe" and given and callable(given[0]):
-            raise Unknown("pipe hands a Series on: call the function itself")
-        if name in _COMPILED and any(map(callable, [*given, *named.values()])):
-            raise Unknown(f"the function given to {kind}.{name} is compiled by cuDF, which is not tried here")
-        arguments, options = original(list(given)), original(named)
-        if any(isinstance(one, pd.Series | pd.DataFrame | pd.Index) for one in [*given, *named.values()]):
-            raise Unknown(f"{kind}.{name} is given an object of pandas")
+    def call(*arguments: Any, **named: Any) -> Any:
+        accepted = entry is not None and _accepts(class_name, name, entry, arguments, named)
+        if name == "pipe" and arguments and callable(arguments[0]):
+            raise Unknown("pipe passes a Series on: call the function itself")
+        if name in _COMPILED and any(map(callable, [*arguments, *named.values()])):
+            raise Unknown(f"the function given to {class_name}.{name} is compiled by cuDF, which is not tried here")
+        if any(isinstance(v, pd.Series | pd.DataFrame | pd.Index) for v in [*arguments, *named.values()]):
+            raise Unknown(f"{class_name}.{name} is given a pandas object")
+        pandas_arguments, options = original(list(arguments)), original(named)
         if accepted:
             try:
-                inspect.signature(value).bind(*arguments, **options)
-            except TypeError as refused:
-                raise Unknown(f"pandas' {kind}.{name} does not know what cuDF's does: {refused}") from None
+                inspect.signature(value).bind(*pandas_arguments, **options)
+            except TypeError as error:
+                raise Unknown(f"pandas' {class_name}.{name} does not accept what cuDF's does: {error}") from None
             except ValueError:
-                pass  # a function in C tells no signature
-        result = value(*arguments, **options)
+                pass  # a function in C, without a signature
+        result = value(*pandas_arguments, **options)
         if isinstance(result, np.ndarray | pd.api.extensions.ExtensionArray) and name != "to_numpy":
-            result = pd.Series(result)  # arrays of cuDF's are on the GPU
+            result = pd.Series(result)  # cuDF's arrays are on the GPU
         return standin(result)
 
     call.__name__ = name
     return call
 
 
-def _accepts(kind: str, name: str, entry: str, given: tuple[Any, ...], named: dict[str, Any]) -> bool:
-    """Whether the recorded method takes these arguments. It is refused where it does not."""
+def _accepts(class_name: str, name: str, entry: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> bool:
+    """Returns whether the recorded method takes these arguments, after refusing the call if it does not."""
     if entry.startswith("raises "):
-        _refuse((NotImplementedError if "NotImpl" in entry else TypeError)(f"cuDF's {kind}.{name} always {entry}"))
+        error_type = NotImplementedError if "NotImpl" in entry else TypeError
+        _refuse(error_type(f"cuDF's {class_name}.{name} always {entry}"))
         return False
     if entry.startswith("("):
         try:
-            bound = _signature(entry).bind(*given, **named)
-        except TypeError as refused:
-            _refuse(TypeError(f"cuDF's {kind}.{name}: {refused}"))
+            bound = _signature(entry).bind(*arguments, **named)
+        except TypeError as error:
+            _refuse(TypeError(f"cuDF's {class_name}.{name}: {error}"))
             return False
-        for parameter, only in RECORD["only"][kind].get(name, {}).items():
+        for parameter, only in RECORD["only"][class_name].get(name, {}).items():
             value = bound.arguments.get(parameter, only)
             if value is not only and (only is None or (bool(value) if isinstance(only, bool) else value) != only):
-                _refuse(NotImplementedError(f"cuDF's {kind}.{name} takes no {parameter} but {only!r}"))
+                _refuse(NotImplementedError(f"cuDF's {class_name}.{name} accepts no {parameter} but {only!r}"))
                 return False
     return True
 
 
-def _operator(kind: str, name: str) -> Callable[..., Any]:
-    """An operator or other special method that cuDF has: pandas' own."""
+def _operator(class_name: str, name: str) -> Callable[..., Any]:
+    """Returns an operator or other special method that cuDF has, computed by pandas."""
 
-    def operate(self: Any, *given: Any) -> Any:
-        _accepts(kind, name, CLASSES[kind][name], given, {})
-        if any(isinstance(one, pd.Series | pd.DataFrame | pd.Index) for one in given):
-            raise Unknown(f"{kind}.{name} is given an object of pandas")
-        result = getattr(original(self), name)(*original(list(given)))
+    def operate(self: Any, *operands: Any) -> Any:
+        _accepts(class_name, name, CLASSES[class_name][name], operands, {})
+        if any(isinstance(operand, pd.Series | pd.DataFrame | pd.Index) for operand in operands):
+            raise Unknown(f"{class_name}.{name} is given a pandas object")
+        result = getattr(original(self), name)(*original(list(operands)))
         return result if result is NotImplemented else standin(result)
 
     operate.__name__ = name
@@ -297,25 +300,25 @@ def _to_arrow(own: Any) -> Any:
 
 
 _EXPLICIT: dict[str, Callable[[Any], Any]] = {"to_pandas": lambda own: own, "to_arrow": _to_arrow}
-"""cuDF's own ways to host memory."""
+"""cuDF's explicit conversions to host memory."""
 
 
-def _kind(name: str) -> type[_Standin]:
+def _standin_class(name: str) -> type[_Standin]:
     special = {n for n in CLASSES[name] if n.startswith("__")} - _OWN_PROTOCOLS
     return type(name, (_Standin,), {"__slots__": ("_pandas",)} | {n: _operator(name, n) for n in sorted(special)})
 
 
-_KINDS = {name: _kind(name) for name in CLASSES}
+_STANDINS = {name: _standin_class(name) for name in CLASSES}
 
 
-def _refuse_if_recorded(thing: _Standin, name: str, what: str) -> None:
-    kind = type(thing).__name__
-    if refuses(kind, name):
-        _refuse(TypeError(f"cuDF's {kind} cannot be {what}"))
+def _refuse_if_recorded(value: _Standin, name: str, use: str) -> None:
+    class_name = type(value).__name__
+    if refuses(class_name, name):
+        _refuse(TypeError(f"cuDF's {class_name} cannot be {use}"))
 
 
 def _refuse(error: Exception) -> None:
-    """Raises ``error``; within :func:`noting`, notes it instead."""
+    """Raises ``error``; inside :func:`noting`, notes it instead."""
     notes = _notes.get()
     if notes is None:
         raise error

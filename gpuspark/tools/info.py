@@ -1,4 +1,4 @@
-"""``gs.info()``: what is on this machine, and why a GPU is or is not used."""
+"""``gs.info()``: the devices and packages of this machine, and why a GPU is or is not used."""
 
 from __future__ import annotations
 
@@ -14,43 +14,46 @@ from gpuspark.spark.session import active_session, driver_config
 from gpuspark.versions import installed
 
 _PACKAGES = (
-    "gpuspark", "pyspark", "pyarrow", "pandas", "numpy", "numba", "llvmlite", "numba-cuda", "cuda-core",
-    "cuda-bindings", "nvidia-nvjitlink-cu12", "nvidia-nvjitlink", "cudf", "cudf-cu12", "cudf-cu13",
-)  # fmt: skip
+    "gpuspark pyspark pyarrow pandas numpy numba llvmlite numba-cuda cuda-core cuda-bindings "
+    "nvidia-nvjitlink-cu12 nvidia-nvjitlink cudf cudf-cu12 cudf-cu13"
+).split()
 
 
 @dataclass(frozen=True)
 class Info:
-    """The facts; prints readably."""
+    """The facts about this machine, with a readable ``str``."""
 
     devices: dict[str, str]
-    """Each device with what is known of it, or the reason why it is not used."""
+    """The facts about each device, or the reason why it is not used."""
     packages: dict[str, str]
-    """Versions of the installed packages that matter here."""
+    """The versions of the packages that gpuspark uses."""
     java: str
     cache: str
-    """Where compiled programs are kept, or why nowhere."""
+    """The folder of compiled programs, or why there is none."""
     flags: dict[str, Any]
-    """The session flag: the active session's, else the defaults."""
+    """The configuration: the active session's, or the defaults."""
 
     def to_dict(self) -> dict[str, Any]:
+        """Returns the facts as a dictionary."""
         return asdict(self)
 
     def __str__(self) -> str:
         lines = ["devices"]
         lines += [f"  {name:9} {text}" for name, text in self.devices.items()]
-        lines += ["packages", "  " + ", ".join(f"{name} {found}" for name, found in self.packages.items())]
-        lines += [f"java       {self.java}", f"cache      {self.cache}", "session flag (spark.gpuspark.*)"]
-        return "\n".join(lines + [f"  {key:38} {value}" for key, value in self.flags.items()])
+        lines += ["packages", "  " + ", ".join(f"{name} {version}" for name, version in self.packages.items())]
+        lines += [f"java       {self.java}", f"cache      {self.cache}", "configuration (spark.gpuspark.*)"]
+        width = max(map(len, self.flags))
+        return "\n".join(lines + [f"  {key:{width}} {value}" for key, value in self.flags.items()])
 
     __repr__ = __str__
 
 
 def info() -> Info:
-    """What is on this machine. Asks the CUDA driver and starts the compilers, and neither Spark nor a GPU context.
+    """Returns the facts about this machine. Queries the CUDA driver and loads the compilers, but starts neither Spark
+    nor a GPU context.
 
-    Raises :class:`~gpuspark.errors.ConfigError` for an unknown ``spark.gpuspark.*`` key or a bad value of
-    the active session.
+    Raises :class:`~gpuspark.errors.ConfigError` for an unknown ``spark.gpuspark.*`` key or a bad value in the active
+    session.
     """
     from dataclasses import fields
 
@@ -60,20 +63,20 @@ def info() -> Info:
     from gpuspark.execution.scalar import TARGETS
 
     config = driver_config(active_session())
-    found = discover()
+    discovered = discover()
     devices: dict[str, str] = {}
     names: tuple[DeviceName, ...] = ("cuda", "emulated", "cpu", "python")
     for name in names:
-        presence = getattr(found, name)
-        known = ", ".join(f"{key} {value}" for key, value in presence.facts.items())
+        presence = getattr(discovered, name)
+        facts = ", ".join(f"{key} {value}" for key, value in presence.facts.items())
         reason = presence.reason or (problem(TARGETS[name]) if name in TARGETS else None)
-        devices[name] = f"not used: {reason}" if reason else f"here: {known}"
+        devices[name] = f"not used: {reason}" if reason else f"here: {facts}"
     flags = {f.metadata["key"]: getattr(config, f.name) for f in fields(config)}
     return Info(devices, {"python": platform.python_version(), **installed(_PACKAGES)}, _java(), describe(), flags)
 
 
 def _java() -> str:
-    """The Java that Spark starts, and its version."""
+    """Returns the path and version of the Java that Spark starts, or what is wrong with it."""
     home = os.environ.get("JAVA_HOME")
     java = f"{home}/bin/java" if home else shutil.which("java")
     if java is None:
@@ -81,6 +84,6 @@ def _java() -> str:
     try:
         done = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
     except OSError:
-        return f"{java} is not there, or no program: JAVA_HOME must name a folder of OpenJDK 17 or newer"
+        return f"{java} does not exist or is not a program: JAVA_HOME must name a folder of OpenJDK 17 or newer"
     first = next(iter(done.stderr.splitlines()), "")
     return f"{java} does not start: {first}" if done.returncode else f"{java}: {first}"

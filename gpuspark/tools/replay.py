@@ -1,5 +1,5 @@
-"""``gpuspark replay CAPSULE``: runs the batch of a capsule again on any device, without Spark, and finds the few
-rows that still show what went wrong."""
+"""``gpuspark replay CAPSULE``: runs the batch of a capsule again on any device, without Spark, and finds the few rows
+that still fail."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from gpuspark.execution.scalar import ScalarFunction
 from gpuspark.execution.verify import tolerance
 
 FEW = 10
-"""Rows that a person can look at."""
+"""The most rows that are shown."""
 MOST_RUNS = 400
-"""Runs after which shrinking is left as it is."""
+"""The most runs for shrinking the rows."""
 DEVICES: tuple[DeviceName, ...] = ("cpu", "emulated", "cuda", "python")
 
 Trouble = Literal["", "mismatch", "fault", "error"]
@@ -30,28 +30,30 @@ Trouble = Literal["", "mismatch", "fault", "error"]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a function did with a batch: its results, or the error that ended it."""
+    """The results of a function for a batch, or the error that it raised."""
 
     values: list[Any] = field(default_factory=list)
     error: str = ""
     fault: bool = False
-    """The error is the device's, not the body's."""
+    """Whether the error is the device's, not the body's."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row, its number in the task, and what came of it; an error stands in place of a result."""
+    """One row: its arguments, and its results when it is computed alone."""
 
     number: int
+    """The row's number in the task."""
     arguments: dict[str, str]
     device: str
-    """What came of the row alone, as ``python`` is."""
+    """The result, or the error, on the device."""
     python: str
+    """The result, or the error, in Python."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One device: what went wrong there, if anything did, and the rows that still show it."""
+    """The outcome on one device: what failed there, if anything, and the rows that still show it."""
 
     device: DeviceName
     unusable: str = ""
@@ -60,56 +62,59 @@ class Outcome:
     told: str = ""
     """The first difference, or the error."""
     rows: tuple[Row, ...] = ()
+    """The first of the rows that still show it."""
     places: tuple[int, ...] = ()
-    """Where these rows stand in the capsule."""
+    """The indices in the capsule of all rows that still show it."""
 
     def __str__(self) -> str:
         if self.unusable:
-            return f"{self.device}: cannot run it here: {self.unusable}"
+            return f"{self.device}: cannot run the function here: {self.unusable}"
         if not self.trouble:
             return f"{self.device}: nothing wrong"
         count = len(self.places)
-        many = "1 row still shows it:" if count == 1 else f"{count} rows still show it, each alone:"
-        lines = [f"{self.device}: {self.trouble}: {self.told}", f"  {many}"]
+        heading = "1 row still shows it:" if count == 1 else f"{count} rows still show it; each row computed alone:"
+        lines = [f"{self.device}: {self.trouble}: {self.told}", f"  {heading}"]
         for row in self.rows:
-            given = ", ".join(f"{name}={value}" for name, value in row.arguments.items())
-            lines.append(f"  row {row.number}: {given} -> {row.device}, in Python {row.python}")
+            arguments = ", ".join(f"{name}={value}" for name, value in row.arguments.items())
+            lines.append(f"  row {row.number}: {arguments} -> {row.device}, in Python {row.python}")
         if count > len(self.rows):
-            lines.append(f"  and {count - len(self.rows)} more, which could not be left out")
+            lines.append(f"  and {count - len(self.rows)} more rows, which are needed to show it")
         return "\n".join(lines)
 
 
 def describe(capsule: Capsule) -> str:
-    """What the capsule says of itself, for a person who is asked whether to run it: nothing of it has run. Letters
-    that a terminal would obey are shown as escapes."""
-    known = capsule.manifest
+    """Returns a description of the capsule for a user who is asked whether to run it. Runs nothing from it; control
+    characters are shown as escapes."""
+    manifest = capsule.manifest
     columns = [
         f"{_line(name)}: {_line(arrow)} ({nulls} nulls)"
-        for name, arrow, nulls in zip(known.columns, known.types, known.nulls, strict=True)
+        for name, arrow, nulls in zip(manifest.columns, manifest.types, manifest.nulls, strict=True)
     ]
-    usual = Config()
-    flags = [f"{f.name}={getattr(known.config, f.name)}" for f in fields(Config) if f.name not in ("ledger", "enabled")]
-    first = f", the first of them row {known.rows[0]} of its task" if known.rows else ""
+    defaults, config = _settings(Config()), _settings(manifest.config)
+    flags = [setting for setting in config if setting not in defaults]
+    first = f", the first of them row {manifest.rows[0]} of its task" if manifest.rows else ""
     lines = [
-        f"function   {_line(known.function)}({', '.join(columns)}) -> {_line(known.result)}",
-        f"nulls      {_line(known.null_rule)}",
-        f"batch      {len(known.rows):,} rows{first}",
-        f"failed     on {_line(known.device)}, {_line(known.kind)}:",
-        *_quoted(known.error),
-        f"flags      {_line(' '.join(flag for flag in flags if flag not in _flags_of(usual))) or 'the defaults'}",
-        "its text" if known.source else "its text was not to be found; what is compiled of it",
-        *_quoted(known.source or known.portable),
-        f"versions   {_line(', '.join(f'{name} {found}' for name, found in known.versions.items()))}",
+        f"function   {_line(manifest.function)}({', '.join(columns)}) -> {_line(manifest.result)}",
+        f"nulls      {_line(manifest.null_rule)}",
+        f"batch      {len(manifest.rows):,} rows{first}",
+        f"failed     on {_line(manifest.device)}, {_line(manifest.kind)}:",
+        *_quoted(manifest.error),
+        f"flags      {_line(' '.join(flags)) or 'the defaults'}",
+        "source" if manifest.source else "source     not found; this is what is compiled",
+        *_quoted(manifest.source or manifest.portable),
+        f"versions   {_line(', '.join(f'{name} {version}' for name, version in manifest.versions.items()))}",
     ]
     return "\n".join([*lines, *(f"warning    {_line(warning)}" for warning in warnings(capsule))])
 
 
-def _flags_of(config: Config) -> set[str]:
-    return {f"{f.name}={getattr(config, f.name)}" for f in fields(Config)}
+def _settings(config: Config) -> list[str]:
+    """Returns ``key=value`` for each setting that matters in a replay."""
+    return [f"{f.name}={getattr(config, f.name)}" for f in fields(Config) if f.name not in ("ledger", "enabled")]
 
 
 def _line(text: str) -> str:
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    """Returns ``text`` with escapes in place of characters that are not printable."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def _quoted(text: str) -> list[str]:
@@ -117,25 +122,25 @@ def _quoted(text: str) -> list[str]:
 
 
 def warnings(capsule: Capsule) -> list[str]:
-    """What is not here as it was in the task."""
+    """Returns the differences in versions and time zone between the task and this process."""
     there, here = capsule.manifest.versions, versions()
-    found = [
+    differences = [
         f"{name} was {there.get(name, 'not installed')} and is {here.get(name, 'not installed')} here"
         for name in sorted({*there, *here})
         if there.get(name) != here.get(name)
     ]
     if capsule.manifest.time_zone != (zone := "/".join(time.tzname)):
-        found.append(f"the time zone was {capsule.manifest.time_zone} and is {zone} here")
-    return found
+        differences.append(f"the time zone was {capsule.manifest.time_zone} and is {zone} here")
+    return differences
 
 
 def replay(capsule: Capsule, devices: Sequence[DeviceName] = DEVICES) -> list[Outcome]:
-    """Runs the capsule's function on each of ``devices``. **This runs code that is in the capsule.**
+    """Returns the outcomes of the capsule's function on each of ``devices``. **This runs code from the capsule.**
 
-    ``python`` compares plain Python with itself: a body that is not pure has two answers there. Results with
-    ``arithmetic=native`` are not compared with Python's, which are other ones by design.
+    ``python`` compares plain Python with itself, which shows bodies that are not pure. Results with
+    ``arithmetic=native`` are not compared with Python's, from which they differ by design.
 
-    Raises :class:`~gpuspark.errors.CapsuleError` where the function cannot be loaded here.
+    Raises :class:`~gpuspark.errors.CapsuleError` if the function cannot be loaded here.
     """
     function = function_of(capsule)
     return [_Replay(capsule, function, device).outcome() for device in devices]
@@ -151,21 +156,23 @@ class _Replay:
         self.ulp = tolerance(function)
 
     def outcome(self) -> Outcome:
+        """Returns what failed on the device, with the rows shrunk to those that still show it."""
         try:
             self._runner(self.device)
         except FallbackError as refused:
             reasons = [line.strip() for line in str(refused).splitlines() if line.startswith("  not on ")]
             return Outcome(self.device, unusable="; ".join(reasons))
         every = range(self.capsule.batch.num_rows)
-        trouble, told, suspects = self.look(every)
+        trouble, told, suspects = self.compare(every)
         if not trouble:
             return Outcome(self.device)
-        places = shrink(every, lambda some: self.look(some)[0] == trouble, first=suspects[:FEW])
+        places = shrink(every, lambda some: self.compare(some)[0] == trouble, first=suspects[:FEW])
         rows = [self._row(place) for place in places[:FEW]]
         return Outcome(self.device, "", trouble, told, tuple(rows), tuple(places))
 
-    def look(self, places: Sequence[int]) -> tuple[Trouble, str, list[int]]:
-        """What is wrong with the rows at ``places``, in words, and where each of them differs."""
+    def compare(self, places: Sequence[int]) -> tuple[Trouble, str, list[int]]:
+        """Computes the rows at the indices ``places`` on the device and in Python. Returns what is wrong, the message,
+        and the indices of the rows that differ."""
         ours = self.answer(self.device, places)
         native = self.config.arithmetic == "native" and self.device != "python"
         theirs = ours if native else self.answer("python", places)
@@ -185,11 +192,11 @@ class _Replay:
         return "mismatch", told, [places[n] for n, _, _ in differ]
 
     def answer(self, device: DeviceName, places: Sequence[int]) -> Answer:
-        """What the function gives on ``device`` for the rows at ``places``."""
-        some = self.capsule if len(places) == self.capsule.batch.num_rows else self.capsule.take(places)
+        """Returns what the function answers on ``device`` for the rows at the indices ``places``."""
+        part = self.capsule if len(places) == self.capsule.batch.num_rows else self.capsule.take(places)
         try:
-            return Answer(to_python(self._runner(device).run(placed(some), Work())))
-        except GpusparkError as error:  # a value that does not fit the declared type is an answer
+            return Answer(to_python(self._runner(device).run(placed(part), Work())))
+        except GpusparkError as error:  # a value that does not fit the declared type is the body's answer
             return Answer(error=f"{type(error).__name__}: {error}", fault=not isinstance(error, ValueError))
         except Exception as error:  # noqa: BLE001  # whatever the body raises is its answer for these rows
             return Answer(error=f"{type(error).__name__}: {error}")
@@ -202,15 +209,16 @@ class _Replay:
             name: repr(to_python(column.slice(place, 1))[0])
             for name, column in zip(self.capsule.batch.schema.names, self.capsule.batch.columns, strict=True)
         }
-        alone = (self.answer(self.device, [place]), self.answer("python", [place]))
-        told = [answer.error or repr(answer.values[0]) for answer in alone]
-        return Row(self.capsule.manifest.rows[place], arguments, *told)
+        answers = (self.answer(self.device, [place]), self.answer("python", [place]))
+        results = [answer.error or repr(answer.values[0]) for answer in answers]
+        return Row(self.capsule.manifest.rows[place], arguments, *results)
 
 
 def shrink(places: Sequence[int], shows: Callable[[Sequence[int]], bool], *, first: Sequence[int] = ()) -> list[int]:
-    """As few of ``places`` as can be found for which ``shows`` is true, as it is for all of them: by Zeller's delta
-    debugging, until no single one can be left out, or ``shows`` was asked :data:`MOST_RUNS` times. ``first`` is a
-    guess: if it shows and is small, it is the answer.
+    """Returns as few of ``places`` as possible for which ``shows`` is still true, as it is for all of them.
+
+    Uses Zeller's delta debugging, until no single one can be left out, or ``shows`` was called :data:`MOST_RUNS` times.
+    ``first`` is a guess: it is returned if it is smaller and ``shows`` is true for it.
 
     >>> shrink(range(1000), lambda some: 17 in some and 450 in some)
     [17, 450]
@@ -238,7 +246,7 @@ def shrink(places: Sequence[int], shows: Callable[[Sequence[int]], bool], *, fir
 
 
 def report(capsule: Capsule, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The manifest, warnings and outcomes, for a machine to read."""
+    """Returns the manifest, warnings and outcomes as JSON types."""
     return {
         "manifest": asdict(capsule.manifest),
         "warnings": warnings(capsule),
@@ -247,10 +255,8 @@ def report(capsule: Capsule, outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def devices_named(word: str) -> tuple[DeviceName, ...]:
-    """The devices that ``--device`` stands for. Raises :class:`~gpuspark.errors.CapsuleError` for another word."""
-    if word == "all":
-        return DEVICES
-    found = tuple(device for device in DEVICES if device == word)
-    if not found:
+    """Returns the devices that ``--device`` names. Raises :class:`~gpuspark.errors.CapsuleError` for other words."""
+    devices = tuple(device for device in DEVICES if word in (device, "all"))
+    if not devices:
         raise CapsuleError(f"--device {word}: choose one of {', '.join(DEVICES)}, all.")
-    return found
+    return devices

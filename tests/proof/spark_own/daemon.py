@@ -7,7 +7,13 @@ import importlib
 
 from pyspark.daemon import manager
 
-OURS = ("worker", "series_worker", "frames", "compiler.build", "compiler.operations")
+OURS = (
+    "dialects.scalar_worker",
+    "dialects.series_worker",
+    "dialects.batch_worker",
+    "compiler.build",
+    "compiler.operations",
+)
 for name in ("warm_daemon", *(f"gpuspark.{module}" for module in OURS)):
     importlib.import_module(name)
 
