@@ -29,10 +29,11 @@ from gpuspark.config import PREFIX, Config
 from gpuspark.errors import ConfigError, ResultError
 from gpuspark.execution.plan import devices_of
 from gpuspark.spark.session import active_session
+from tests.support.api_reference import reference
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 WITH_EXAMPLES = [page for page in PAGES if "```python" in page.read_text()]
 BLOCK = re.compile(r"```python\n(.*?)```(?:\s*```text\n(.*?)```)?", re.S)
 
@@ -205,6 +206,36 @@ def test_the_reasons_are_those_that_explain_gives(spark) -> None:
     [reason] = gs.pandas_udf(lambda v: v, "double").explain().reasons
     rows.append(["a series body, `device=emulated`", f"`{reason.text}`"])
     section(DOCS / "devices-and-reasons.md", "reasons", table(["body", "reason"], rows))
+
+
+def test_the_api_reference_is_that_of_the_docstrings() -> None:
+    section(DOCS / "api.md", "api", reference())
+
+
+def test_the_compatibility_page_has_the_makefiles_lanes() -> None:
+    """Each lane with pinned versions has a row, whose cells begin with these versions."""
+    text = (DOCS / "compatibility.md").read_text()
+    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in text.splitlines() if "|" in line]
+    [head] = [row for row in rows if row[0] == "lane"]
+    by_lane = {row[0]: dict(zip(map(str.lower, head), row, strict=True)) for row in rows if len(row) == len(head)}
+    pinned = re.findall(r"^([A-Z]+) := ((?:\w+==\S+ ?)+)$", (ROOT / "Makefile").read_text(), re.M)
+    assert pinned
+    for lane, pins in pinned:
+        versions = dict(pin.removesuffix(".*").split("==") for pin in pins.split())
+        assert {package: by_lane[f"make lane-{lane.lower()}"][package] for package in versions} == versions
+
+
+def test_the_readmes_ratios_are_those_of_the_performance_page() -> None:
+    judgement = (ROOT / "README.md").read_text().partition("## Performance")[2].partition("<!-- core -->")[0]
+    ratios = re.findall(r"[\d.,]+ \[[\d.,]+, [\d.,]+\]", judgement)
+    measured = (DOCS / "performance.md").read_text()
+    assert len(ratios) > 10
+    assert [ratio for ratio in ratios if f"| {ratio}" not in measured] == []
+
+
+def test_the_index_lists_every_page() -> None:
+    listed = re.findall(r"\]\(([\w-]+\.md)\)", (DOCS / "index.md").read_text())
+    assert {page.name for page in DOCS.glob("*.md")} == {*listed, "index.md"}
 
 
 def test_the_ledgers_page_names_every_field_of_a_record() -> None:
