@@ -6,9 +6,11 @@ An example prints what the ```text block behind it says. Tables between markers 
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import importlib
 import io
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -173,6 +176,20 @@ def test_the_order_of_devices_is_the_plans() -> None:
     choices = ("auto", "cuda", "cpu", "emulated", "python")
     rows = [[f"`{c}`", ", then ".join(f"`{d}`" for d in devices_of(Config(device=c)))] for c in choices]
     section(DOCS / "devices-and-reasons.md", "order", table(["`device`", "tried"], rows))
+
+
+def test_the_functions_that_compile_are_those_of_the_vocabulary() -> None:
+    from gpuspark.compiler.vocabulary import operation_of
+
+    rows = []
+    for module in (builtins, math, np):
+        compiled = [
+            name
+            for name, function in sorted(vars(module).items())
+            if callable(function) and any(operation_of(function, count) for count in (1, 2))
+        ]
+        rows.append([f"`{module.__name__}`", ", ".join(f"`{name}`" for name in compiled)])
+    section(DOCS / "scalar.md", "functions", table(["from", "functions"], rows))
 
 
 def in_a_try(a):
