@@ -6,6 +6,7 @@ An example prints what the ```text block behind it says. Tables between markers 
 
 from __future__ import annotations
 
+import ast
 import builtins
 import contextlib
 import importlib
@@ -253,6 +254,19 @@ def test_the_readmes_ratios_are_those_of_the_performance_page() -> None:
 def test_the_index_lists_every_page() -> None:
     listed = re.findall(r"\]\(([\w-]+\.md)\)", (DOCS / "index.md").read_text())
     assert {page.name for page in DOCS.glob("*.md")} == {*listed, "index.md"}
+
+
+def test_the_messages_under_troubleshooting_are_in_the_source() -> None:
+    """Each text in the first column, between its gaps (``...``), is part of a string of the package."""
+    trees = [ast.parse(file.read_text()) for file in (ROOT / "gpuspark").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    texts = [node.value for node in nodes if isinstance(node.value, str)]
+    symptoms = re.findall(r"^\| ([^|]+) \|", (DOCS / "troubleshooting.md").read_text(), re.M)
+    messages = [message for symptom in symptoms for message in re.findall(r"`([^`]+ [^`]+)`", symptom)]
+    pieces = [piece.strip() for m in messages for piece in re.sub(r"^\w+Error:", "", m).split("...")]
+    parts = [piece for piece in pieces if " " in piece]
+    assert len(parts) > 15
+    assert [part for part in parts if not any(part in text for text in texts)] == []
 
 
 def test_the_ledgers_page_names_every_field_of_a_record() -> None:
