@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuspark.kernels.philox import exp, philox4x32, two_normals
-from gpuspark.kernels.spec import CallError, Cost, Out, Scratch, array_function, column_kernel, nulls_of, numbers
+from gpuspark.kernels.spec import CallError, Out, Scratch, array_function, column_kernel, nulls_of, numbers
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+__all__ = ["asian_option"]
 
 LANES = 32
 """Paths that are simulated side by side, step for step: on a CPU in vectors."""
@@ -97,7 +99,6 @@ def _simulated(
     unit="the spot's currency",
     reference="A. G. Z. Kemna, A. C. F. Vorst, A Pricing Method for Options Based on Average Asset Values, Journal of "
     "Banking and Finance 14, 1990; J. K. Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011",
-    cost=Cost(bytes_in=0, bytes_out=0, operations=120),
 )
 def asian_option(
     spot: pa.Array,
@@ -125,7 +126,7 @@ def asian_option(
     same paths, so that differences between rows are smooth, and their errors go together.
 
     A null gives null. NaN where a number is NaN or infinite, or spot, strike, years or volatility is negative. Raises
-    :class:`~gpuspark.errors.CallError` for options out of their range. The declared cost is that of one step.
+    :class:`~gpuspark.errors.CallError` for options out of their range.
 
     >>> import pyarrow as pa
     >>> one = [pa.array([value]) for value in (100.0, 100.0, 1.0, 0.05, 0.2)]

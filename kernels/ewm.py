@@ -9,6 +9,8 @@ from typing import Any
 
 from gpuspark.kernels.spec import CallError, Column, Out, Segments, array_function, doubles, observations
 
+__all__ = ["ewm_mean"]
+
 
 @array_function
 def _ewm_mean(group, values, present, offsets, alpha, adjust, ignore_na, out, counts):

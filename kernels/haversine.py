@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from gpuspark.kernels.spec import Cost, kernel
+from gpuspark.kernels.spec import kernel
+
+__all__ = ["haversine"]
 
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius of the Earth, (2a + b) / 3, of the International Union of Geodesy and Geophysics."""
@@ -20,7 +22,6 @@ EARTH_RADIUS_KM = 6371.0088
     },
     unit="kilometres",
     reference="R. W. Sinnott, Virtues of the Haversine, Sky and Telescope 68 (2), 1984, p. 159",
-    cost=Cost(bytes_in=32, bytes_out=8, operations=20),
 )
 def haversine(lat1, lon1, lat2, lon2):
     """Kilometres along the sphere, of the Earth's mean radius, between two points given in degrees.

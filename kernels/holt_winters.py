@@ -30,6 +30,8 @@ from gpuspark.kernels.spec import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+__all__ = ["HoltWinters", "holt_winters"]
+
 
 Trend = Literal["additive", "damped"]
 Seasonal = Literal["additive", "multiplicative"]

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpuspark.kernels.spec import CallError, Cost, Out, Scratch, array_function, column_kernel, nulls_of, texts
+from gpuspark.kernels.spec import CallError, Out, Scratch, array_function, column_kernel, nulls_of, texts
 from gpuspark.kernels.utf8 import count, is_ascii, packed, width
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+__all__ = ["levenshtein"]
 
 _STRIP = 128
 """Rows of a strip: characters of the text that stands downwards."""
@@ -166,15 +168,13 @@ def _distance(row, left_at, left, right_at, right, cutoff, taken, matches, carri
     reference="G. Myers, A Fast Bit-Vector Algorithm for Approximate String Matching, JACM 46 (3), 1999; in blocks: "
     "H. Hyyrö, A Bit-Vector Algorithm for Computing Levenshtein and Damerau Edit Distances, Nordic J. of Computing "
     "10 (1), 2003",
-    cost=Cost(bytes_in=2, bytes_out=0, operations=40),
 )
 def levenshtein(left: pa.Array, right: pa.Array, *, cutoff: int | None = None) -> pa.Array:
     """The least number of characters to insert, delete or replace that makes one text the other.
 
     Characters are code points, as in Spark's function of this name: accents that are characters of their own count.
     ``cutoff``: the distance beyond which the answer is -1, much sooner known. A null text gives null. Raises
-    :class:`~gpuspark.errors.CallError` for a cut-off that is not a whole number. The declared cost is that of a
-    character of each of two texts of up to 128.
+    :class:`~gpuspark.errors.CallError` for a cut-off that is not a whole number.
 
     >>> import pyarrow as pa
     >>> levenshtein(pa.array(["kitten", "Zürich"]), pa.array(["sitting", "Zurich"])).to_pylist()

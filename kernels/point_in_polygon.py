@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuspark.kernels.polygon_grid import Polygons
-from gpuspark.kernels.spec import CallError, Cost, Out, array_function, column_kernel, nulls_of, numbers
+from gpuspark.kernels.spec import CallError, Out, array_function, column_kernel, nulls_of, numbers
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+__all__ = ["point_in_polygon", "within"]
 
 _REFERENCE = (
     "E. Haines, Point in Polygon Strategies, Graphics Gems IV, 1994; orientation: J. R. Shewchuk, Adaptive Precision "
@@ -22,7 +24,6 @@ _PARAMETERS = {
     "y": "the points' y, or latitude",
     "polygons": "gs.kernels.Polygons",
 }
-_COST = Cost(bytes_in=16, bytes_out=4, operations=8)
 
 ROUNDING = 3.3306690738754716e-16
 """Shewchuk's bound for the error of an orientation in double precision, of the sum of its two products' sizes."""
@@ -111,7 +112,7 @@ def _containing(
     out[i] = found
 
 
-@column_kernel("int", parameters=_PARAMETERS, unit="a polygon's number", reference=_REFERENCE, cost=_COST)
+@column_kernel("int", parameters=_PARAMETERS, unit="a polygon's number", reference=_REFERENCE)
 def point_in_polygon(x: pa.Array, y: pa.Array, *, polygons: Polygons) -> pa.Array:
     """The number, from 0, of the first of the polygons that the point lies in; -1 if it lies in none.
 
@@ -130,7 +131,7 @@ def point_in_polygon(x: pa.Array, y: pa.Array, *, polygons: Polygons) -> pa.Arra
     return pa.array(_found(x, y, polygons), mask=nulls_of(x, y))
 
 
-@column_kernel("boolean", parameters=_PARAMETERS, unit="none", reference=_REFERENCE, cost=_COST)
+@column_kernel("boolean", parameters=_PARAMETERS, unit="none", reference=_REFERENCE)
 def within(x: pa.Array, y: pa.Array, *, polygons: Polygons) -> pa.Array:
     """Whether the point lies in any of the polygons, as ``point_in_polygon`` has it.
 

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from gpuspark.kernels.geometry import Ring, each_geometry, rings_of
 from gpuspark.kernels.spec import CallError, Constant
 
+__all__ = ["Polygons"]
+
 MARGIN = 1e-3
 """Of a cell's side: how near an edge is for being taken as touching the cell."""
 FINEST = 1e-10

@@ -17,6 +17,8 @@ import numpy as np
 
 from gpuspark.kernels.spec import CallError, Column, Out, Segments, array_function, doubles, observations
 
+__all__ = ["rolling"]
+
 Statistic = Literal["sum", "mean", "std", "min", "max"]
 _STATISTICS = ("sum", "mean", "std", "min", "max")
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from gpuspark.kernels.spec import (
     CallError,
     Constant,
-    Cost,
     Out,
     Scratch,
     array_function,
@@ -31,6 +30,8 @@ from gpuspark.kernels.utf8 import width
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+__all__ = ["jaccard", "lsh_bands", "minhash"]
 
 _BASIS = -3750763034362895579
 _PRIME = 1099511628211
@@ -164,7 +165,6 @@ _BRODER = "A. Z. Broder, On the Resemblance and Containment of Documents, SEQUEN
     unit="least values of permuted hashes",
     reference=f"{_BRODER}; the permutations are those of M. Dietzfelbinger, Universal Hashing and k-wise Independent "
     "Random Variables via Integer Arithmetic without Primes, STACS 1996",
-    cost=Cost(bytes_in=1, bytes_out=0, operations=400),
 )  # fmt: skip
 def minhash(text: pa.Array, *, permutations: int = 128, shingle: int = 5, seed: int = 1) -> pa.Array:
     """Signatures of the texts' sets of shingles: the share of places at which two signatures are equal estimates the
@@ -174,7 +174,7 @@ def minhash(text: pa.Array, *, permutations: int = 128, shingle: int = 5, seed: 
     ``shingle`` and ``seed`` are the same; they are the same on every device and machine, so they may be stored. Texts
     are taken as they are: bring them to one case and one spacing before. An empty text's signature is the same number
     throughout; a null text gives null. Raises :class:`~gpuspark.errors.CallError` for options that are not positive
-    whole numbers. The declared cost is that of a character, with 128 permutations.
+    whole numbers.
 
     >>> import pyarrow as pa
     >>> a, b = minhash(pa.array(["a rose is a rose", "a rose is a nose"]), shingle=3).to_pylist()
@@ -200,7 +200,6 @@ def minhash(text: pa.Array, *, permutations: int = 128, shingle: int = 5, seed: 
     parameters={"signature": "signatures of minhash", "bands": "keys of a row; a divisor of the signature's length"},
     unit="hashes",
     reference="J. Leskovec, A. Rajaraman, J. Ullman, Mining of Massive Datasets, 3rd edition, 2020, section 3.4",
-    cost=Cost(bytes_in=8, bytes_out=0, operations=10),
 )
 def lsh_bands(signature: pa.Array, *, bands: int) -> pa.Array:
     """Keys by which rows with similar signatures meet: explode them, and join on them.
@@ -208,7 +207,7 @@ def lsh_bands(signature: pa.Array, *, bands: int) -> pa.Array:
     The signature is cut into ``bands`` equal parts, and each gives a key. Sets of similarity ``j`` share at least one
     with probability ``1 - (1 - j ** r) ** bands``, where ``r`` is the length of a part; half of those with
     ``j = (1 / bands) ** (1 / r)`` or a little more do. A null signature gives null. Raises
-    :class:`~gpuspark.errors.CallError` for signatures that cannot be so cut. The declared cost is that of one number.
+    :class:`~gpuspark.errors.CallError` for signatures that cannot be so cut.
 
     >>> import pyarrow as pa
     >>> a, b = lsh_bands(pa.array([[1, 2, 3, 4], [1, 2, 3, 5]]), bands=2).to_pylist()
@@ -237,14 +236,12 @@ def lsh_bands(signature: pa.Array, *, bands: int) -> pa.Array:
     parameters={"left": "texts", "right": "texts, each to be compared with the one beside it", "shingle": _SHINGLE},
     unit="none: between 0 and 1",
     reference=_BRODER,
-    cost=Cost(bytes_in=1, bytes_out=0, operations=40),
 )
 def jaccard(left: pa.Array, right: pa.Array, *, shingle: int = 5) -> pa.Array:
     """The share of shingles that two texts have in common, among those that either has; 1 for two empty texts.
 
     It is exact: shingles are compared, not their hashes. A null text gives null. Raises
-    :class:`~gpuspark.errors.CallError` for a ``shingle`` that is no positive whole number. The declared cost is that
-    of a character.
+    :class:`~gpuspark.errors.CallError` for a ``shingle`` that is no positive whole number.
 
     >>> import pyarrow as pa
     >>> jaccard(pa.array(["abcd"]), pa.array(["abce"]), shingle=3).to_pylist()

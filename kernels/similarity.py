@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpuspark.kernels.spec import ArrayFunction, CallError, Cost, Out, array_function, column_kernel, lists, nulls_of
+from gpuspark.kernels.spec import ArrayFunction, CallError, Out, array_function, column_kernel, lists, nulls_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+__all__ = ["cosine_similarity", "dot_product", "euclidean_distance"]
 
 _REFERENCE = "G. Salton, A. Wong, C. S. Yang, A Vector Space Model for Automatic Indexing, CACM 18 (11), 1975"
 _LEAST, _MOST = 1e-200, 1e200
@@ -69,13 +71,12 @@ def _cosine(row, left_at, left, right_at, right, out):
 
 @column_kernel(
     "double", parameters=_PARAMETERS, unit="the product of the vectors' units", reference=_REFERENCE,
-    cost=Cost(bytes_in=16, bytes_out=0, operations=2),
 )  # fmt: skip
 def dot_product(left: pa.Array, right: pa.Array) -> pa.Array:
     """The sum of the products of the elements of two vectors, in double precision; 0 for empty ones.
 
     A null vector gives null. Raises :class:`~gpuspark.errors.CallError` for vectors of different lengths and for
-    nulls inside a vector. The declared cost is that of one element.
+    nulls inside a vector.
 
     >>> import pyarrow as pa
     >>> dot_product(pa.array([[1.0, 2.0]]), pa.array([[3.0, 4.0]])).to_pylist()
@@ -86,13 +87,12 @@ def dot_product(left: pa.Array, right: pa.Array) -> pa.Array:
 
 @column_kernel(
     "double", parameters=_PARAMETERS, unit="the vectors' unit", reference=_REFERENCE,
-    cost=Cost(bytes_in=16, bytes_out=0, operations=3),
 )  # fmt: skip
 def euclidean_distance(left: pa.Array, right: pa.Array) -> pa.Array:
     """The length of the difference of two vectors, in double precision; 0 for empty ones.
 
     A null vector gives null. Raises :class:`~gpuspark.errors.CallError` for vectors of different lengths and for
-    nulls inside a vector. The declared cost is that of one element.
+    nulls inside a vector.
 
     >>> import pyarrow as pa
     >>> euclidean_distance(pa.array([[0.0, 3.0]]), pa.array([[4.0, 0.0]])).to_pylist()
@@ -103,14 +103,13 @@ def euclidean_distance(left: pa.Array, right: pa.Array) -> pa.Array:
 
 @column_kernel(
     "double", parameters=_PARAMETERS, unit="none: between -1 and 1", reference=_REFERENCE,
-    cost=Cost(bytes_in=16, bytes_out=0, operations=6),
 )  # fmt: skip
 def cosine_similarity(left: pa.Array, right: pa.Array) -> pa.Array:
     """The cosine of the angle between two vectors, in double precision, from -1 to 1; NaN where one of them is all
     zeros, or empty, or holds NaN or infinity.
 
     A null vector gives null. Raises :class:`~gpuspark.errors.CallError` for vectors of different lengths and for
-    nulls inside a vector. The declared cost is that of one element.
+    nulls inside a vector.
 
     >>> import pyarrow as pa
     >>> cosine_similarity(pa.array([[1.0, 0.0]]), pa.array([[0.0, 2.0]])).to_pylist()

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from gpuspark.kernels.spec import (
     CallError,
     Constant,
-    Cost,
     Out,
     array_function,
     column_kernel,
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     _Found = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+
+__all__ = ["top_k"]
 
 Metric = Literal["cosine", "dot", "euclidean"]
 _METRICS = ("cosine", "dot", "euclidean")
@@ -111,7 +112,6 @@ def _nearest_of_products(
     },
     unit="index: a row of the matrix, from 0; score: none, the product of the units, or the vectors' unit",
     reference="N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, 2002, section 3.1",
-    cost=Cost(bytes_in=4, bytes_out=0, operations=2),
 )
 def top_k(vectors: pa.Array, *, matrix: Any, k: int, metric: Metric = "cosine") -> pa.Array:
     """The ``k`` rows of ``matrix`` nearest to each vector, the nearest first, with their scores; of equal ones the
@@ -120,8 +120,7 @@ def top_k(vectors: pa.Array, *, matrix: Any, k: int, metric: Metric = "cosine") 
     Vectors are read in the matrix's precision, ``float32`` or ``float64``; scores are in double precision, and the
     same on every device. A row whose score is not a number (a cosine with a vector of zeros, or NaN) is not among the
     nearest. A null vector gives null. Raises :class:`~gpuspark.errors.CallError` for a vector of another length than
-    the matrix's rows, nulls inside a vector, an unknown ``metric`` and a ``k`` below 1. The declared cost is that of
-    one element of the matrix for one vector.
+    the matrix's rows, nulls inside a vector, an unknown ``metric`` and a ``k`` below 1.
 
     >>> import pyarrow as pa
     >>> top_k(pa.array([[1.0, 0.2]]), matrix=[[0.0, 1.0], [3.0, 0.0]], k=1, metric="euclidean").to_pylist()

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from gpuspark.kernels.spec import ArrayFunction, Constant, Out, array_function, planned_device
 
+__all__ = ["Categories", "Tree", "TreeEnsemble", "tree_ensemble"]
+
 AT_ONCE = 8
 """Rows that walk down a tree together."""
 _BLOCK_BYTES = 1 << 18

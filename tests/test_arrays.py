@@ -358,9 +358,9 @@ def test_inside_a_body_the_ledger_says_where(spark: Any, device: str) -> None:
 
 def test_bodies_of_a_notebook_are_not_looked_for_in_a_module(spark: Any) -> None:
     """A kernel that workers cannot import travels whole."""
-    from gpuspark.kernels.spec import Cost, column_kernel
+    from gpuspark.kernels.spec import column_kernel
 
-    @column_kernel("bigint", parameters={"x": "numbers"}, unit="1", reference="here", cost=Cost(8, 8, 1))
+    @column_kernel("bigint", parameters={"x": "numbers"}, unit="1", reference="here")
     def plus_one(x):
         return pa.array(x.to_numpy() + 1)
 

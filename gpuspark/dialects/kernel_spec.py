@@ -1,4 +1,4 @@
-"""What is known of a kernel besides what it computes."""
+"""The description of a kernel, besides what it computes."""
 
 from __future__ import annotations
 
@@ -10,26 +10,16 @@ Nulls = Literal["propagate", "pass"]
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Per element: bytes read and written, and floating-point operations (a function of ``math`` is one)."""
-
-    bytes_in: int
-    bytes_out: int
-    operations: int
-
-
-@dataclass(frozen=True)
 class Spec:
-    """What is known of a kernel besides its core."""
+    """The description of a kernel. The documentation is made from it."""
 
     result: str
     """Spark's name of the result's type."""
     parameters: Mapping[str, str]
-    """What each parameter means, with its unit; in the core's order."""
+    """The meaning of each parameter, with its unit, in the order of the signature."""
     unit: str
-    """The result's unit."""
+    """The unit of the result."""
     reference: str
-    """The paper, book or standard that the formula is from."""
-    cost: Cost
+    """The paper, book or standard that defines the formula."""
     nulls: Nulls = "propagate"
-    """``propagate``: any null gives null. ``pass``: the core is given ``None``."""
+    """``propagate``: any null gives null. ``pass``: the function is called with ``None``."""

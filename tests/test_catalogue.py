@@ -1,0 +1,99 @@
+"""The kernel catalogue: what is discovered, and the two texts that are written from it.
+
+``GPUSPARK_WRITE_DOCS=1 pytest tests/test_catalogue.py`` writes the names for type checkers in ``kernels/__init__.py``
+and the catalogue in ``docs/kernels.md``; without it the tests compare.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from gpuspark import functions, kernels
+
+ROOT = Path(__file__).parents[1]
+NAMES = [
+    "AnyKernel", "CATALOGUE", "Categories", "ColumnKernel", "HoltWinters", "Kernel", "Polygons", "Tree",
+    "TreeEnsemble", "asian_option", "cosine_similarity", "dot_product", "euclidean_distance", "ewm_mean", "haversine",
+    "holt_winters", "jaccard", "levenshtein", "lsh_bands", "minhash", "point_in_polygon", "rolling", "top_k",
+    "tree_ensemble", "within",
+]  # fmt: skip
+"""The public names of the first release. Kernels are added, and none is removed."""
+
+
+def written(file: Path, begin: str, end: str, content: str) -> None:
+    """Compares the text of ``file`` between the lines ``begin`` and ``end`` with ``content``, or writes it."""
+    before, _, rest = file.read_text().partition(f"{begin}\n")
+    _, found, after = rest.partition(end)
+    assert found, f"{file.name} has no lines {begin} and {end}"
+    text = f"{before}{begin}\n{content}\n{end}{after}"
+    if os.environ.get("GPUSPARK_WRITE_DOCS"):
+        file.write_text(text)
+    assert file.read_text() == text, "run: GPUSPARK_WRITE_DOCS=1 pytest tests/test_catalogue.py"
+
+
+def exports() -> dict[str, list[str]]:
+    """Returns the names that ``gpuspark.kernels`` re-exports, by the module that holds them."""
+    modules: dict[str, list[str]] = {}
+    for name in kernels.__all__:  # type: ignore[attr-defined]
+        if name not in ("CATALOGUE", "AnyKernel", "ColumnKernel", "Kernel"):
+            modules.setdefault(getattr(kernels, name).__module__, []).append(name)
+    return dict(sorted(modules.items()))
+
+
+# Names
+
+
+def test_no_public_name_was_lost() -> None:
+    assert set(NAMES) <= set(kernels.__all__)  # type: ignore[attr-defined]
+
+
+def test_type_checkers_see_every_name() -> None:
+    lines = [
+        f"    from {module} import {name} as {name}"
+        for module, names in exports().items()
+        for name in sorted(names, key=lambda name: (name.islower(), name))
+    ]
+    written(ROOT / "kernels" / "__init__.py", "    # <names>", "    # </names>", "\n".join(lines))
+
+
+def test_the_catalogue_is_in_alphabetical_order() -> None:
+    assert list(kernels.CATALOGUE) == sorted(kernels.CATALOGUE) == functions.__all__
+    assert [name for name, kernel in kernels.CATALOGUE.items() if getattr(kernels, name) is not kernel] == []
+    assert [name for name, kernel in kernels.CATALOGUE.items() if kernel.__name__ != name] == []
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "from gpuspark.kernels.haversine import haversine",
+        "import gpuspark.kernels.haversine",
+        "from gpuspark.kernels import haversine",
+        "import gpuspark.kernels.top_k, gpuspark.kernels.polygon_grid",
+        "from gpuspark import functions",
+        "import gpuspark as gs; gs.kernels",
+    ],
+)
+def test_a_kernel_hides_the_module_of_its_name_in_every_order_of_imports(first: str) -> None:
+    script = f"""
+import sys
+import gpuspark
+assert "gpuspark.kernels" not in sys.modules
+{first}
+import gpuspark.kernels.haversine, gpuspark.kernels.top_k
+from gpuspark import kernels
+from gpuspark.kernels.haversine import EARTH_RADIUS_KM, haversine
+assert haversine is kernels.haversine is gpuspark.kernels.haversine is kernels.CATALOGUE["haversine"]
+assert kernels.top_k is kernels.CATALOGUE["top_k"]
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_helper_modules_export_nothing() -> None:
+    assert isinstance(kernels.philox, ModuleType)  # type: ignore[attr-defined]
+    assert not {"philox", "uniform", "spec", "array_function"} & set(kernels.__all__)  # type: ignore[attr-defined]
