@@ -275,3 +275,11 @@ def test_in_segments(spark: Any, device: str) -> None:
     assert [r.forecast for r in rows] == pytest.approx([26.0, 32.0] * 3, rel=1e-6)
     assert sum(record.rows for record in gs.ledger(spark).records) == 48
     assert device in {record.device for record in gs.ledger(spark).records}
+
+
+# Samples: see tests/support/kernel_samples.py
+
+
+def sample_holt_winters() -> Any:
+    segments = segments_of([1.0, 5.0, 2.5, 6.0, 3.0, 7.0])
+    return kernels.holt_winters(segments, "x", season=2, horizon=2, alpha=0.5, beta=0.1, gamma=0.2)

@@ -228,3 +228,18 @@ def test_on_spark_columns(spark: Any, device: str) -> None:
     records = gs.ledger(spark).records
     assert {(r.function, r.device) for r in records} == {("point_in_polygon", device), ("within", device)}
     assert sum(r.rows for r in records) == 8
+
+
+# Samples: see tests/support/kernel_samples.py
+
+
+TRIANGLES = Polygons([[[(0, 0), (8, 0), (0, 8)]], [[(0, 0), (8, 8), (0, 8)]]], cells=4)
+
+
+def sample_point_in_polygon() -> Any:
+    x, y = pa.array([1.0, 2.0, 5.0, 9.0]), pa.array([1.0, 7.0, 6.0, 9.0])
+    return kernels.point_in_polygon(x, y, polygons=TRIANGLES)
+
+
+def sample_within() -> Any:
+    return kernels.within(pa.array([1.0, 9.0]), pa.array([1.0, 9.0]), polygons=TRIANGLES)

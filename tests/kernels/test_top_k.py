@@ -150,3 +150,10 @@ def test_on_spark_columns(spark: Any, device: str) -> None:
     ]  # fmt: skip
     [record] = gs.ledger(spark).records
     assert (record.function, record.device, record.rows) == ("top_k", device, 3)
+
+
+# Samples: see tests/support/kernel_samples.py
+
+
+def sample_top_k() -> Any:
+    return kernels.top_k(pa.array([[1.0, 0.2], None]), matrix=np.array([[0.0, 1.0], [3.0, 0.0]]), k=1)
