@@ -6,7 +6,9 @@ and the catalogue in ``docs/kernels.md``; without it the tests compare.
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +99,39 @@ assert kernels.top_k is kernels.CATALOGUE["top_k"]
 def test_helper_modules_export_nothing() -> None:
     assert isinstance(kernels.philox, ModuleType)  # type: ignore[attr-defined]
     assert not {"philox", "uniform", "spec", "array_function"} & set(kernels.__all__)  # type: ignore[attr-defined]
+
+
+# The page
+
+
+def markdown(text: str) -> str:
+    """Returns the text of a docstring as Markdown: one line for each paragraph, without Sphinx' roles."""
+    text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", text).replace("``", "`")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+def described(name: str, kernel: kernels.AnyKernel) -> str:
+    """Returns the section of a kernel: its call, docstring, example, parameters, result and source."""
+    spec = kernel.spec
+    text, _, example = (inspect.getdoc(kernel) or "").partition(">>>")
+    call = str(kernel.signature.replace(return_annotation=inspect.Signature.empty))
+    for parameter in kernel.signature.parameters.values():
+        call = call.replace(str(parameter), str(parameter.replace(annotation=inspect.Parameter.empty)), 1)
+    call = re.sub(r"(\w) = ", r"\1=", call)
+    parameters = [f"- `{parameter}`: {meaning}" for parameter, meaning in spec.parameters.items()]
+    return "\n\n".join(
+        [
+            f"### {name}",
+            f"`functions.{name}{call}`",
+            markdown(text.strip()),
+            "\n".join([*parameters, f"- result: `{spec.result}`; unit: {spec.unit}"]),
+            f"```pycon\n>>> {example.strip()}\n```",
+            f"Source: {spec.reference}.",
+        ]
+    )
+
+
+def test_the_page_describes_every_kernel() -> None:
+    sections = [described(name, kernel) for name, kernel in kernels.CATALOGUE.items()]
+    page = ROOT / "docs" / "kernels.md"
+    written(page, "<!-- catalogue -->", "<!-- /catalogue -->", "\n" + "\n\n".join(sections) + "\n")
