@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -135,3 +136,84 @@ def test_the_page_describes_every_kernel() -> None:
     sections = [described(name, kernel) for name, kernel in kernels.CATALOGUE.items()]
     page = ROOT / "docs" / "kernels.md"
     written(page, "<!-- catalogue -->", "<!-- /catalogue -->", "\n" + "\n\n".join(sections) + "\n")
+
+
+# A new kernel
+
+FOLDERS = ("gpuspark", "kernels", "bench", "tests", "docs")
+FILES = ("pyproject.toml", "CHANGELOG.md")
+PAGE = ROOT / "docs" / "write-a-kernel.md"
+
+FOUND_EVERYWHERE = """
+from gpuspark import functions, kernels
+from gpuspark.bench.cases import every_case
+from tests.support.kernel_samples import SAMPLES
+
+assert kernels.__file__.startswith({copy!r}), kernels.__file__
+assert kernels.longest_run is kernels.CATALOGUE["longest_run"]
+assert "longest_run" in functions.__all__ and "Knuth" in functions.longest_run.__doc__
+assert every_case()["longest_run"].oracle == "udf"
+assert SAMPLES["longest_run"]().to_pylist() == [2, None, 0]
+"""
+
+TESTS = (
+    "tests/kernels/test_longest_run.py",
+    "gpuspark/kernels/longest_run.py",
+    "tests/test_catalogue.py::test_type_checkers_see_every_name",
+    "tests/test_catalogue.py::test_the_page_describes_every_kernel",
+    "tests/test_catalogue.py::test_the_catalogue_is_in_alphabetical_order",
+    "tests/test_interface.py::test_kernels_and_column_functions",
+    "tests/test_bench.py::test_every_kernel_has_its_case",
+    "tests/test_borders.py::test_kernels_know_their_spec_only",
+    "tests/test_cuda_suite.py::test_every_kernel_over_columns_has_a_sample",
+    "tests/test_machine_code.py::test_each_tool_kits_table_names_programs_that_there_are",
+)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the repository with the four changes that ``docs/write-a-kernel.md`` makes."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.so")
+    for folder in FOLDERS:
+        shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=ignored)
+    for file in FILES:
+        shutil.copy(ROOT / file, tmp_path)
+    page = PAGE.read_text()
+    for name, code in re.findall(r"```python\n# (\w+/[\w/]+\.py)\n(.*?)```", page, re.DOTALL):
+        assert not (tmp_path / name).exists()
+        (tmp_path / name).write_text(code)
+    (line,) = re.findall(r"```markdown\n(- .*?\n)```", page, re.DOTALL)
+    changelog = tmp_path / "CHANGELOG.md"
+    changelog.write_text(changelog.read_text().replace("### Added\n\n", f"### Added\n\n{line}", 1))
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Returns the repository's files, without those that running it leaves behind."""
+    files = [file for name in FOLDERS for file in (folder / name).rglob("*") if file.is_file()]
+    files += [folder / name for name in FILES]
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in files
+        if "__pycache__" not in file.parts and file.suffix != ".so"
+    }
+
+
+def run(*command: str, cwd: Path, **environment: str) -> None:
+    done = subprocess.run(
+        [sys.executable, *command], cwd=cwd, env=os.environ | {"PYTHONPATH": str(cwd)} | environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.slow
+def test_a_new_kernel_is_four_files(checkout: Path) -> None:
+    before, after = contents(ROOT), contents(checkout)
+    assert {name for name in after if after[name] != before.get(name)} == {
+        "kernels/longest_run.py", "tests/kernels/test_longest_run.py", "bench/cases/longest_run.py", "CHANGELOG.md",
+    }  # fmt: skip
+    run("-c", FOUND_EVERYWHERE.format(copy=str(checkout)), cwd=checkout)
+    run("-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS, cwd=checkout, GPUSPARK_WRITE_DOCS="1")
+    assert "### longest_run\n" in (checkout / "docs" / "kernels.md").read_text()
+    assert "import longest_run as longest_run" in (checkout / "kernels" / "__init__.py").read_text()
