@@ -249,11 +249,11 @@ def test_every_device_searches_the_same(device: str) -> None:
 def test_misuse_is_named() -> None:
     segments = segments_of([1.0, 2.0])
     for options in ({"horizon": 0}, {"horizon": 1, "season": 0}, {"horizon": 1, "level": 1.0}):
-        with pytest.raises(CallError, match="are rows, from 1 on"):
+        with pytest.raises(CallError, match="must be at least 1"):
             kernels.holt_winters(segments, "x", **options)
     with pytest.raises(CallError, match="trend='linear', seasonal='additive': a trend is"):
         kernels.holt_winters(segments, "x", horizon=1, season=2, trend="linear")  # type: ignore[arg-type]
-    with pytest.raises(CallError, match="alpha, beta, gamma and phi are between 0 and 1"):
+    with pytest.raises(CallError, match="alpha, beta, gamma and phi must be between 0 and 1"):
         kernels.holt_winters(segments, "x", horizon=1, alpha=1.5)
 
 

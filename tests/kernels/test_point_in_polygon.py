@@ -184,10 +184,10 @@ def test_every_form_of_a_polygon_is_the_same() -> None:
         ([SQUARE], "polygon 0 cannot be read"),
         ([[SQUARE], "POLYGON"], "polygon 1 is a str"),
         ([[SQUARE], [SQUARE[:2]]], "polygon 1 has a ring of fewer than three"),
-        ([[[(0, 0), (1, math.nan), (1, 1)]]], "polygon 0 has a coordinate that is no finite number"),
+        ([[[(0, 0), (1, math.nan), (1, 1)]]], "polygon 0 has a coordinate that is not a finite number"),
         ([shapely.to_wkb(shapely.LineString(SQUARE))], "well-known binary of type 2"),
         ([shapely.to_wkb(shapely.Polygon(SQUARE))[:-1]], "polygon 0 cannot be read"),
-        (7, "a int is no sequence of polygons"),
+        (7, "a int is not a sequence of polygons"),
     ],
 )
 def test_what_is_no_polygon_is_named(given: Any, message: str) -> None:

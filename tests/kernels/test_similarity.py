@@ -114,17 +114,17 @@ def test_on_spark_columns(spark: Any, device: str) -> None:
 # Samples: see tests/support/kernel_samples.py
 
 
-LEFT = [1.0, 2.0, 3.0], None, [], [4.0, -1.0, 0.5]
-RIGHT = [2.0, 0.0, 1.0], [1.0], [], [1.0, 1.0, 1.0]
+LEFT = pa.array([[1.0, 2.0, 3.0], None, [], [4.0, -1.0, 0.5]])
+RIGHT = pa.array([[2.0, 0.0, 1.0], [1.0], [], [1.0, 1.0, 1.0]])
 
 
 def sample_cosine_similarity() -> Any:
-    return kernels.cosine_similarity(pa.array(LEFT), pa.array(RIGHT))
+    return kernels.cosine_similarity(LEFT, RIGHT)
 
 
 def sample_dot_product() -> Any:
-    return kernels.dot_product(pa.array(LEFT), pa.array(RIGHT))
+    return kernels.dot_product(LEFT, RIGHT)
 
 
 def sample_euclidean_distance() -> Any:
-    return kernels.euclidean_distance(pa.array(LEFT), pa.array(RIGHT))
+    return kernels.euclidean_distance(LEFT, RIGHT)
