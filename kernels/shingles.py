@@ -116,7 +116,7 @@ def _equal(text, start, stop, other, at, end, shingle):
 
 @array_function
 def _similarity(row, left_at, left, right_at, right, shingle, table, out):
-    """Counts shingles in a hash table of positions: n for a shingle at n - 1 of the left text, -n for the right text."""
+    """Counts shingles in a hash table of positions: n for a shingle at n - 1 of the left text, -n in the right."""
     left_start, left_end = left_at[row], left_at[row + 1]
     right_start, right_end = right_at[row], right_at[row + 1]
     size = 4
@@ -161,7 +161,10 @@ _BRODER = "A. Z. Broder, On the Resemblance and Containment of Documents, SEQUEN
 @column_kernel(
     "array<bigint>",
     parameters={
-        "text": "texts", "permutations": "number of permutations: the length of a signature", "shingle": _SHINGLE, "seed": "seed of the permutations",
+        "text": "texts",
+        "permutations": "number of permutations: the length of a signature",
+        "shingle": _SHINGLE,
+        "seed": "seed of the permutations",
     },
     unit="the least hash for each permutation",
     reference=f"{_BRODER}; the permutations are those of M. Dietzfelbinger, Universal Hashing and k-wise Independent "
