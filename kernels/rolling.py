@@ -2,8 +2,8 @@
 
 No window is summed from its start, and nothing is subtracted from a sum, which would leave rounding errors behind. A
 series is cut into blocks as long as the window, so that a window is the tail of one block and the head of the next.
-Tails are summed backwards, heads forwards, and one of each makes a window: three steps for each row, whatever the
-length of the window. (M. van Herk, A fast algorithm for local minimum and maximum filters on rectangular and octagonal kernels,
+Tails are summed backwards, heads forwards, and one of each makes a window: three steps for each row and any window.
+(M. van Herk, A fast algorithm for local minimum and maximum filters on rectangular and octagonal kernels,
 Pattern Recognition Letters 13, 1992; J. Gil, M. Werman, Computing 2-D min, median, and max filters, IEEE PAMI 15,
 1993. Deviations are joined as in T. F. Chan, G. H. Golub, R. J. LeVeque, The American Statistician 37, 1983.)
 """
@@ -170,7 +170,7 @@ def rolling(
 
 
 def _blocks(offsets: Any, window: int) -> tuple[Any, Any, Any]:
-    """Returns where each block of ``window`` rows begins and ends, and whether it follows a block of the same series."""
+    """Returns where each block of ``window`` rows begins and ends, and whether it follows one of the same series."""
     lengths = np.diff(offsets)
     number = -(-lengths // window)
     series = np.repeat(np.arange(len(lengths)), number)
