@@ -1,7 +1,8 @@
 """The kernel catalogue as Spark column functions: ``functions.haversine("lat1", "lon1", "lat2", "lon2")``.
 
-Like :mod:`pyspark.sql.functions`: they take Spark columns or column names and give a Spark column. Numbers
-among them stand for every row. Everything else a kernel can do is in :mod:`gpuspark.kernels`.
+As in :mod:`pyspark.sql.functions`, a function takes Spark columns or column names and returns a Spark column. A number
+stands for every row. There is one function for each kernel in :data:`gpuspark.kernels.CATALOGUE`, under its name.
+:mod:`gpuspark.kernels` takes other columns too.
 """
 
 from __future__ import annotations
@@ -17,43 +18,40 @@ from gpuspark.errors import CallError
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
-__all__ = [
-    "asian_option",
-    "cosine_similarity",
-    "dot_product",
-    "euclidean_distance",
-    "haversine",
-    "jaccard",
-    "levenshtein",
-    "lsh_bands",
-    "minhash",
-    "point_in_polygon",
-    "top_k",
-    "within",
-]
-
 
 def _column_function(kernel: kernels.AnyKernel) -> Callable[..., Column]:
+    """Returns the kernel as a function of Spark columns, column names and numbers."""
+
     @wraps(kernel)
     def function(*columns: Any, **named: Any) -> Column:
-        given = [_column(kernel, value) for value in columns]
-        called = {name: _column(kernel, v) if name in kernel.columns else v for name, v in named.items()}
-        made: Column = kernel(*given, **called)
-        return made
+        positional = [_column(kernel, value) for value in columns]
+        keywords = {name: _column(kernel, v) if name in kernel.columns else v for name, v in named.items()}
+        result: Column = kernel(*positional, **keywords)
+        return result
 
     function.__module__ = __name__
     function.__doc__ = _documentation(kernel)
+    function.__signature__ = _signature(kernel)  # type: ignore[attr-defined]
     return function
 
 
+def _signature(kernel: kernels.AnyKernel) -> inspect.Signature:
+    """Returns the kernel's signature with the types that Spark users give and get."""
+    parameters = [
+        parameter.replace(annotation="Column | str | float") if name in kernel.columns else parameter
+        for name, parameter in kernel.signature.parameters.items()
+    ]
+    return inspect.Signature(parameters, return_annotation="Column")
+
+
 def _documentation(kernel: kernels.AnyKernel) -> str:
-    """The kernel's own words, what its spec knows, and an example for Spark in place of that for numbers."""
-    text = inspect.getdoc(kernel) or ""
+    """Returns the kernel's description, parameters, result and reference, and an example that selects it."""
+    description = (inspect.getdoc(kernel) or "").partition(">>>")[0].rstrip()
     parameters = "\n".join(f"{name}: {meaning}" for name, meaning in kernel.spec.parameters.items())
     call = f"{kernel.__name__}({', '.join(repr(name) for name in kernel.columns)})"
     return "\n\n".join(
         [
-            text.partition(">>>")[0].rstrip(),
+            description,
             parameters,
             f"Result: {kernel.spec.result}, {kernel.spec.unit}",
             f"Example::\n\n    frame.select(functions.{call})",
@@ -63,7 +61,7 @@ def _documentation(kernel: kernels.AnyKernel) -> str:
 
 
 def _column(kernel: kernels.AnyKernel, value: Any) -> Any:
-    """A number as a literal column; a column or its name as it is."""
+    """Returns a number as a literal column, and a column or its name unchanged."""
     from pyspark.sql import Column, functions
 
     if isinstance(value, str | Column):
@@ -76,15 +74,11 @@ def _column(kernel: kernels.AnyKernel, value: Any) -> Any:
     )
 
 
-asian_option = _column_function(kernels.asian_option)
-cosine_similarity = _column_function(kernels.cosine_similarity)
-dot_product = _column_function(kernels.dot_product)
-euclidean_distance = _column_function(kernels.euclidean_distance)
-haversine = _column_function(kernels.haversine)
-point_in_polygon = _column_function(kernels.point_in_polygon)
-within = _column_function(kernels.within)
-top_k = _column_function(kernels.top_k)
-jaccard = _column_function(kernels.jaccard)
-levenshtein = _column_function(kernels.levenshtein)
-lsh_bands = _column_function(kernels.lsh_bands)
-minhash = _column_function(kernels.minhash)
+_FUNCTIONS = {name: _column_function(kernel) for name, kernel in kernels.CATALOGUE.items()}
+globals().update(_FUNCTIONS)
+
+__all__ = list(_FUNCTIONS)
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Callable[..., Column]: ...

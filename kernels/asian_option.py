@@ -1,4 +1,4 @@
-"""Asian call options: what they pay depends on the average of a price along its path. Monte Carlo simulation."""
+"""Asian call options, which pay by the average of a price along its path, by Monte Carlo simulation."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuspark.kernels.philox import exp, philox4x32, two_normals
-from gpuspark.kernels.spec import CallError, Cost, Out, Scratch, array_function, column_kernel, nulls_of, numbers
+from gpuspark.kernels.spec import CallError, Out, Scratch, array_function, column_kernel, nulls_of, numbers
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+__all__ = ["asian_option"]
+
 LANES = 32
-"""Paths that are simulated side by side, step for step: on a CPU in vectors."""
+"""The number of paths that are simulated side by side, step by step: on a CPU in vector registers."""
 PATHS_OF_AN_ITEM = 256
-"""Paths that one item simulates, so many lanes after the other. A row has as many items as its paths need."""
+"""The most paths that one item simulates. A row has as many items as its paths need."""
 STATE = 7
-"""Numbers that a lane holds: its logarithm, the sums of logarithms and of prices, and its next four steps."""
+"""The numbers of a lane: the logarithm of its price, the sums of logarithms and of prices, and its next four steps."""
 _WORD, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 _PAYS = {"arithmetic": 0, "geometric": 1, "difference": 2}
 
@@ -81,23 +83,22 @@ def _simulated(
 @column_kernel(
     "double",
     parameters={
-        "spot": "the price of what the option is on, today",
+        "spot": "today's price of the underlying",
         "strike": "the strike, in the same currency",
-        "years": "to expiry",
-        "rate": "riskless interest a year, continuously compounded: 0.05 is 5 per cent",
-        "volatility": "of the logarithm of the price, for one year: 0.2 is 20 per cent",
-        "stream": "a whole number, such as the row's id: rows of different numbers get independent paths",
-        "steps": "dates at even distances, the last at expiry, over which the price is averaged",
-        "paths": "simulated paths",
-        "seed": "a whole number from 0 below 2^63",
-        "average": "arithmetic or geometric",
-        "control": "whether the geometric average's known price makes the arithmetic one's more exact",
-        "standard_error": "whether the result is the price's standard error, and not the price",
+        "years": "years to expiry",
+        "rate": "riskless interest rate per year, continuously compounded: 0.05 is 5 per cent",
+        "volatility": "volatility of the logarithm of the price, per year: 0.2 is 20 per cent",
+        "stream": "a whole number, such as the row's id: rows with different numbers get independent paths",
+        "steps": "number of evenly spaced dates, the last at expiry, over which the price is averaged",
+        "paths": "number of simulated paths",
+        "seed": "a whole number from 0 to 2^63 - 1",
+        "average": "'arithmetic' or 'geometric'",
+        "control": "whether the known price for the geometric average is used to make the arithmetic one more exact",
+        "standard_error": "whether the result is the standard error of the price instead of the price",
     },
     unit="the spot's currency",
     reference="A. G. Z. Kemna, A. C. F. Vorst, A Pricing Method for Options Based on Average Asset Values, Journal of "
     "Banking and Finance 14, 1990; J. K. Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011",
-    cost=Cost(bytes_in=0, bytes_out=0, operations=120),
 )
 def asian_option(
     spot: pa.Array,
@@ -114,18 +115,19 @@ def asian_option(
     control: bool = True,
     standard_error: bool = False,
 ) -> pa.Array:
-    """The price of a call on the average of a price that follows a geometric Brownian motion, simulated.
+    """Returns the simulated price of a call on the average of a price that follows a geometric Brownian motion.
 
-    Its payment, at expiry, is what the average over ``steps`` dates has above the strike. ``control`` simulates the
-    difference between the arithmetic and the geometric average's payments and adds the latter's known price, which
-    makes the standard error many times smaller; for the geometric average it means nothing.
+    At expiry the option pays the average over ``steps`` dates less the strike, if that is positive. With ``control``
+    the difference between the payments on the arithmetic and on the geometric average is simulated, and the known price
+    of the latter is added, which makes the standard error many times smaller. ``control`` has no effect on
+    ``average="geometric"``.
 
-    The random numbers are a function of ``seed``, ``stream``, the path's number and the step: the result is the same on
-    every device, bit for bit, and whatever rows stand in one batch or partition. Without ``stream`` all rows see the
-    same paths, so that differences between rows are smooth, and their errors go together.
+    The random numbers depend on ``seed``, ``stream``, the number of the path and the step only. So the result is the
+    same on every device, bit for bit, however rows are put into batches and partitions. Without ``stream`` all rows
+    use the same paths: differences between rows are smooth, and their errors are correlated.
 
-    A null gives null. NaN where a number is NaN or infinite, or spot, strike, years or volatility is negative. Raises
-    :class:`~gpuspark.errors.CallError` for options out of their range. The declared cost is that of one step.
+    A null gives null. The result is NaN where a number is NaN or infinite, or where spot, strike, years or volatility
+    is negative. Raises :class:`~gpuspark.errors.CallError` for options out of their range.
 
     >>> import pyarrow as pa
     >>> one = [pa.array([value]) for value in (100.0, 100.0, 1.0, 0.05, 0.2)]
@@ -135,33 +137,58 @@ def asian_option(
     import pyarrow as pa
 
     _check(steps, paths, seed, average)
-    given = [spot, strike, years, rate, volatility]
-    columns = np.stack([_numbers(column, name) for column, name in zip(given, _NAMES, strict=True)])
-    wrong = ~np.isfinite(columns).all(axis=0) | (columns[[0, 1, 2, 4]] < 0).any(axis=0)
-    s, k, t, r, v = np.where(wrong, 1.0, columns)
-    rows, items = len(s), -(-paths // PATHS_OF_AN_ITEM)
+    columns = [spot, strike, years, rate, volatility]
+    inputs = np.stack([_numbers(column, name) for column, name in zip(columns, _NAMES, strict=True)])
+    wrong = ~np.isfinite(inputs).all(axis=0) | (inputs[[0, 1, 2, 4]] < 0).any(axis=0)
+    inputs = np.where(wrong, 1.0, inputs)
     controlled = average == "arithmetic" and control
-    totals, squares = _simulated(
-        rows * items, s, k, t, r, v, _streams(stream, rows), seed, items, paths, steps,
-        _PAYS["difference" if controlled else average], LANES, Scratch("float64", STATE * LANES),
-        Out("float64", rows * items), Out("float64", rows * items),
-    )  # fmt: skip
+    pays = "difference" if controlled else average
+    totals, squares = _totals(inputs, _streams(stream, len(spot)), seed, steps, paths, pays)
     with np.errstate(all="ignore"):
-        result = totals.reshape(rows, items).sum(axis=1) / paths
+        result = totals / paths
         if standard_error:
-            variance = squares.reshape(rows, items).sum(axis=1) / paths - result * result
+            variance = squares / paths - result * result
             result = np.sqrt(np.maximum(variance, 0.0) / (np.float64(paths) - 1))
         elif controlled:
-            result = result + geometric_price(s, k, t, r, v, steps)
-    nulls = nulls_of(*given, *([] if stream is None else [stream]))
+            result = result + geometric_price(*list(inputs), steps=steps)
+    nulls = nulls_of(*columns, *([] if stream is None else [stream]))
     return pa.array(np.where(wrong, np.nan, result), mask=nulls)
+
+
+def _totals(
+    inputs: NDArray[np.float64], streams: NDArray[np.uint64], seed: int, steps: int, paths: int, pays: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Simulates all rows and returns the sums of the discounted payments, and of their squares, over the paths of each
+    row. ``inputs``: an array for each of spot, strike, years, rate and volatility."""
+    spot, strike, years, rate, volatility = inputs
+    rows, items = len(spot), -(-paths // PATHS_OF_AN_ITEM)
+    totals, squares = _simulated(
+        rows * items,
+        spot=spot,
+        strike=strike,
+        years=years,
+        rate=rate,
+        volatility=volatility,
+        stream=streams,
+        seed=seed,
+        items_a_row=items,
+        paths=paths,
+        steps=steps,
+        pays=_PAYS[pays],
+        side=LANES,
+        lanes=Scratch("float64", STATE * LANES),
+        totals=Out("float64", rows * items),
+        squares=Out("float64", rows * items),
+    )
+    return totals.reshape(rows, items).sum(axis=1), squares.reshape(rows, items).sum(axis=1)
 
 
 _NAMES = ("spot", "strike", "years", "rate", "volatility")
 
 
 def geometric_price(s: Any, k: Any, t: Any, r: Any, v: Any, steps: int) -> NDArray[np.float64]:
-    """The exact price where the average is geometric: its logarithm is normal (Kemna and Vorst, for even dates)."""
+    """Returns the exact price where the average is geometric: its logarithm is normal (Kemna and Vorst, for evenly
+    spaced dates)."""
     mean = (r - v * v / 2) * t * (steps + 1) / (2 * steps)
     variance = v * v * t * (steps + 1) * (2 * steps + 1) / (6 * steps * steps)
     deviation = np.sqrt(variance)
@@ -177,10 +204,12 @@ def geometric_price(s: Any, k: Any, t: Any, r: Any, v: Any, steps: int) -> NDArr
 
 
 def _normal_cdf(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the standard normal distribution function of each number."""
     return np.array([0.5 * math.erfc(value) for value in (x * -math.sqrt(0.5)).tolist()])
 
 
 def _check(steps: int, paths: int, seed: int, average: str) -> None:
+    """Raises :class:`~gpuspark.errors.CallError` for options out of their range."""
     for name, value, low, high in (("steps", steps, 1, 2**32), ("paths", paths, 1, 2**32), ("seed", seed, 0, 2**63)):
         if not low <= value < high:
             raise CallError(f"{name} is {value}, and must be from {low} to {high - 1}")
@@ -189,18 +218,20 @@ def _check(steps: int, paths: int, seed: int, average: str) -> None:
 
 
 def _numbers(column: pa.Array, name: str) -> NDArray[np.float64]:
+    """Returns a numeric column as doubles."""
     import pyarrow as pa
 
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        raise CallError(f"{name} is a column of {column.type}, and must be one of numbers: cast it")
+        raise CallError(f"{name} is a column of {column.type}, and must be numeric: cast it")
     return numbers(column).astype(np.float64, copy=False)
 
 
 def _streams(column: pa.Array | None, rows: int) -> NDArray[np.uint64]:
+    """Returns the number of each row's stream; zeros without a column."""
     import pyarrow as pa
 
     if column is None:
         return np.zeros(rows, np.uint64)
     if not pa.types.is_integer(column.type):
-        raise CallError(f"stream is a column of {column.type}, and must be one of whole numbers: cast it, or hash it")
+        raise CallError(f"stream is a column of {column.type}, and must hold whole numbers: cast it, or hash it")
     return numbers(column).astype(np.int64).view(np.uint64)

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from gpuspark.kernels.spec import CallError
 
 Ring = NDArray[np.float64]
-"""Points, one a row, each once: the last is joined to the first."""
+"""Points, one in each row, without repeating the first at the end."""
 
 _POLYGON, _MULTIPOLYGON = 3, 6
 """Codes of well-known binary: OGC 06-103r4, Simple Feature Access, part 1, table 7."""
 
 
 def each_geometry(geometries: Any) -> list[Any]:
-    """The geometries of a sequence, of a feature collection, or the one that was given."""
+    """Returns the geometries of a sequence or a collection, or a list of the one geometry."""
     described = _described(geometries)
     if isinstance(described, Mapping):
         part = {"FeatureCollection": "features", "GeometryCollection": "geometries"}.get(described.get("type", ""))
@@ -28,14 +28,14 @@ def each_geometry(geometries: Any) -> list[Any]:
         return [geometries]
     if isinstance(geometries, Iterable) and not isinstance(geometries, str):
         return list(geometries)
-    raise CallError(f"a {type(geometries).__name__} is no sequence of polygons: give a list of them")
+    raise CallError(f"a {type(geometries).__name__} is not a sequence of polygons: give a list of them")
 
 
 def rings_of(geometry: Any, number: int) -> list[Ring]:
-    """The rings of a polygon or of a multipolygon: outlines and holes alike. ``number``: what errors call it.
+    """Returns the rings of a polygon or multipolygon, outlines and holes alike. ``number``: its number, for errors.
 
-    Raises :class:`~gpuspark.errors.CallError` for what is no polygon, for a ring of fewer than three points, and for
-    coordinates that are no finite numbers below 1e100.
+    Raises :class:`~gpuspark.errors.CallError` for what is not a polygon, for a ring of fewer than three points, and for
+    coordinates that are not finite or not below 1e100.
     """
     try:
         rings = [np.array([point[:2] for point in ring], np.float64) for ring in _nested(geometry, number)]
@@ -52,11 +52,12 @@ _ACCEPTED = (
 
 
 def _described(geometry: Any) -> Any:
+    """Returns the geometry's ``__geo_interface__``, or the geometry itself where it has none."""
     return getattr(geometry, "__geo_interface__", geometry)
 
 
 def _nested(geometry: Any, number: int) -> list[Any]:
-    """The rings, as sequences of points."""
+    """Returns the rings as sequences of points."""
     geometry = _described(geometry)
     if isinstance(geometry, bytes | bytearray | memoryview):
         return _binary(bytes(geometry), number)
@@ -74,7 +75,8 @@ def _nested(geometry: Any, number: int) -> list[Any]:
 
 
 def _binary(data: bytes, number: int) -> list[Any]:
-    """The rings of well-known binary, with or without further dimensions and a reference system's number."""
+    """Returns the rings of well-known binary, with or without further dimensions and the number of a reference
+    system."""
     rings: list[Any] = []
 
     def read(at: int) -> int:
@@ -82,14 +84,14 @@ def _binary(data: bytes, number: int) -> list[Any]:
         (code,) = struct.unpack_from(f"{order}I", data, at + 1)
         at += 9 if code & 0x20000000 else 5
         dimensions = 2 + bool(code & 0x80000000) + bool(code & 0x40000000)
-        kind, further = (code & 0xFFFF) % 1000, (code & 0xFFFF) // 1000
+        geometry_type, further = (code & 0xFFFF) % 1000, (code & 0xFFFF) // 1000
         dimensions += (further > 0) + (further == 3)
-        if kind not in (_POLYGON, _MULTIPOLYGON):
-            raise CallError(f"polygon {number} is well-known binary of type {kind}: {_ACCEPTED}")
+        if geometry_type not in (_POLYGON, _MULTIPOLYGON):
+            raise CallError(f"polygon {number} is well-known binary of type {geometry_type}: {_ACCEPTED}")
         (parts,) = struct.unpack_from(f"{order}I", data, at)
         at += 4
         for _ in range(parts):
-            if kind == _MULTIPOLYGON:
+            if geometry_type == _MULTIPOLYGON:
                 at = read(at)
             else:
                 (points,) = struct.unpack_from(f"{order}I", data, at)
@@ -103,9 +105,10 @@ def _binary(data: bytes, number: int) -> list[Any]:
 
 
 def _checked(ring: Ring, number: int) -> Ring:
+    """Returns the ring without repeated points."""
     if not (np.abs(ring) < 1e100).all():
-        raise CallError(f"polygon {number} has a coordinate that is no finite number below 1e100")
-    ring = ring[(ring != np.roll(ring, 1, axis=0)).any(axis=1)]  # without points that repeat the one before
+        raise CallError(f"polygon {number} has a coordinate that is not a finite number below 1e100")
+    ring = ring[(ring != np.roll(ring, 1, axis=0)).any(axis=1)]
     if len(ring) < 3:
         raise CallError(f"polygon {number} has a ring of fewer than three different points")
     return ring

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
-from gpuspark.kernels.spec import Cost, kernel
+from gpuspark.kernels.spec import kernel
+
+__all__ = ["haversine"]
 
 EARTH_RADIUS_KM = 6371.0088
-"""Mean radius of the Earth, (2a + b) / 3, of the International Union of Geodesy and Geophysics."""
+"""The mean radius of the Earth, (2a + b) / 3, by the International Union of Geodesy and Geophysics."""
 
 
 @kernel(
@@ -20,15 +22,14 @@ EARTH_RADIUS_KM = 6371.0088
     },
     unit="kilometres",
     reference="R. W. Sinnott, Virtues of the Haversine, Sky and Telescope 68 (2), 1984, p. 159",
-    cost=Cost(bytes_in=32, bytes_out=8, operations=20),
 )
 def haversine(lat1, lon1, lat2, lon2):
-    """Kilometres along the sphere, of the Earth's mean radius, between two points given in degrees.
+    """Returns the kilometres between two points, given in degrees, along a sphere of the Earth's mean radius.
 
-    Any null gives null, any NaN gives NaN, an infinite angle raises ``ValueError`` as ``math.sin`` does.
-    Angles are not checked: 370 degrees is 10 degrees, and a latitude of 91 degrees is one of 89 beyond the pole. Exact
-    to a few units in the last place, except near antipodal points, and near a point that is met across the pole: there
-    the formula is ill-conditioned, and the last metres are lost.
+    A null gives null, NaN gives NaN, and an infinite angle raises ``ValueError`` as ``math.sin`` does. Angles are not
+    checked: 370 degrees is 10 degrees, and a latitude of 91 degrees is one of 89 degrees beyond the pole. The result is
+    exact to a few units in the last place, except where the second point is near the antipode, or is given as a
+    latitude beyond the pole near the first one: there the formula is ill-conditioned, and the last metres are lost.
 
     >>> round(haversine(52.52, 13.405, 48.8566, 2.3522))
     877

@@ -30,25 +30,30 @@ from gpuspark.kernels.spec import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+__all__ = ["HoltWinters", "holt_winters"]
+
 
 Trend = Literal["additive", "damped"]
 Seasonal = Literal["additive", "multiplicative"]
 
 LOWEST, HIGHEST = (0.0001, 0.0001, 0.0001, 0.8), (0.9999, 0.9999, 0.9999, 0.98)
-"""Where alpha, beta, the seasonal's share of 1 - alpha, and phi are searched (FPP3, 8.3 and 8.4)."""
+"""The ranges in which alpha, beta, gamma's share of 1 - alpha, and phi are searched (FPP3, 8.3 and 8.4)."""
 GRID = (4, 3, 3, 2)
-"""The points of the coarse search along each."""
+"""The number of points of the coarse search along each parameter."""
 FINEST = 1.0 / 4096
-"""The last step of the fine search, as a share of the range."""
+"""The smallest step of the fine search, as a share of the range."""
 ROUNDS = 8
-"""Turns between the line and the seasonals for the first states."""
+"""How often the line and the seasonals are fitted in turns, for the first states."""
 FIRST_SEASONS, FIRST_ROWS = 8, 20
-"""What the first states are fitted to: so many seasons, and so many rows at least."""
+"""The seasons that the first states are fitted to, and the rows at least."""
 
 
 def _smooth(values, present, begin, end, season, multiplicative, alpha, beta, gamma, phi, initial, states, most):
-    """The sum of squared errors of one-step forecasts from the states in ``initial``: level, slope, a seasonal for each
-    row of a season. Ends in ``states``. Given up once it is above ``most``."""
+    """Returns the sum of squared errors of the one-step forecasts, or a part of it that is above ``most``.
+
+    Starts from the states in ``initial`` (level, slope, then a seasonal for each row of a season) and leaves the states
+    after the last row in ``states``.
+    """
     for place in range(season):
         states[2 + place] = initial[2 + place]
     level = initial[0]
@@ -85,12 +90,12 @@ def _smooth(values, present, begin, end, season, multiplicative, alpha, beta, ga
 
 
 def _enough(values, present, begin, end, season, multiplicative, seasonal, trend):
-    """Whether a series can be fitted: two seasons of rows, each of a season's rows observed, more observations than
-    there are states before the first row, and all of them positive where a seasonal multiplies."""
-    found = 0
+    """Returns whether a series can be fitted: it has two seasons of rows, each row of a season was observed, there are
+    more observations than states before the first row, and all are positive where seasonals multiply."""
+    observed = 0
     for row in range(begin, end):
         if present[row]:
-            found += 1
+            observed += 1
             if multiplicative and values[row] <= 0.0:
                 return False
     if seasonal:
@@ -102,12 +107,12 @@ def _enough(values, present, begin, end, season, multiplicative, seasonal, trend
                 return False
         if end - begin < 2 * season:
             return False
-    return found > (season if seasonal else 0) + (2 if trend else 1)
+    return observed > (season if seasonal else 0) + (2 if trend else 1)
 
 
 def _initial_states(values, present, begin, end, season, multiplicative, seasonal, trend, states):
-    """The states before the first row: a line, and a seasonal for each row of a season, fitted in turns by least
-    squares to the first seasons."""
+    """Writes the states before the first row into ``states``: a line, and a seasonal for each row of a season, fitted
+    in turns by least squares to the first seasons."""
     last = min(end, begin + max(FIRST_SEASONS * season, FIRST_ROWS))
     for place in range(season):
         states[2 + place] = 1.0 if multiplicative else 0.0
@@ -139,7 +144,8 @@ def _initial_states(values, present, begin, end, season, multiplicative, seasona
 
 
 def _seasonals(values, present, begin, last, season, multiplicative, states):
-    """What the line leaves, on average, to each of a season's rows; without what is common to all of them."""
+    """Writes the seasonals into ``states``: the mean of what the line leaves to each row of a season, less (or divided
+    by) the mean of all seasonals."""
     total = 0.0
     for place in range(season):
         count = 0.0
@@ -163,6 +169,7 @@ def _seasonals(values, present, begin, last, season, multiplicative, states):
 
 
 def _error_of(values, present, begin, end, season, multiplicative, point, share, initial, states, most):
+    """Returns the sum of squared errors for the parameters in ``point``. ``share``: gamma is a share of 1 - alpha."""
     gamma = point[2] * (1.0 - point[0]) if share else point[2]
     return _smooth(
         values, present, begin, end, season, multiplicative, point[0], point[1], gamma, point[3], initial, states, most
@@ -170,9 +177,11 @@ def _error_of(values, present, begin, end, season, multiplicative, point, share,
 
 
 def _search(values, present, begin, end, season, multiplicative, low, high, share, initial, states, best, point, last):
-    """The parameters of the least sum of squared errors, into ``best``: a coarse grid, and from its best point steps
-    along each parameter, and on in a direction that was good (R. Hooke, T. A. Jeeves, JACM 8, 1961), halved until
-    they are fine."""
+    """Writes the parameters of the least sum of squared errors into ``best``, and returns that sum.
+
+    Tries a coarse grid. From its best point takes steps along each parameter, and further in a direction that was good
+    (R. Hooke, T. A. Jeeves, JACM 8, 1961), and halves the steps until they are fine.
+    """
     least = math.inf
     for k in range(4):
         best[k] = low[k]
@@ -228,7 +237,7 @@ def _search(values, present, begin, end, season, multiplicative, low, high, shar
 
 
 def _forecast(season, multiplicative, horizon, steps, alpha, beta, gamma, phi, states, at, forecasts, factors):
-    """What comes, and the variance of each step's error as a multiple of that of one step's."""
+    """Writes the forecasts, and the variance of each step's error as a multiple of the first step's."""
     damped = 0.0
     power = 1.0
     for h in range(horizon):
@@ -290,8 +299,8 @@ def _holt_winters(
 
 @dataclass(frozen=True)
 class HoltWinters:
-    """What :func:`holt_winters` found, as two batches to return from a body. A series that could not be fitted has
-    nulls."""
+    """The result of :func:`holt_winters`: two batches, to be returned from a body. A series that could not be fitted
+    has nulls."""
 
     forecasts: Batch
     """A row for each series and step: the key columns, ``step`` (``bigint``, from 1), ``forecast``, ``lower`` and
@@ -317,25 +326,25 @@ def holt_winters(
     gamma: float | None = None,
     phi: float | None = None,
 ) -> HoltWinters:
-    """Holt-Winters' forecasts of ``horizon`` steps for each group, a series of equally spaced rows.
+    """Returns Holt-Winters' forecasts of ``horizon`` steps for each group, a series of equally spaced rows.
 
-    ``column``: the numbers; null and NaN are missing, as are rows that the data lacks once they are put in with a
-    null. Where a value is missing, its forecast stands for it, and no error counts. ``season``: the rows after which
-    the pattern returns (7 for days); 1 or ``seasonal=None`` for none. ``trend``: ``"additive"``, ``"damped"``, or
-    ``None``. ``seasonal``: ``"additive"``, or ``"multiplicative"`` for positive values.
+    ``column``: the numbers. Null and NaN are missing values; insert a null for a row that the data lacks. In place of a
+    missing value its forecast is used, and counts as no error. ``season``: the number of rows after which the pattern
+    returns (7 for days), or 1 for none. ``trend``: ``"additive"``, ``"damped"`` or ``None``. ``seasonal``:
+    ``"additive"``, ``"multiplicative"`` for positive values, or ``None``.
 
     The method is FPP3's, 8.3: ``alpha`` smooths the level, ``beta`` (its beta*) the slope, ``gamma`` the seasonals,
     ``phi`` damps. Those not given are searched for the least sum of squared one-step errors. The states before the
     first row are fitted to the first seasons and not searched.
 
-    ``level``: how many of the values the intervals shall hold: forecast -/+ z sigma sqrt(1 + sum of c_j ** 2), j from 1
-    below the step, with c_j = alpha (1 + beta (phi + ... + phi ** j)) + gamma where a season passed (Hyndman et al.
-    2008, 6.2; sigma squared is the sum of squares by the observations less the parameters searched). For
-    multiplicative seasonals there is no such formula: errors of constant variance are carried through the states to
-    the first order, an approximation. Neither holds what is not known of the parameters and the first states.
+    ``level``: the share of values that the intervals shall hold. They are forecast -/+ z sigma sqrt(1 + sum of
+    c_j ** 2), j from 1 below the step, with c_j = alpha (1 + beta (phi + ... + phi ** j)), plus gamma where a season
+    passed (Hyndman et al. 2008, 6.2). Sigma squared is the sum of squares divided by the observations less the
+    parameters searched. For multiplicative seasonals, which have no such formula, errors of constant variance are
+    carried through the states to the first order. Neither includes the uncertainty of parameters and first states.
 
-    A series gets nulls where it is shorter than two seasons, one of a season's rows is never observed, there are no
-    more observations than states, or one is not positive and ``seasonal="multiplicative"``. Raises
+    A series gets nulls where it is shorter than two seasons, one row of a season is never observed, there are no more
+    observations than states, or one is not positive and ``seasonal="multiplicative"``. Raises
     :class:`~gpuspark.errors.CallError` for options out of range.
 
     >>> import pyarrow as pa
@@ -349,47 +358,111 @@ def holt_winters(
     """
     if seasonal is None or season == 1:
         season, seasonal = 1, None
-    given = (alpha, beta if trend else 0.0, gamma if seasonal else 0.0, phi if trend == "damped" else 1.0)
-    _refuse(season, trend, seasonal, horizon, level, given)
+    chosen = (alpha, beta if trend else 0.0, gamma if seasonal else 0.0, phi if trend == "damped" else 1.0)
+    _check(season, horizon, level, trend, seasonal, chosen)
     offsets, values, present, device = observations(segments, column)
-    present = present & np.isfinite(values)
-    low = np.array([LOWEST[k] if v is None else v for k, v in enumerate(given)])
-    high = np.array([HIGHEST[k] if v is None else v for k, v in enumerate(given)])
+    fit = _fit((offsets, values, present & np.isfinite(values)), season, horizon, trend, seasonal, chosen)
+    searched = sum(value is None for value in chosen)
+    sigma = np.sqrt(fit.sse / np.maximum(fit.counts - searched, 1))
+    half = NormalDist().inv_cdf((1 + level) / 2) * np.repeat(sigma, horizon) * np.sqrt(fit.factors)
+    forecasts = _forecasts_batch(segments.keys, fit, half, horizon, device)
+    return HoltWinters(forecasts, _parameters_batch(segments.keys, fit, sigma, device))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """The results of the array function."""
+
+    parameters: NDArray[np.float64]
+    """A row for each series: alpha, beta, gamma, phi."""
+    initial: NDArray[np.float64]
+    """A row for each series: level, slope and seasonals before the first row."""
+    sse: NDArray[np.float64]
+    """The sum of squared errors of each series; NaN where it could not be fitted."""
+    counts: NDArray[np.int64]
+    """The number of observations of each series."""
+    forecasts: NDArray[np.float64]
+    """All steps of the first series, then those of the second, and so on."""
+    factors: NDArray[np.float64]
+    """The variances of the forecasts' errors, as multiples of the first step's."""
+
+    @property
+    def fitted(self) -> NDArray[np.bool_]:
+        """Whether each series could be fitted."""
+        return np.isfinite(self.sse)
+
+
+def _fit(
+    observed: tuple[Any, Any, Any], season: int, horizon: int, trend: Trend | None, seasonal: Seasonal | None,
+    chosen: tuple[float | None, ...],
+) -> _Fit:  # fmt: skip
+    """Fits and forecasts all series. ``observed``: offsets, values and validity. ``chosen``: the parameters, ``None``
+    where they are to be searched."""
+    offsets, values, present = observed
     number, states = len(offsets) - 1, season + 2
-    found: tuple[NDArray[Any], ...] = _holt_winters(
-        number, values, present, offsets, season, seasonal == "multiplicative", seasonal is not None, trend is not None,
-        low, high, given[2] is None, horizon,
-        Scratch("float64", states), Scratch("float64", states), *(Scratch("float64", 4) for _ in range(3)),
-        Out("float64", 4 * number), Out("float64", states * number), Out("float64", number), Out("int64", number),
-        Out("float64", horizon * number), Out("float64", horizon * number),
-    )  # fmt: skip
-    parameters, initial, sse, counts, forecasts, factors = found
-    fitted = np.isfinite(sse)
-    sigma = np.sqrt(sse / np.maximum(counts - sum(v is None for v in given), 1))
-    half = NormalDist().inv_cdf((1 + level) / 2) * np.repeat(sigma, horizon) * np.sqrt(factors)
-    keys = segments.keys
-    each = keys.to_arrow().take(np.repeat(np.arange(number), horizon))
-    by_step = type(keys).from_arrow(each, device).with_column("step", np.tile(np.arange(1, horizon + 1), number))
-    for name, numbers in (("forecast", forecasts), ("lower", forecasts - half), ("upper", forecasts + half)):
-        by_step = by_step.with_column(name, doubles(numbers, np.repeat(fitted, horizon), device))
-    by_series = keys.with_column("observations", counts)
-    columns = zip(("alpha", "beta", "gamma", "phi"), parameters.reshape(-1, 4).T, strict=True)
-    first = initial.reshape(-1, states)
-    for name, numbers in (*columns, ("sse", sse), ("sigma", sigma), ("level", first[:, 0]), ("slope", first[:, 1])):
-        by_series = by_series.with_column(name, doubles(np.ascontiguousarray(numbers), fitted, device))
-    seasonals = list_array(np.arange(number + 1) * season, first[:, 2:].reshape(-1), None if fitted.all() else ~fitted)
-    return HoltWinters(by_step, by_series.with_column("seasonals", seasonals))
+    parameters, initial, sse, counts, forecasts, factors = _holt_winters(
+        number,
+        values=values,
+        present=present,
+        offsets=offsets,
+        season=season,
+        multiplicative=seasonal == "multiplicative",
+        seasonal=seasonal is not None,
+        trend=trend is not None,
+        low=np.array([LOWEST[k] if value is None else value for k, value in enumerate(chosen)]),
+        high=np.array([HIGHEST[k] if value is None else value for k, value in enumerate(chosen)]),
+        share=chosen[2] is None,
+        horizon=horizon,
+        start=Scratch("float64", states),
+        states=Scratch("float64", states),
+        best=Scratch("float64", 4),
+        point=Scratch("float64", 4),
+        last=Scratch("float64", 4),
+        parameters=Out("float64", 4 * number),
+        initial=Out("float64", states * number),
+        sse=Out("float64", number),
+        counts=Out("int64", number),
+        forecasts=Out("float64", horizon * number),
+        factors=Out("float64", horizon * number),
+    )
+    return _Fit(parameters.reshape(-1, 4), initial.reshape(-1, states), sse, counts, forecasts, factors)
 
 
-def _refuse(
-    season: int, trend: Any, seasonal: Any, horizon: int, level: float, given: tuple[float | None, ...]
+def _forecasts_batch(keys: Batch, fit: _Fit, half: NDArray[np.float64], horizon: int, device: str) -> Batch:
+    """Returns the forecasts, a row for each series and step. ``half``: half the widths of the intervals."""
+    number = len(fit.sse)
+    repeated = keys.to_arrow().take(np.repeat(np.arange(number), horizon))
+    batch = type(keys).from_arrow(repeated, device).with_column("step", np.tile(np.arange(1, horizon + 1), number))
+    valid = np.repeat(fit.fitted, horizon)
+    columns = {"forecast": fit.forecasts, "lower": fit.forecasts - half, "upper": fit.forecasts + half}
+    for name, numbers in columns.items():
+        batch = batch.with_column(name, doubles(numbers, valid, device))
+    return batch
+
+
+def _parameters_batch(keys: Batch, fit: _Fit, sigma: NDArray[np.float64], device: str) -> Batch:
+    """Returns the parameters and first states, a row for each series."""
+    columns = dict(zip(("alpha", "beta", "gamma", "phi"), fit.parameters.T, strict=True))
+    columns |= {"sse": fit.sse, "sigma": sigma, "level": fit.initial[:, 0], "slope": fit.initial[:, 1]}
+    batch = keys.with_column("observations", fit.counts)
+    for name, numbers in columns.items():
+        batch = batch.with_column(name, doubles(np.ascontiguousarray(numbers), fit.fitted, device))
+    number, season = len(fit.sse), fit.initial.shape[1] - 2
+    nulls = None if fit.fitted.all() else ~fit.fitted
+    seasonals = list_array(np.arange(number + 1) * season, fit.initial[:, 2:].reshape(-1), nulls)
+    return batch.with_column("seasonals", seasonals)
+
+
+def _check(
+    season: int, horizon: int, level: float, trend: Any, seasonal: Any, chosen: tuple[float | None, ...]
 ) -> None:
+    """Raises :class:`~gpuspark.errors.CallError` for options out of range."""
     if season < 1 or horizon < 1 or not 0.0 < level < 1.0:
-        raise CallError(f"season={season} and horizon={horizon} are rows, from 1 on; level={level} is between 0 and 1")
+        raise CallError(f"season={season} and horizon={horizon} must be at least 1, and level={level} between 0 and 1")
     if trend not in (None, "additive", "damped") or seasonal not in (None, "additive", "multiplicative"):
         raise CallError(
             f"trend={trend!r}, seasonal={seasonal!r}: a trend is 'additive', 'damped' or None, a seasonal 'additive', "
             "'multiplicative' or None"
         )
-    if any(v is not None and not 0.0 <= v <= 1.0 for v in given):
-        raise CallError(f"alpha, beta, gamma and phi are between 0 and 1: {given}")
+    if any(value is not None and not 0.0 <= value <= 1.0 for value in chosen):
+        raise CallError(f"alpha, beta, gamma and phi must be between 0 and 1: {chosen}")

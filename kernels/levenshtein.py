@@ -1,8 +1,8 @@
 """Edit distance of two texts in each row.
 
 The table of distances is computed a strip of 128 rows at a time, column by column, in two words of 64 bits that hold
-the differences between neighbouring cells. A strip that is not full stands at the words' upper end: rows below it have
-no character, and hand on what comes from above. So every strip gives the differences of its last row at one place.
+the differences between neighbouring cells. A strip that is not full uses the upper bits: the rows of the lower bits
+have no character, and pass on the differences from above. So the last row of every strip has the same bit.
 """
 
 from __future__ import annotations
@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpuspark.kernels.spec import CallError, Cost, Out, Scratch, array_function, column_kernel, nulls_of, texts
+from gpuspark.kernels.spec import CallError, Out, Scratch, array_function, column_kernel, nulls_of, texts
 from gpuspark.kernels.utf8 import count, is_ascii, packed, width
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+__all__ = ["levenshtein"]
+
 _STRIP = 128
-"""Rows of a strip: characters of the text that stands downwards."""
+"""The number of rows of a strip: characters of the text along the rows."""
 _SLOTS = 256
-"""Places for a strip's different characters: at most half of them are taken."""
+"""The size of the hash table of a strip's different characters; at most half of it is used."""
 _FAR = 2**31 - 1
 
 
 def _slot(character, taken):
-    """The place of a character among those of the strip, or the free one where it would stand."""
+    """Returns the slot of a character in the hash table of the strip, or the free one where it belongs."""
     slot = (character ^ character >> 2) & (_SLOTS - 1)
     while taken[slot] != 0 and taken[slot] != character + 1:
         slot = (slot + 1) & (_SLOTS - 1)
@@ -33,7 +35,7 @@ def _slot(character, taken):
 
 
 def _note(text, at, end, rows, plain, taken, matches):
-    """Notes for each character in which of the strip's rows it stands. Where the next strip begins in the text."""
+    """Writes for each character the rows of the strip that hold it. Returns where the next strip begins in the text."""
     for k in range(_STRIP * 2 if plain else _SLOTS * 2):
         matches[k] = 0
     if not plain:
@@ -52,9 +54,24 @@ def _note(text, at, end, rows, plain, taken, matches):
     return at
 
 
+def _advance(equal, falls, rises, more, less):
+    """Takes 64 rows of a strip to the next column. ``more`` and ``less``: whether the row above rises or falls.
+
+    Returns where a cell is now 1 less, and 1 more, than the one above it, and whether the last row rises, and falls.
+    """
+    vertical = equal | falls
+    equal |= less
+    diagonal = (((equal & rises) + rises) ^ rises) | equal
+    plus = falls | ~(diagonal | rises)
+    minus = rises & diagonal
+    above = plus << 1 | more
+    below = minus << 1 | less
+    return above & vertical, below | ~(vertical | above), plus >> 63 & 1, minus >> 63 & 1
+
+
 def _sweep(text, at, end, rows, plain, first, last, allowed, taken, matches, carries):
-    """One strip, along the whole text that stands across. By how much the last cell of its last row exceeds the first;
-    more than is allowed as soon as that is certain."""
+    """Computes one strip along the whole text across. Returns by how much the last cell of its last row exceeds the
+    first, or a number above ``allowed`` as soon as that is certain."""
     change = np.int64(0)
     falls_0 = np.int64(0)  # where a cell is 1 less than the one above it
     falls_1 = np.int64(0)
@@ -65,8 +82,8 @@ def _sweep(text, at, end, rows, plain, first, last, allowed, taken, matches, car
     else:
         rises_1 = np.int64(-1) << (64 - rows)
     column = 0
-    more = np.int64(1)  # what the row above does from the column before to this one
-    less = np.int64(0)
+    more = np.int64(1)  # whether the row above rises from the column before to this one
+    less = np.int64(0)  # whether it falls
     while at < end:
         size = np.int64(1)
         slot = np.int64(text[at])
@@ -77,46 +94,20 @@ def _sweep(text, at, end, rows, plain, first, last, allowed, taken, matches, car
             carry = np.int64(carries[column])
             more = carry & 1
             less = carry >> 1
-        equal = matches[2 * slot]
-        vertical = equal | falls_0
-        equal |= less
-        diagonal = (((equal & rises_0) + rises_0) ^ rises_0) | equal
-        plus = falls_0 | ~(diagonal | rises_0)
-        minus = rises_0 & diagonal
-        plus_out = plus >> 63 & 1
-        minus_out = minus >> 63 & 1
-        plus = plus << 1 | more
-        minus = minus << 1 | less
-        rises_0 = minus | ~(vertical | plus)
-        falls_0 = plus & vertical
-
-        equal = matches[2 * slot + 1]
-        vertical = equal | falls_1
-        equal |= minus_out
-        diagonal = (((equal & rises_1) + rises_1) ^ rises_1) | equal
-        plus = falls_1 | ~(diagonal | rises_1)
-        minus = rises_1 & diagonal
-        above = plus_out
-        below = minus_out
-        plus_out = plus >> 63 & 1
-        minus_out = minus >> 63 & 1
-        plus = plus << 1 | above
-        minus = minus << 1 | below
-        rises_1 = minus | ~(vertical | plus)
-        falls_1 = plus & vertical
-
-        change += plus_out - minus_out
+        falls_0, rises_0, plus, minus = _advance(matches[2 * slot], falls_0, rises_0, more, less)
+        falls_1, rises_1, plus, minus = _advance(matches[2 * slot + 1], falls_1, rises_1, plus, minus)
+        change += plus - minus
         if change + column > allowed:
             break
         if not last:
-            carries[column] = plus_out | minus_out << 1
+            carries[column] = plus | minus << 1
         column += 1
         at += size
     return change
 
 
 def _steps(rows, columns):
-    """What a table of distances of this height and width takes."""
+    """Returns the number of steps that a table of distances of this height and width takes."""
     return (rows + _STRIP - 1) // _STRIP * columns
 
 
@@ -125,7 +116,7 @@ def _distance(row, left_at, left, right_at, right, cutoff, taken, matches, carri
     down, start, end = left, left_at[row], left_at[row + 1]
     across, first, last = right, right_at[row], right_at[row + 1]
     plain = is_ascii(down, start, end) and is_ascii(across, first, last)
-    if plain:  # what both begin and end with costs nothing
+    if plain:  # leaves out what both begin or end with
         while start < end and first < last and down[start] == across[first]:
             start += 1
             first += 1
@@ -159,22 +150,20 @@ def _distance(row, left_at, left, right_at, right, cutoff, taken, matches, carri
     "int",
     parameters={
         "left": "texts",
-        "right": "texts, each to be compared with the one beside it",
-        "cutoff": "the largest distance of interest, in characters",
+        "right": "texts, compared row by row with the left ones",
+        "cutoff": "the largest distance of interest; beyond it the result is -1",
     },
     unit="characters",
     reference="G. Myers, A Fast Bit-Vector Algorithm for Approximate String Matching, JACM 46 (3), 1999; in blocks: "
     "H. Hyyrö, A Bit-Vector Algorithm for Computing Levenshtein and Damerau Edit Distances, Nordic J. of Computing "
     "10 (1), 2003",
-    cost=Cost(bytes_in=2, bytes_out=0, operations=40),
 )
 def levenshtein(left: pa.Array, right: pa.Array, *, cutoff: int | None = None) -> pa.Array:
-    """The least number of characters to insert, delete or replace that makes one text the other.
+    """Returns the least number of characters to insert, delete or replace that turns one text into the other.
 
-    Characters are code points, as in Spark's function of this name: accents that are characters of their own count.
-    ``cutoff``: the distance beyond which the answer is -1, much sooner known. A null text gives null. Raises
-    :class:`~gpuspark.errors.CallError` for a cut-off that is not a whole number. The declared cost is that of a
-    character of each of two texts of up to 128.
+    Characters are code points, as in Spark's function of this name, so a combining accent counts as a character. With
+    ``cutoff`` distances beyond it are -1, which is much faster. A null text gives null. Raises
+    :class:`~gpuspark.errors.CallError` for a cut-off that is not a whole number.
 
     >>> import pyarrow as pa
     >>> levenshtein(pa.array(["kitten", "Zürich"]), pa.array(["sitting", "Zurich"])).to_pylist()
@@ -187,17 +176,24 @@ def levenshtein(left: pa.Array, right: pa.Array, *, cutoff: int | None = None) -
     limit = _FAR if cutoff is None else max(-1, min(cutoff, _FAR))
     left_at, a = texts(left, "left")
     right_at, b = texts(right, "right")
-    values = _distance(
-        len(left), left_at, a, right_at, b, limit,
-        Scratch("int64", _SLOTS), Scratch("int64", 2 * _SLOTS), Scratch("uint8", _carries(left_at, right_at)),
-        Out("int32", len(left)),
-    )  # fmt: skip
-    return pa.array(values, mask=nulls_of(left, right))
+    distances = _distance(
+        len(left),
+        left_at=left_at,
+        left=a,
+        right_at=right_at,
+        right=b,
+        cutoff=limit,
+        taken=Scratch("int64", _SLOTS),
+        matches=Scratch("int64", 2 * _SLOTS),
+        carries=Scratch("uint8", _carries(left_at, right_at)),
+        out=Out("int32", len(left)),
+    )
+    return pa.array(distances, mask=nulls_of(left, right))
 
 
 def _carries(*offsets: Any) -> int:
-    """At least the columns of the widest table that has several strips; a power of 4, since it is part of the program,
-    and programs shall be few."""
+    """Returns at least the columns of the widest table that has several strips. It is part of the program, so it is a
+    power of 4, to keep programs few."""
     longest = max(int(np.diff(at).max(initial=0)) for at in offsets)
     room = 1
     while _STRIP < longest > room:

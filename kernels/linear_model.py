@@ -1,6 +1,6 @@
-"""Steps of linear models over rows of features: scaling, and products with a matrix.
+"""The steps of linear models over rows of features: scaling, and products with a matrix.
 
-On a CPU the products are NumPy's, whose library of linear algebra no loop of ours would beat.
+On a CPU NumPy computes them: its linear algebra library is faster than any loop of ours.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _stretched(row, x, width, factor, shift, low, high, out):
             value = low
         if value > high:
             value = high
-        out[row * width + k] = value  # NaN stays
+        out[row * width + k] = value  # NaN stays NaN
 
 
 @array_function
@@ -42,24 +42,24 @@ def _product(row, x, width, matrix, shift, count, out):
 
 @dataclass(frozen=True)
 class Standardise:
-    """``(x - shift) / scale`` for each feature."""
+    """The step ``(x - shift) / scale`` for each feature."""
 
     shift: Constant
     scale: Constant
 
     def apply(self, x: NDArray[np.float64]) -> NDArray[Any]:
-        """A row of results for each row of ``x``."""
-        found: NDArray[Any]
+        """Returns a row of results for each row of ``x``."""
+        result: NDArray[Any]
         if planned_device() == "cpu":
-            found = (x - self.shift.array) / self.scale.array
-            return found
-        found = _standardised(len(x), x, x.shape[1], self.shift, self.scale, Out("f8", x.size))
-        return found.reshape(x.shape)
+            result = (x - self.shift.array) / self.scale.array
+            return result
+        result = _standardised(len(x), x=x, width=x.shape[1], shift=self.shift, scale=self.scale, out=Out("f8", x.size))
+        return result.reshape(x.shape)
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """``x * factor + shift`` for each feature, held between ``low`` and ``high``."""
+    """The step ``x * factor + shift`` for each feature, clipped to ``low`` and ``high``."""
 
     factor: Constant
     shift: Constant
@@ -67,20 +67,27 @@ class Stretch:
     high: float = np.inf
 
     def apply(self, x: NDArray[np.float64]) -> NDArray[Any]:
-        """A row of results for each row of ``x``."""
-        found: NDArray[Any]
+        """Returns a row of results for each row of ``x``."""
+        result: NDArray[Any]
         if planned_device() == "cpu":
-            found = np.clip(x * self.factor.array + self.shift.array, self.low, self.high)
-            return found
-        found = _stretched(
-            len(x), x, x.shape[1], self.factor, self.shift, float(self.low), float(self.high), Out("f8", x.size)
+            result = np.clip(x * self.factor.array + self.shift.array, self.low, self.high)
+            return result
+        result = _stretched(
+            len(x),
+            x=x,
+            width=x.shape[1],
+            factor=self.factor,
+            shift=self.shift,
+            low=float(self.low),
+            high=float(self.high),
+            out=Out("f8", x.size),
         )
-        return found.reshape(x.shape)
+        return result.reshape(x.shape)
 
 
 @dataclass(frozen=True)
 class Product:
-    """``x @ matrix + shift``: the matrix has a row for each feature, and a column for each result.
+    """The step ``x @ matrix + shift``. The matrix has a row for each feature, and a column for each result.
 
     >>> Product(Constant([[2.0], [1.0]]), Constant([0.5])).apply(np.array([[1.0, 2.0]])).tolist()
     [[4.5]]
@@ -90,11 +97,19 @@ class Product:
     shift: Constant
 
     def apply(self, x: NDArray[np.float64]) -> NDArray[Any]:
-        """A row of results for each row of ``x``."""
+        """Returns a row of results for each row of ``x``."""
         count = self.matrix.array.shape[1]
-        found: NDArray[Any]
+        result: NDArray[Any]
         if planned_device() == "cpu":
-            found = x @ self.matrix.array + self.shift.array
-            return found
-        found = _product(len(x), x, x.shape[1], self.matrix, self.shift, count, Out("f8", len(x) * count))
-        return found.reshape(len(x), count)
+            result = x @ self.matrix.array + self.shift.array
+            return result
+        result = _product(
+            len(x),
+            x=x,
+            width=x.shape[1],
+            matrix=self.matrix,
+            shift=self.shift,
+            count=count,
+            out=Out("f8", len(x) * count),
+        )
+        return result.reshape(len(x), count)

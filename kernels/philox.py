@@ -1,9 +1,10 @@
-"""Random numbers that are a function of a counter and a key: no state, so every device, batch and thread draws the
-same ones. The generator is Philox4x32-10; normal numbers are made of its words by Box and Muller's transform, in
-arithmetic that is exact on all devices (``+ - * /``, square roots and shifts, no mathematics library), bit for bit.
+"""Random numbers as a function of a counter and a key. Without a state, every device, batch and thread draws the same.
+
+The generator is Philox4x32-10. Box and Muller's transform makes normal numbers of its words, in arithmetic that gives
+the same bits on all devices: ``+ - * /``, square roots and shifts, no mathematics library.
 
 J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011. Logarithm:
-Sun's fdlibm. These are plain functions for array functions to call.
+Sun's fdlibm. These are plain functions, to be called by array functions.
 """
 
 from __future__ import annotations
@@ -19,24 +20,25 @@ _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 _TO_BITS = 1.44269504088896338700
 _SHIFT = 6755399441055744.0
-"""1.5 * 2^52: a double of this size has the units of a number that is added to it as its last bits."""
+"""1.5 * 2^52: added to a number, it leaves the nearest whole number in the last bits of the sum."""
 _EXPONENT, _BIAS = np.int64(52), np.int64(1023)
 _TO_ROOT = np.int64(0x00095F6200000000)
-"""Added to a double's bits, counts its exponent up where its mantissa is above the root of 2."""
+"""Added to the bits of a double, it increments the exponent where the mantissa is above the square root of 2."""
 _UNIT = np.int64(0x3FF0000000000000)
 _UNIFORM = 2.0**-32
 _SHIFT_BITS = np.float64(_SHIFT).view(np.int64)
 _WORD_BITS, _WORD_SHIFT = np.uint64(0x4330000000000000), 4503599627370496.0
-"""2^52: with a word as its last bits it is 2^52 and the word. Not all processors have vectors of conversions."""
+"""The bits of 2^52, and 2^52: with a word as its last bits it is 2^52 plus the word. A conversion without a
+conversion instruction, which not all processors have for vectors."""
 
 
 def uniform(word):
-    """A number between 0 and 1, neither of them, from a random word: the middle of the word's share."""
+    """Returns a number between 0 and 1, without either, for a random word: the middle of the word's interval."""
     return (np.uint64(word | _WORD_BITS).view(np.float64) - _WORD_SHIFT + 0.5) * _UNIFORM
 
 
 def philox4x32(c0, c1, c2, c3, k0, k1):
-    """Four random words of 32 bits for a counter of four and a key of two; all are uint64 below 2^32."""
+    """Returns four random words of 32 bits for a counter of four words and a key of two; all are uint64 below 2^32."""
     for _ in range(10):
         first = _M0 * c0
         second = _M1 * c2
@@ -50,10 +52,10 @@ def philox4x32(c0, c1, c2, c3, k0, k1):
 
 
 def two_normals(radius, angle):
-    """Two independent numbers of the standard normal distribution, from two random words. Words have 32 bits: the
-    largest in size is 6.66, and there are 2^64 pairs."""
+    """Returns two independent numbers of the standard normal distribution for two random words. Since words have 32
+    bits, the largest is 6.66 in size, and there are 2^64 pairs."""
     r = math.sqrt(-2.0 * log(uniform(radius)))
-    turns = 4.0 * uniform(angle)  # quarters of the circle; a: the angle from the nearest of the four axes
+    turns = 4.0 * uniform(angle)  # quarters of a circle; a is the angle from the nearest axis
     shifted = np.float64(turns + _SHIFT)
     quarter = shifted.view(np.int64)
     a = (turns - (shifted - _SHIFT)) * 1.5707963267948966
@@ -71,7 +73,7 @@ def two_normals(radius, angle):
 
 
 def log(x):
-    """The natural logarithm of a positive, normal double, within one unit in the last place."""
+    """Returns the natural logarithm of a positive, normal double, within one unit in the last place."""
     bits = np.float64(x).view(np.int64)
     up = np.int64((bits + _TO_ROOT) >> _EXPONENT) - _BIAS
     k = np.int64(up + _SHIFT_BITS).view(np.float64) - _SHIFT
@@ -86,7 +88,7 @@ def log(x):
 
 
 def exp(x):
-    """e to the power of x, within two units in the last place; below -708 and above 709 the values there."""
+    """Returns e to the power of x, within two units in the last place; x is clipped to -708 and 709."""
     x = -708.0 if x < -708.0 else x
     x = 709.0 if x > 709.0 else x
     shifted = np.float64(x * _TO_BITS + _SHIFT)

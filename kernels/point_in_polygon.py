@@ -1,4 +1,4 @@
-"""Which of many polygons a point lies in."""
+"""The number of the polygon that a point lies in."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuspark.kernels.polygon_grid import Polygons
-from gpuspark.kernels.spec import CallError, Cost, Out, array_function, column_kernel, nulls_of, numbers
+from gpuspark.kernels.spec import CallError, Out, array_function, column_kernel, nulls_of, numbers
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+__all__ = ["point_in_polygon", "within"]
 
 _REFERENCE = (
     "E. Haines, Point in Polygon Strategies, Graphics Gems IV, 1994; orientation: J. R. Shewchuk, Adaptive Precision "
@@ -22,23 +24,22 @@ _PARAMETERS = {
     "y": "the points' y, or latitude",
     "polygons": "gs.kernels.Polygons",
 }
-_COST = Cost(bytes_in=16, bytes_out=4, operations=8)
 
 ROUNDING = 3.3306690738754716e-16
-"""Shewchuk's bound for the error of an orientation in double precision, of the sum of its two products' sizes."""
+"""Shewchuk's bound for the error of an orientation in double precision, relative to the sum of absolute products."""
 SPLITTER = 134217729.0
-"""2^27 + 1, Dekker's: halves a double."""
+"""2^27 + 1, by which Dekker's product splits a double into two halves."""
 
 
 def _difference(a, b):
-    """a - b exactly, as a sum of two doubles (Knuth)."""
+    """Returns a - b exactly, as a sum of two doubles (Knuth)."""
     high = a - b
     back = high - a
     return high, (a - (high - back)) - (b + back)
 
 
 def _product(a, a_low, b, b_low):
-    """The product of two such sums, as one (Dekker)."""
+    """Returns the product of two such sums as another (Dekker)."""
     high = a * b
     scaled = SPLITTER * a
     a_top = scaled - (scaled - a)
@@ -53,7 +54,7 @@ def _product(a, a_low, b, b_low):
 
 
 def _exact_side(px, py, ax, ay, bx, by):
-    """The sign of the orientation, with twice the digits: where double precision cannot tell."""
+    """Returns a number with the sign of the orientation, computed with twice the digits of a double."""
     u, u_low = _difference(ax, px)
     v, v_low = _difference(by, py)
     first, first_low = _product(u, u_low, v, v_low)
@@ -66,7 +67,7 @@ def _exact_side(px, py, ax, ay, bx, by):
 
 
 def _lies_in(px, py, parity, start, end, edges):
-    """Whether the point lies in a polygon, by those of its edges that are in the cell, and the others' parity."""
+    """Returns whether the point lies in a polygon, by its edges in the cell and the parity of its other edges."""
     inside = parity
     for edge in range(start, end):
         ax = edges[4 * edge]
@@ -100,25 +101,25 @@ def _containing(
     py = y[i]
     u = (px - left) * across
     v = (py - bottom) * up
-    found = np.int64(-1)
+    polygon = np.int64(-1)
     if u >= 0.0 and u < columns and v >= 0.0 and v < rows:  # not so for NaN
-        found = np.int64(answers[int(v) * columns + int(u)])
-        if found < -1:
-            entry = -2 - found
+        polygon = np.int64(answers[int(v) * columns + int(u)])
+        if polygon < -1:
+            entry = -2 - polygon
             while not _lies_in(px, py, np.int64(parities[entry]), entry_at[entry], entry_at[entry + 1], edges):
                 entry += 1
-            found = np.int64(polygons[entry])
-    out[i] = found
+            polygon = np.int64(polygons[entry])
+    out[i] = polygon
 
 
-@column_kernel("int", parameters=_PARAMETERS, unit="a polygon's number", reference=_REFERENCE, cost=_COST)
+@column_kernel("int", parameters=_PARAMETERS, unit="a polygon's number", reference=_REFERENCE)
 def point_in_polygon(x: pa.Array, y: pa.Array, *, polygons: Polygons) -> pa.Array:
-    """The number, from 0, of the first of the polygons that the point lies in; -1 if it lies in none.
+    """Returns the number, from 0, of the first polygon that the point lies in; -1 if it lies in none.
 
-    A point on an edge or a vertex does not lie in the polygon, as in shapely's ``contains``; which side of an edge a
-    point lies on is decided with 106 bits, as GEOS does. Points with NaN or an infinity lie in no polygon. A null
-    gives null. Raises :class:`~gpuspark.errors.CallError` for columns that are no numbers, and for ``polygons`` that
-    are no ``gs.kernels.Polygons``.
+    A point on an edge or a vertex does not lie in the polygon, as in shapely's ``contains``. On which side of an edge a
+    point lies is decided with 106 bits, as in GEOS. Points with NaN or an infinity lie in no polygon. A null gives
+    null. Raises :class:`~gpuspark.errors.CallError` for columns that are not numeric, and for ``polygons`` that are not
+    ``gs.kernels.Polygons``.
 
     >>> import pyarrow as pa
     >>> square = Polygons([[[(0, 0), (2, 0), (2, 2), (0, 2)]]])
@@ -127,12 +128,12 @@ def point_in_polygon(x: pa.Array, y: pa.Array, *, polygons: Polygons) -> pa.Arra
     """
     import pyarrow as pa
 
-    return pa.array(_found(x, y, polygons), mask=nulls_of(x, y))
+    return pa.array(_numbers_of(x, y, polygons), mask=nulls_of(x, y))
 
 
-@column_kernel("boolean", parameters=_PARAMETERS, unit="none", reference=_REFERENCE, cost=_COST)
+@column_kernel("boolean", parameters=_PARAMETERS, unit="none", reference=_REFERENCE)
 def within(x: pa.Array, y: pa.Array, *, polygons: Polygons) -> pa.Array:
-    """Whether the point lies in any of the polygons, as ``point_in_polygon`` has it.
+    """Returns whether the point lies in any of the polygons, by the rules of ``point_in_polygon``.
 
     >>> import pyarrow as pa
     >>> square = Polygons([[[(0, 0), (2, 0), (2, 2), (0, 2)]]])
@@ -141,27 +142,39 @@ def within(x: pa.Array, y: pa.Array, *, polygons: Polygons) -> pa.Array:
     """
     import pyarrow as pa
 
-    return pa.array(_found(x, y, polygons) >= 0, mask=nulls_of(x, y))
+    return pa.array(_numbers_of(x, y, polygons) >= 0, mask=nulls_of(x, y))
 
 
-def _found(x: pa.Array, y: pa.Array, polygons: Any) -> NDArray[np.int32]:
+def _numbers_of(x: pa.Array, y: pa.Array, polygons: Any) -> NDArray[np.int32]:
+    """Returns the number of each point's polygon, or -1. What it returns for nulls is unspecified."""
     if not isinstance(polygons, Polygons):
         raise CallError(
             f"polygons is a {type(polygons).__name__}: prepare them once, with polygons = gs.kernels.Polygons(...)"
         )
-    found: NDArray[np.int32] = _containing(
-        len(x), _coordinates(x, "x"), _coordinates(y, "y"),
-        polygons.left, polygons.bottom, polygons.cells_a_unit_across, polygons.cells_a_unit_up,
-        polygons.columns, polygons.rows,
-        polygons.answers, polygons.entry_polygons, polygons.entry_parities, polygons.entry_at, polygons.edges,
-        Out("int32", len(x)),
-    )  # fmt: skip
-    return found
+    polygon_numbers: NDArray[np.int32] = _containing(
+        len(x),
+        x=_coordinates(x, "x"),
+        y=_coordinates(y, "y"),
+        left=polygons.left,
+        bottom=polygons.bottom,
+        across=polygons.cells_a_unit_across,
+        up=polygons.cells_a_unit_up,
+        columns=polygons.columns,
+        rows=polygons.rows,
+        answers=polygons.answers,
+        polygons=polygons.entry_polygons,
+        parities=polygons.entry_parities,
+        entry_at=polygons.entry_at,
+        edges=polygons.edges,
+        out=Out("int32", len(x)),
+    )
+    return polygon_numbers
 
 
 def _coordinates(column: pa.Array, name: str) -> NDArray[np.float64]:
+    """Returns a numeric column as doubles."""
     import pyarrow as pa
 
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        raise CallError(f"{name} is a column of {column.type}, and must be one of numbers: cast it")
+        raise CallError(f"{name} is a column of {column.type}, and must be numeric: cast it")
     return numbers(column).astype(np.float64, copy=False)

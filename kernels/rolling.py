@@ -1,9 +1,9 @@
 """Statistics of the last rows of a series, for each row of many series at once.
 
-A window is never summed anew, and nothing is ever taken out of a sum, which would leave its rounding behind. A series
-is cut into blocks as long as the window. A window is then the tail of one block and the head of the next: the tails
-are summed backwards, the heads forwards, and one of each makes a window: three steps for each row, however long the
-window is. (M. van Herk, A fast algorithm for local minimum and maximum filters on rectangular and octagonal kernels,
+No window is summed from its start, and nothing is subtracted from a sum, which would leave rounding errors behind. A
+series is cut into blocks as long as the window, so that a window is the tail of one block and the head of the next.
+Tails are summed backwards, heads forwards, and one of each makes a window: three steps for each row and any window.
+(M. van Herk, A fast algorithm for local minimum and maximum filters on rectangular and octagonal kernels,
 Pattern Recognition Letters 13, 1992; J. Gil, M. Werman, Computing 2-D min, median, and max filters, IEEE PAMI 15,
 1993. Deviations are joined as in T. F. Chan, G. H. Golub, R. J. LeVeque, The American Statistician 37, 1983.)
 """
@@ -17,12 +17,15 @@ import numpy as np
 
 from gpuspark.kernels.spec import CallError, Column, Out, Segments, array_function, doubles, observations
 
+__all__ = ["rolling"]
+
 Statistic = Literal["sum", "mean", "std", "min", "max"]
 _STATISTICS = ("sum", "mean", "std", "min", "max")
 
 
 @array_function
 def _sums(block, values, present, begins, ends, follows, window, mean, out, counts):
+    """Writes the sums, or means, of the windows that end in one block."""
     begin = begins[block]
     end = ends[block]
     total = 0.0
@@ -48,7 +51,7 @@ def _sums(block, values, present, begins, ends, follows, window, mean, out, coun
 
 @array_function
 def _largest(block, values, present, begins, ends, follows, window, sign, out, counts):
-    """With ``sign`` -1 the smallest."""
+    """Writes the largest numbers of the windows that end in one block; with ``sign`` -1 the smallest."""
     begin = begins[block]
     end = ends[block]
     most = -math.inf
@@ -73,6 +76,7 @@ def _largest(block, values, present, begins, ends, follows, window, sign, out, c
 
 @array_function
 def _deviations(block, values, present, begins, ends, follows, window, ddof, out, counts, squares):
+    """Writes the standard deviations of the windows that end in one block."""
     begin = begins[block]
     end = ends[block]
     mean = 0.0
@@ -117,14 +121,14 @@ def rolling(
     min_periods: int | None = None,
     ddof: int = 1,
 ) -> Column:
-    """For each row a statistic of the last ``window`` rows of its group, that row among them, in double precision: what
-    pandas' ``groupby(...).rolling(window, min_periods)`` gives.
+    """Returns for each row a statistic of the last ``window`` rows of its group, including that row, in double
+    precision, as pandas' ``groupby(...).rolling(window, min_periods)`` does.
 
-    ``segments`` and ``column``: the groups and the name of a column of numbers, in a body of
-    :func:`~gpuspark.apply_in_segments`; or the groups' offsets and numbers. ``statistic``: ``sum``, ``mean``,
-    ``std``, ``min`` or ``max``. Nulls and NaN are no observations; where a window has fewer than ``min_periods`` of
-    them (``window``, unless given), or none for ``mean``, ``min`` and ``max``, or no more than ``ddof`` for ``std``,
-    the result is null. Infinities are numbers here, where pandas leaves them out.
+    ``segments`` and ``column``: the groups and the name of a numeric column, in a body of
+    :func:`~gpuspark.apply_in_segments`; or the offsets of the groups and their numbers. ``statistic``: ``sum``,
+    ``mean``, ``std``, ``min`` or ``max``. Nulls and NaN are not observations. The result is null where a window has
+    fewer observations than ``min_periods`` (by default ``window``), none for ``mean``, ``min`` and ``max``, or at most
+    ``ddof`` for ``std``. Infinities count as numbers, unlike in pandas.
 
     Raises :class:`~gpuspark.errors.CallError` for a column of another type and for options out of range.
 
@@ -142,25 +146,34 @@ def rolling(
     rows = len(values)
     window = max(min(window, int(np.diff(offsets).max(initial=0))), 1)
     blocks = _blocks(offsets, window)
-    arguments = (len(blocks[0]), values, present, *blocks, window)
-    out, counts = Out("float64", rows), Out("int64", rows)
+    arguments = {
+        "values": values,
+        "present": present,
+        "begins": blocks[0],
+        "ends": blocks[1],
+        "follows": blocks[2],
+        "window": window,
+        "out": Out("float64", rows),
+        "counts": Out("int64", rows),
+    }
+    number = len(blocks[0])
     if statistic == "std":
-        found, count, _ = _deviations(*arguments, ddof, out, counts, Out("float64", rows))
+        result, counts, _ = _deviations(number, **arguments, ddof=ddof, squares=Out("float64", rows))
         least = max(least, ddof + 1)
     elif statistic in ("min", "max"):
-        found, count = _largest(*arguments, 1.0 if statistic == "max" else -1.0, out, counts)
+        result, counts = _largest(number, **arguments, sign=1.0 if statistic == "max" else -1.0)
         least = max(least, 1)
     else:
-        found, count = _sums(*arguments, statistic == "mean", out, counts)
+        result, counts = _sums(number, **arguments, mean=statistic == "mean")
         least = max(least, int(statistic == "mean"))
-    return doubles(found, count >= least, device)
+    return doubles(result, counts >= least, device)
 
 
 def _blocks(offsets: Any, window: int) -> tuple[Any, Any, Any]:
-    """Where each block of ``window`` rows begins and ends, and whether another of its series stands before it."""
+    """Returns where each block of ``window`` rows begins and ends, and whether it follows one of the same series."""
     lengths = np.diff(offsets)
     number = -(-lengths // window)
     series = np.repeat(np.arange(len(lengths)), number)
-    place = np.arange(len(series)) - np.repeat(np.cumsum(number) - number, number)
-    begins = offsets[series] + place * window
-    return begins, np.minimum(begins + window, offsets[series + 1]), place > 0
+    position = np.arange(len(series)) - np.repeat(np.cumsum(number) - number, number)
+    begins = offsets[series] + position * window
+    return begins, np.minimum(begins + window, offsets[series + 1]), position > 0

@@ -1,4 +1,4 @@
-"""Similarity and distance of two vectors in each row."""
+"""The similarity and the distance of two vectors in each row."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpuspark.kernels.spec import ArrayFunction, CallError, Cost, Out, array_function, column_kernel, lists, nulls_of
+from gpuspark.kernels.spec import ArrayFunction, CallError, Out, array_function, column_kernel, lists, nulls_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+__all__ = ["cosine_similarity", "dot_product", "euclidean_distance"]
+
 _REFERENCE = "G. Salton, A. Wong, C. S. Yang, A Vector Space Model for Automatic Indexing, CACM 18 (11), 1975"
 _LEAST, _MOST = 1e-200, 1e200
-"""Between them, sums of squares are exact enough."""
-_PARAMETERS = {"left": "lists of numbers", "right": "lists of numbers, each as long as the one beside it"}
+"""Sums of squares between these have lost no digits to underflow or overflow."""
+_PARAMETERS = {"left": "lists of numbers", "right": "lists of numbers, as long as the left ones"}
 
 
 @array_function
@@ -46,7 +48,7 @@ def _cosine(row, left_at, left, right_at, right, out):
         total += a * b
         of_left += a * a
         of_right += b * b
-    if min(of_left, of_right) < _LEAST or max(of_left, of_right) > _MOST:  # the squares lose what the numbers have
+    if min(of_left, of_right) < _LEAST or max(of_left, of_right) > _MOST:  # squares underflow or overflow
         a_size = 0.0
         b_size = 0.0
         for k in range(left_at[row + 1] - left_at[row]):
@@ -64,62 +66,60 @@ def _cosine(row, left_at, left, right_at, right, out):
     out[row] = math.nan
     if of_left > 0.0 and of_right > 0.0:
         cosine = total / math.sqrt(of_left) / math.sqrt(of_right)
-        out[row] = max(min(cosine, 1.0), -1.0)  # rounding may lead beyond; in this order NaN stays
+        out[row] = max(min(cosine, 1.0), -1.0)  # against rounding; in this order NaN stays NaN
 
 
 @column_kernel(
     "double", parameters=_PARAMETERS, unit="the product of the vectors' units", reference=_REFERENCE,
-    cost=Cost(bytes_in=16, bytes_out=0, operations=2),
 )  # fmt: skip
 def dot_product(left: pa.Array, right: pa.Array) -> pa.Array:
-    """The sum of the products of the elements of two vectors, in double precision; 0 for empty ones.
+    """Returns the sum of the products of the elements of two vectors, in double precision; 0 for empty vectors.
 
     A null vector gives null. Raises :class:`~gpuspark.errors.CallError` for vectors of different lengths and for
-    nulls inside a vector. The declared cost is that of one element.
+    nulls inside a vector.
 
     >>> import pyarrow as pa
     >>> dot_product(pa.array([[1.0, 2.0]]), pa.array([[3.0, 4.0]])).to_pylist()
     [11.0]
     """
-    return _of_pairs(_dot, left, right)
+    return _for_each_pair(_dot, left, right)
 
 
 @column_kernel(
     "double", parameters=_PARAMETERS, unit="the vectors' unit", reference=_REFERENCE,
-    cost=Cost(bytes_in=16, bytes_out=0, operations=3),
 )  # fmt: skip
 def euclidean_distance(left: pa.Array, right: pa.Array) -> pa.Array:
-    """The length of the difference of two vectors, in double precision; 0 for empty ones.
+    """Returns the length of the difference of two vectors, in double precision; 0 for empty vectors.
 
     A null vector gives null. Raises :class:`~gpuspark.errors.CallError` for vectors of different lengths and for
-    nulls inside a vector. The declared cost is that of one element.
+    nulls inside a vector.
 
     >>> import pyarrow as pa
     >>> euclidean_distance(pa.array([[0.0, 3.0]]), pa.array([[4.0, 0.0]])).to_pylist()
     [5.0]
     """
-    return _of_pairs(_euclidean, left, right)
+    return _for_each_pair(_euclidean, left, right)
 
 
 @column_kernel(
     "double", parameters=_PARAMETERS, unit="none: between -1 and 1", reference=_REFERENCE,
-    cost=Cost(bytes_in=16, bytes_out=0, operations=6),
 )  # fmt: skip
 def cosine_similarity(left: pa.Array, right: pa.Array) -> pa.Array:
-    """The cosine of the angle between two vectors, in double precision, from -1 to 1; NaN where one of them is all
-    zeros, or empty, or holds NaN or infinity.
+    """Returns the cosine of the angle between two vectors, in double precision, from -1 to 1; NaN where one of them is
+    empty, all zeros, or holds NaN or an infinity.
 
     A null vector gives null. Raises :class:`~gpuspark.errors.CallError` for vectors of different lengths and for
-    nulls inside a vector. The declared cost is that of one element.
+    nulls inside a vector.
 
     >>> import pyarrow as pa
     >>> cosine_similarity(pa.array([[1.0, 0.0]]), pa.array([[0.0, 2.0]])).to_pylist()
     [0.0]
     """
-    return _of_pairs(_cosine, left, right)
+    return _for_each_pair(_cosine, left, right)
 
 
-def _of_pairs(function: ArrayFunction, left: pa.Array, right: pa.Array) -> Any:
+def _for_each_pair(function: ArrayFunction, left: pa.Array, right: pa.Array) -> Any:
+    """Calls an array function of two columns of vectors, and returns its numbers as a column."""
     import pyarrow as pa
 
     nulls = nulls_of(left, right)
@@ -127,7 +127,7 @@ def _of_pairs(function: ArrayFunction, left: pa.Array, right: pa.Array) -> Any:
     right_at, b = lists(right, np.float64, "right")
     differ = np.diff(left_at) != np.diff(right_at)
     if nulls is not None:
-        if (differ & nulls).any():  # the list beside a null has no partner to be multiplied with
+        if (differ & nulls).any():  # the array function reads as many elements of both
             keep = pa.array(~nulls)
             left_at, a = lists(_emptied(left, keep), np.float64)
             right_at, b = lists(_emptied(right, keep), np.float64)
@@ -136,14 +136,14 @@ def _of_pairs(function: ArrayFunction, left: pa.Array, right: pa.Array) -> Any:
         row = int(np.flatnonzero(differ)[0])
         raise CallError(
             f"row {row} of the batch has a vector of {len(left[row])} and one of {len(right[row])} numbers: "
-            "both must be of one length"
+            "both must have the same length"
         )
-    values = function(len(left), left_at, a, right_at, b, Out("float64", len(left)))
+    values = function(len(left), left_at=left_at, left=a, right_at=right_at, right=b, out=Out("float64", len(left)))
     return pa.array(values, mask=nulls)
 
 
 def _emptied(lists_: pa.Array, keep: pa.Array) -> pa.Array:
-    """The lists, with an empty one in the rows that are not kept."""
+    """Returns the lists, with an empty one in the rows that are not kept."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

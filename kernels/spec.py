@@ -1,9 +1,9 @@
-"""What a kernel is: an operation with a name, described parameters, a reference and a declared cost.
+"""Everything that the author of a kernel needs: the two decorators, and what their functions are made with.
 
-An element-wise kernel (:func:`kernel`) is a scalar core, a plain Python function of numbers. A kernel over columns
-(:func:`column_kernel`) is a function of Arrow columns around array functions. From either come the compiled programs
-of every device; the kernel object is called on columns, Series or Spark columns alike. A new kernel is one file that
-imports this module, and one line in the catalogue (``kernels/__init__.py``).
+A kernel is an operation with a name, described parameters and a reference. :func:`kernel` makes an element-wise kernel
+of a scalar function, a plain Python function of numbers. :func:`column_kernel` makes a kernel of a function of Arrow
+columns that calls array functions. Both are compiled for every device, and both are called on columns, Series or Spark
+columns alike. A new kernel is one file beside this one, with its name in ``__all__``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from gpuspark.columns.batch import Batch, Column
 from gpuspark.columns.layout import doubles, list_array, lists, nulls_of, numbers, observations, texts
 from gpuspark.dialects.column_kernel import ColumnKernel, by_name
-from gpuspark.dialects.kernel_spec import Cost, Nulls, Spec
+from gpuspark.dialects.kernel_spec import Nulls, Spec
 from gpuspark.dialects.scalar import ScalarUDF
 from gpuspark.dialects.segments import Segments
 from gpuspark.errors import CallError
@@ -30,7 +30,6 @@ __all__ = [
     "Column",
     "ColumnKernel",
     "Constant",
-    "Cost",
     "Kernel",
     "Nulls",
     "Out",
@@ -65,7 +64,7 @@ class Kernel(ScalarUDF):
 
     @property
     def columns(self) -> list[str]:
-        """The parameters that take columns: all."""
+        """The names of the parameters that take columns: all of them."""
         return list(self.spec.parameters)
 
 
@@ -78,14 +77,13 @@ def kernel(
     parameters: Mapping[str, str],
     unit: str,
     reference: str,
-    cost: Cost,
     nulls: Nulls = "propagate",
 ) -> Callable[[Callable[..., Any]], Kernel]:
-    """Makes a kernel of a scalar core, by the fields of :class:`Spec`.
+    """Returns a decorator that makes a kernel of a scalar function. The arguments are the fields of :class:`Spec`.
 
-    Raises ``TypeError`` where ``parameters`` are not the core's.
+    The decorator raises ``TypeError`` where ``parameters`` are not those of the function.
     """
-    return lambda core: Kernel(core, Spec(result, parameters, unit, reference, cost, nulls))
+    return lambda core: Kernel(core, Spec(result, parameters, unit, reference, nulls))
 
 
 def column_kernel(
@@ -94,13 +92,14 @@ def column_kernel(
     parameters: Mapping[str, str],
     unit: str,
     reference: str,
-    cost: Cost,
     nulls: Nulls = "propagate",
 ) -> Callable[[Callable[..., Any]], ColumnKernel]:
-    """Makes a kernel of a function over Arrow columns, which calls array functions; by the fields of :class:`Spec`.
+    """Returns a decorator that makes a kernel of a function over Arrow columns, which calls array functions. The
+    arguments are the fields of :class:`Spec`.
 
-    Its positional parameters are the columns, the others its options. ``result``: Spark's name of the result's type,
-    or a function that gives it for the options. Raises ``TypeError`` where ``parameters`` are not the function's.
+    The function's positional parameters are columns, its keyword-only parameters are options. ``result``: Spark's name
+    of the result's type, or a function that returns it for the options. The decorator raises ``TypeError`` where
+    ``parameters`` are not those of the function.
     """
-    shown = result if isinstance(result, str) else "by the options"
-    return lambda compute: ColumnKernel(compute, Spec(shown, parameters, unit, reference, cost, nulls), result)
+    documented = result if isinstance(result, str) else "depends on the options"
+    return lambda compute: ColumnKernel(compute, Spec(documented, parameters, unit, reference, nulls), result)

@@ -1,10 +1,10 @@
 """The rows of a matrix that are nearest to each vector.
 
-On a CPU the products of all vectors with all rows are NumPy's: no loop of ours would beat its library of linear
-algebra. They are rounded in an order of that library's own, so they only choose candidates: every row whose product
-could be among the best is measured again in double precision, term by term, as the other devices measure every row.
-So all devices give equal bits, and of equal rows the first. How far a product may be off is bounded as in N. Higham,
-Accuracy and Stability of Numerical Algorithms, 2002, section 3.1.
+On a CPU NumPy computes the products of all vectors with all rows: its linear algebra library is faster than any loop
+of ours. That library rounds in an order of its own, so its products only choose candidates. Every row whose product
+could be among the best is computed again in double precision, term by term, as other devices compute every row. So all
+devices return equal bits, and the first of equal rows. The error of a product is bounded as in N. Higham, Accuracy and
+Stability of Numerical Algorithms, 2002, section 3.1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from gpuspark.kernels.spec import (
     CallError,
     Constant,
-    Cost,
     Out,
     array_function,
     column_kernel,
@@ -32,19 +31,21 @@ from gpuspark.kernels.spec import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    _Found = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+    _Ranked = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+
+__all__ = ["top_k"]
 
 Metric = Literal["cosine", "dot", "euclidean"]
 _METRICS = ("cosine", "dot", "euclidean")
 _EUCLIDEAN = _METRICS.index("euclidean")
 _PRODUCTS = 1 << 22
-"""Products that are made at a time."""
+"""The most products that are computed at a time."""
 _TERMS = 16
-"""Roundings of a product besides its sum's, generously."""
+"""An upper bound for the roundings of a product besides those of its sum."""
 
 
 def _rank(vector, row, vectors, matrix, length, metric, norms, sizes):
-    """What is larger for a nearer row: the product, the cosine, or the square of the distance below zero."""
+    """Returns what is larger for a nearer row: the product, the cosine, or the negative square of the distance."""
     total = 0.0
     for j in range(length):
         a, b = np.float64(vectors[vector * length + j]), np.float64(matrix[row * length + j])
@@ -56,31 +57,31 @@ def _rank(vector, row, vectors, matrix, length, metric, norms, sizes):
 
 
 def _insert(rank, row, at, filled, k, ranks, rows):
-    """Puts a row among the best, which are in order, behind its equals; how many there are then. Not NaN."""
-    place = min(filled, k - 1)
-    if rank != rank or (filled == k and rank <= ranks[at + place]):
+    """Inserts a row into the ordered best ones, behind its equals, unless its rank is NaN; returns their number."""
+    position = min(filled, k - 1)
+    if rank != rank or (filled == k and rank <= ranks[at + position]):
         return filled
-    while place > 0 and ranks[at + place - 1] < rank:
-        ranks[at + place], rows[at + place] = ranks[at + place - 1], rows[at + place - 1]
-        place -= 1
-    ranks[at + place], rows[at + place] = rank, row
+    while position > 0 and ranks[at + position - 1] < rank:
+        ranks[at + position], rows[at + position] = ranks[at + position - 1], rows[at + position - 1]
+        position -= 1
+    ranks[at + position], rows[at + position] = rank, row
     return min(filled + 1, k)
 
 
 @array_function
-def _nearest(vector, vectors, matrix, length, count, metric, norms, sizes, k, ranks, rows, found):
+def _nearest(vector, vectors, matrix, length, count, metric, norms, sizes, k, ranks, rows, counts):
     filled = 0
     for row in range(count):
         rank = _rank(vector, row, vectors, matrix, length, metric, norms, sizes)
         filled = _insert(rank, row, vector * k, filled, k, ranks, rows)
-    for place in range(filled, k):
-        ranks[vector * k + place], rows[vector * k + place] = 0.0, 0
-    found[vector] = filled
+    for position in range(filled, k):
+        ranks[vector * k + position], rows[vector * k + position] = 0.0, 0
+    counts[vector] = filled
 
 
 @array_function
 def _nearest_of_products(
-    vector, products, tolerance, vectors, matrix, length, count, metric, norms, sizes, k, ranks, rows, found
+    vector, products, tolerance, vectors, matrix, length, count, metric, norms, sizes, k, ranks, rows, counts
 ):
     at, first = vector * k, vector * count
     filled = 0
@@ -93,12 +94,12 @@ def _nearest_of_products(
     limit = worst - tolerance[vector]
     filled = 0
     for row in range(count):
-        if not (products[first + row] < limit):  # not a number, too: it is measured
+        if not (products[first + row] < limit):  # also where it is NaN
             rank = _rank(vector, row, vectors, matrix, length, metric, norms, sizes)
             filled = _insert(rank, row, at, filled, k, ranks, rows)
-    for place in range(filled, k):
-        ranks[at + place], rows[at + place] = 0.0, 0
-    found[vector] = filled
+    for position in range(filled, k):
+        ranks[at + position], rows[at + position] = 0.0, 0
+    counts[vector] = filled
 
 
 @column_kernel(
@@ -106,22 +107,20 @@ def _nearest_of_products(
     parameters={
         "vectors": "lists of numbers, each as long as a row of the matrix",
         "matrix": "gs.Constant or array: the rows to choose from",
-        "k": "how many to choose",
+        "k": "the number of rows to choose",
         "metric": "'cosine' or 'dot' (the largest), or 'euclidean' (the smallest distance)",
     },
     unit="index: a row of the matrix, from 0; score: none, the product of the units, or the vectors' unit",
     reference="N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, 2002, section 3.1",
-    cost=Cost(bytes_in=4, bytes_out=0, operations=2),
 )
 def top_k(vectors: pa.Array, *, matrix: Any, k: int, metric: Metric = "cosine") -> pa.Array:
-    """The ``k`` rows of ``matrix`` nearest to each vector, the nearest first, with their scores; of equal ones the
-    first in the matrix first. All rows, where there are fewer than ``k``.
+    """Returns the ``k`` rows of ``matrix`` nearest to each vector, with their scores, the nearest first. Equal rows are
+    in the order of the matrix. A matrix with fewer than ``k`` rows gives all its rows.
 
-    Vectors are read in the matrix's precision, ``float32`` or ``float64``; scores are in double precision, and the
-    same on every device. A row whose score is not a number (a cosine with a vector of zeros, or NaN) is not among the
-    nearest. A null vector gives null. Raises :class:`~gpuspark.errors.CallError` for a vector of another length than
-    the matrix's rows, nulls inside a vector, an unknown ``metric`` and a ``k`` below 1. The declared cost is that of
-    one element of the matrix for one vector.
+    Vectors are read in the precision of the matrix, ``float32`` or ``float64``. Scores are in double precision, and the
+    same on every device. A row whose score is NaN (such as the cosine with a vector of zeros) is left out. A null
+    vector gives null. Raises :class:`~gpuspark.errors.CallError` for a vector of another length than the rows of the
+    matrix, nulls inside a vector, an unknown ``metric`` and a ``k`` below 1.
 
     >>> import pyarrow as pa
     >>> top_k(pa.array([[1.0, 0.2]]), matrix=[[0.0, 1.0], [3.0, 0.0]], k=1, metric="euclidean").to_pylist()
@@ -132,11 +131,11 @@ def top_k(vectors: pa.Array, *, matrix: Any, k: int, metric: Metric = "cosine") 
     rows = _rows_of(matrix if isinstance(matrix, Constant) else Constant(matrix), metric)
     chosen = min(int(k), rows.count)
     if chosen < 1:
-        raise CallError(f"k={k}: at least one row is to be chosen, of a matrix with at least one")
+        raise CallError(f"k={k} must be at least 1")
     nulls = nulls_of(vectors)
     queries = _dense(vectors, rows, nulls)
-    ranks, indices, found = rows.nearest(queries, chosen)
-    keep = np.arange(chosen) < found[:, None]
+    ranks, indices, counts = rows.nearest(queries, chosen)
+    keep = np.arange(chosen) < counts[:, None]
     if nulls is not None:
         keep &= ~nulls[:, None]
     score = np.sqrt(0.0 - ranks) if metric == "euclidean" else ranks
@@ -148,88 +147,102 @@ def top_k(vectors: pa.Array, *, matrix: Any, k: int, metric: Metric = "cosine") 
 
 @dataclass(frozen=True)
 class _Rows:
-    """A matrix as it is searched by one metric."""
+    """A matrix, prepared to be searched by one metric."""
 
     matrix: Constant
     metric: int
     sizes: Constant
-    """What a product is divided by for each row."""
+    """The divisor of each row's products."""
     by_products: NDArray[Any]
     """The rows that vectors are multiplied with on a CPU."""
     lowered: NDArray[Any]
-    """What is taken from each product there."""
+    """What is subtracted from each product there."""
     longest: float
+    """The length of the longest row, in the products' unit."""
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return len(self.matrix)
 
     @property
     def length(self) -> int:
-        """How long a row is."""
+        """The length of a row."""
         return int(self.matrix.array.shape[1])
 
-    def nearest(self, vectors: NDArray[Any], k: int) -> _Found:
-        """For each vector ``k`` ranks and rows, and how many of them count."""
+    def nearest(self, vectors: NDArray[Any], k: int) -> _Ranked:
+        """Returns for each vector ``k`` ranks and row numbers, and how many of them count."""
         wide = vectors.astype(np.float64)
         lengths = np.sqrt((wide * wide).sum(axis=1))
         norms = lengths if self.metric == _METRICS.index("cosine") else np.ones(len(vectors))
         if planned_device() != "cpu":
-            return self._measure(vectors, norms, k)
+            return self._by_every_row(vectors, norms, k)
         height = max(_PRODUCTS // self.count, 1)
         parts = [
-            self._measure_products(vectors[n : n + height], norms[n : n + height], lengths[n : n + height], k)
+            self._by_products(vectors[n : n + height], norms[n : n + height], lengths[n : n + height], k)
             for n in range(0, max(len(vectors), 1), height)
         ]
-        ranks, rows, found = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return ranks, rows, found
+        ranks, rows, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return ranks, rows, counts
 
-    def _measure(self, vectors: NDArray[Any], norms: NDArray[Any], k: int) -> _Found:
-        n = len(vectors)
-        ranks, rows, found = _nearest(
-            n, vectors, self.matrix, self.length, self.count, self.metric, norms, self.sizes, k,
-            Out("f8", n * k), Out("i4", n * k), Out("i4", n),
-        )  # fmt: skip
-        return ranks.reshape(n, k), rows.reshape(n, k), found
+    def _by_every_row(self, vectors: NDArray[Any], norms: NDArray[Any], k: int) -> _Ranked:
+        """Computes the rank of every row for every vector."""
+        ranks, rows, counts = _nearest(len(vectors), **self._arguments(vectors, norms, k))
+        return ranks.reshape(-1, k), rows.reshape(-1, k), counts
 
-    def _measure_products(self, vectors: NDArray[Any], norms: NDArray[Any], lengths: NDArray[Any], k: int) -> _Found:
-        n = len(vectors)
+    def _by_products(self, vectors: NDArray[Any], norms: NDArray[Any], lengths: NDArray[Any], k: int) -> _Ranked:
+        """Computes the ranks of those rows only that could be among the best by NumPy's products."""
         with np.errstate(all="ignore"):
             scaled = vectors / norms[:, None].astype(vectors.dtype)
             products = scaled @ self.by_products.T
             products -= self.lowered
             largest = lengths / norms * self.longest + float(np.max(self.lowered))
-            unit = float(np.finfo(products.dtype).eps)  # twice that of a rounding: of two products
+            unit = float(np.finfo(products.dtype).eps)  # twice the error of one rounding, for two products
             tolerance = (self.length + _TERMS) * unit * largest
-        ranks, rows, found = _nearest_of_products(
-            n, products, tolerance, vectors, self.matrix, self.length, self.count, self.metric, norms, self.sizes, k,
-            Out("f8", n * k), Out("i4", n * k), Out("i4", n),
-        )  # fmt: skip
-        return ranks.reshape(n, k), rows.reshape(n, k), found
+        ranks, rows, counts = _nearest_of_products(
+            len(vectors), products=products, tolerance=tolerance, **self._arguments(vectors, norms, k)
+        )
+        return ranks.reshape(-1, k), rows.reshape(-1, k), counts
+
+    def _arguments(self, vectors: NDArray[Any], norms: NDArray[Any], k: int) -> dict[str, Any]:
+        """Returns the arguments that both array functions have."""
+        return {
+            "vectors": vectors,
+            "matrix": self.matrix,
+            "length": self.length,
+            "count": self.count,
+            "metric": self.metric,
+            "norms": norms,
+            "sizes": self.sizes,
+            "k": k,
+            "ranks": Out("f8", len(vectors) * k),
+            "rows": Out("i4", len(vectors) * k),
+            "counts": Out("i4", len(vectors)),
+        }
 
 
 @functools.lru_cache(maxsize=8)
 def _rows_of(matrix: Constant, metric: Metric) -> _Rows:
+    """Prepares a matrix for a metric. Cached, so that every batch finds the same constants."""
     if metric not in _METRICS:
-        raise CallError(f"metric={metric!r} is none of {', '.join(_METRICS)}")
-    given = matrix.array
-    if given.ndim != 2 or not given.size or given.dtype.kind not in "iuf":
-        raise CallError(f"matrix is {matrix!r}, and must be one of numbers with rows and columns")
-    if given.dtype not in (np.float32, np.float64):
-        return _rows_of(Constant(given.astype(np.float64)), metric)
-    wide = given.astype(np.float64)
+        raise CallError(f"metric={metric!r} is not one of {', '.join(_METRICS)}")
+    rows = matrix.array
+    if rows.ndim != 2 or not rows.size or rows.dtype.kind not in "iuf":
+        raise CallError(f"matrix is {matrix!r}, and must be numeric, with rows and columns")
+    if rows.dtype not in (np.float32, np.float64):
+        return _rows_of(Constant(rows.astype(np.float64)), metric)
+    wide = rows.astype(np.float64)
     squares = (wide * wide).sum(axis=1)
     sizes = np.sqrt(squares) if metric == "cosine" else np.ones(len(wide))
     with np.errstate(all="ignore"):
-        by_products = (wide / sizes[:, None]).astype(given.dtype)
+        by_products = (wide / sizes[:, None]).astype(rows.dtype)
     lowered = squares / 2 if metric == "euclidean" else np.zeros(len(wide))
     longest = 1.0 if metric == "cosine" else float(np.sqrt(squares.max()))
-    return _Rows(matrix, _METRICS.index(metric), Constant(sizes), by_products, lowered.astype(given.dtype), longest)
+    return _Rows(matrix, _METRICS.index(metric), Constant(sizes), by_products, lowered.astype(rows.dtype), longest)
 
 
 def _dense(vectors: pa.Array, rows: _Rows, nulls: NDArray[np.bool_] | None) -> NDArray[Any]:
-    """The vectors as a matrix; zeros where one is null."""
+    """Returns the vectors as a matrix, with zeros for a null vector."""
     offsets, values = lists(vectors, rows.matrix.array.dtype, "vectors")
     lengths = np.diff(offsets)
     wrong = (lengths != rows.length) if nulls is None else (lengths != rows.length) & ~nulls

@@ -1,9 +1,9 @@
 """Ensembles of decision trees (forests and boosted trees) over rows of features.
 
-Each feature is compared as a whole number that is ordered as the feature is, so that every comparison is exact, one
-record of four numbers holds a node, and a missing value is a number too: the largest one where it goes right, the
-smallest where it goes left. A node's children stand side by side, and a leaf is its own child, so that a tree is
-walked in equal steps. Eight rows walk together, so that none of them waits for the others' memory.
+Each feature is compared as a whole number, its key, in the same order as the features. So every comparison is exact, a
+record of four whole numbers holds a node, and a missing value is a number too: the largest one where it goes right, the
+smallest where it goes left. The two children of a node are neighbours, and a leaf is its own child, so that every step
+down a tree is the same. Eight rows walk together, so that reading memory for one overlaps with the others.
 
 The trees are those of L. Breiman, J. Friedman, R. Olshen, C. Stone, Classification and Regression Trees, 1984; their
 order in memory is that of N. Asadi, J. Lin, A. de Vries, Runtime Optimizations for Tree-Based Machine Learning Models,
@@ -21,52 +21,54 @@ from numpy.typing import NDArray
 
 from gpuspark.kernels.spec import ArrayFunction, Constant, Out, array_function, planned_device
 
+__all__ = ["Categories", "Tree", "TreeEnsemble", "tree_ensemble"]
+
 AT_ONCE = 8
-"""Rows that walk down a tree together."""
+"""The number of rows that walk down a tree together."""
 _BLOCK_BYTES = 1 << 18
-"""On a CPU: the keys of the rows that meet one tree while it lies in the caches."""
+"""On a CPU, the bytes of keys that are taken through all trees at a time, so that they stay in the caches."""
 _FIELDS = 4
 _BITS = 32
 _MISSING, _UNLISTED = 0, 1
-"""Of a category's bits: the first two. The category c has the bit c + 2."""
+"""The first two bits of a set of categories. Category c has the bit c + 2."""
 
 
 @dataclass(frozen=True)
 class Categories:
-    """A node that asks whether a feature is one of ``codes``; whole numbers from 0 on."""
+    """The test of a node whether a feature is one of ``codes``, whole numbers from 0 on."""
 
     codes: NDArray[Any]
     go_right: bool
-    """Where those go; the others go the other way."""
+    """Whether the listed categories go right, and the others left, or the other way round."""
 
 
 @dataclass(frozen=True)
 class Tree:
-    """One tree: an entry for each node in each array, the root first."""
+    """A tree: arrays with an entry for each node, the root first."""
 
     feature: NDArray[Any]
     threshold: NDArray[Any]
-    """A row goes left where its feature is at most this."""
+    """The largest value of the feature that goes left."""
     left: NDArray[Any]
-    """The number of the left child; negative for a leaf."""
+    """The node number of the left child; negative for a leaf."""
     right: NDArray[Any]
     missing_left: NDArray[np.bool_]
     """Whether a missing feature goes left."""
     leaves: NDArray[Any]
-    """What a leaf adds: one number, or one for each output; of inner nodes, anything."""
+    """What a leaf adds: one number, or one for each output. Ignored for inner nodes."""
     categories: Mapping[int, Categories] = field(default_factory=dict)
-    """The nodes that do not compare with the threshold."""
+    """The nodes that test categories instead of the threshold, by node number."""
 
 
 @dataclass(frozen=True)
 class TreeEnsemble:
-    """Trees as they are walked. Made by :func:`tree_ensemble`; workers get it with their function."""
+    """Trees laid out in memory for prediction, by :func:`tree_ensemble`. Pickled with the function that uses it."""
 
     outputs: int
     columns: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-    """Which features are read: with missing values as the largest, as the smallest, and as categories."""
+    """The features that are read with missing values as the largest number, as the smallest, and as categories."""
     sizes: NDArray[np.int64]
-    """For each feature of categories, how many bits a node has for it."""
+    """The number of bits in a node's set, for each feature of categories."""
     compared: str
     """The type that features are rounded to before they are compared: ``float32`` or ``float64``."""
     summed: str
@@ -79,13 +81,14 @@ class TreeEnsemble:
     leaves: Constant
     sets: Constant
     start: NDArray[np.float64]
-    """What each output begins with."""
+    """The value that each output begins with."""
     divisor: float
-    """What the sums are divided by: the number of trees where these are averaged, else 1."""
+    """The divisor of the sums: the number of trees for an average, else 1."""
 
     def margins(self, x: NDArray[np.float64]) -> NDArray[Any]:
-        """For each row of ``x`` (a row of features each, NaN where one is missing) what the trees' leaves sum to, in
-        the trees' order: a matrix with a column for each output.
+        """Returns the sums of the leaves for each row of features in ``x``, as a matrix with a column for each output.
+
+        NaN is a missing feature. Leaves are added in the order of the trees.
 
         >>> stump = Tree(*(np.array(v) for v in ([0, 0, 0], [0.5, 0, 0], [1, -1, -1], [2, -1, -1], [True] * 3,
         ...     [[0.0], [10.0], [20.0]])))
@@ -98,19 +101,32 @@ class TreeEnsemble:
             size *= max(_BLOCK_BYTES // (AT_ONCE * keys.shape[1] * keys.itemsize), 1)
         dtype = np.dtype(self.summed)
         function = _with_sets if len(self.columns[2]) else _plain
-        padded = len(keys)
+        rows = len(keys)
         sums: NDArray[Any] = function(
-            -(-padded // size), size, padded, keys, keys.shape[1], self.nodes, self.roots, self.depths, self.adds_to,
-            len(self.roots), self.leaves, self.leaves.array.shape[1], self.sets, self.start.astype(dtype),
-            self.outputs, Out(dtype, padded * self.outputs),
-        )  # fmt: skip
-        found: NDArray[Any] = sums.reshape(padded, self.outputs)[: len(x)]
+            -(-rows // size),
+            size=size,
+            rows=rows,
+            keys=keys,
+            width=keys.shape[1],
+            nodes=self.nodes,
+            roots=self.roots,
+            depths=self.depths,
+            adds_to=self.adds_to,
+            count=len(self.roots),
+            leaves=self.leaves,
+            values=self.leaves.array.shape[1],
+            sets=self.sets,
+            start=self.start.astype(dtype),
+            outputs=self.outputs,
+            out=Out(dtype, rows * self.outputs),
+        )
+        margins: NDArray[Any] = sums.reshape(rows, self.outputs)[: len(x)]
         if self.divisor != 1:
-            found /= dtype.type(self.divisor)
-        return found
+            margins /= dtype.type(self.divisor)
+        return margins
 
     def _keys(self, x: NDArray[np.float64]) -> NDArray[Any]:
-        """The features as ordered whole numbers, row after row, and rows up to a multiple of :data:`AT_ONCE`."""
+        """Returns the keys of the features, row after row, padded with rows up to a multiple of :data:`AT_ONCE`."""
         high, low, coded = self.columns
         whole, missing = _ordered(x, self.compared), np.isnan(x)
         keys = np.zeros((-(-len(x) // AT_ONCE) * AT_ONCE, len(high) + len(low) + len(coded)), whole.dtype)
@@ -131,19 +147,21 @@ class TreeEnsemble:
 
 
 def _ordered(x: Any, dtype: str) -> NDArray[Any]:
-    """For each float a whole number of its size, so that these are ordered as the floats; -0.0 just before 0.0."""
-    with np.errstate(over="ignore"):  # what is beyond float32 is infinity there
+    """Returns for each float a whole number of the same size and order; that of -0.0 is just below that of 0.0."""
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinity
         bits = np.ascontiguousarray(x, dtype).view(dtype.replace("float", "int"))
     sign = bits >> (8 * bits.itemsize - 1)
     keys: NDArray[Any] = bits ^ (sign & np.iinfo(bits.dtype).max)
     return keys
 
 
-def _down(node, row, keys, nodes, sets):  # noqa: ARG001  (as its sister has it)
+def _down(node, row, keys, nodes, sets):  # noqa: ARG001  (the parameters of _down_or_look_up)
+    """Returns the child that a row goes to from a node that compares with its threshold."""
     return np.int64(nodes[node + 2]) + (np.int64(keys[row + nodes[node + 1]] > nodes[node]) << 2)
 
 
 def _down_or_look_up(node, row, keys, nodes, sets):
+    """Returns the child that a row goes to from any node."""
     key = np.int64(keys[row + nodes[node + 1]])
     right = np.int64(key > nodes[node])
     if nodes[node + 3] < -1:
@@ -152,12 +170,13 @@ def _down_or_look_up(node, row, keys, nodes, sets):
 
 
 def _add(out, at, leaves, leaf, count):
+    """Adds the values of a leaf to as many outputs."""
     for k in range(count):
         out[at + k] += leaves[leaf + k]
 
 
 def _walk(name: str, down: Callable[..., Any]) -> ArrayFunction:
-    """The function of a block of rows, for one way to go down a node."""
+    """Returns the array function over blocks of rows, for one way to go down from a node."""
 
     def trees(
         block, size, rows, keys, width, nodes, roots, depths, adds_to, count, leaves, values, sets, start, outputs, out
@@ -222,45 +241,39 @@ def tree_ensemble(
 ) -> TreeEnsemble:
     """Lays trees out in memory for :meth:`TreeEnsemble.margins`.
 
-    ``features``: how many each row has. ``outputs``: sums to make; ``adds_to``: for each tree the one that its leaves
-    add to, 0 unless given (leaves of several values add to as many outputs from there). ``start``: what each sum
-    begins with. ``average``: the sums are divided by the number of trees. ``compared``, ``summed``: the types,
-    ``float32`` or ``float64``, that features are rounded to, and that leaves are added up in.
+    ``features``: the number of features in a row. ``outputs``: the number of sums. ``adds_to``: for each tree the
+    output that its leaves add to, 0 unless given; leaves of several values add to as many outputs from there.
+    ``start``: the value that each sum begins with. ``average``: whether the sums are divided by the number of trees.
+    ``compared``, ``summed``: the types, ``float32`` or ``float64``, that features are rounded to, and that leaves are
+    added in.
 
-    Raises ``ValueError`` for no trees at all.
+    Raises ``ValueError`` for an empty sequence of trees.
     """
     if not trees:
         raise ValueError("an ensemble has at least one tree")
     coded, sizes = _categorical_features(trees)
-    numeric = [tree.left >= 0 for tree in trees]
-    for tree, inner in zip(trees, numeric, strict=True):
-        inner[list(tree.categories)] = False
+    numeric = [_numeric(tree) for tree in trees]
     low = np.unique(np.concatenate([t.feature[i & t.missing_left] for t, i in zip(trees, numeric, strict=True)]))
     columns = np.arange(features), low.astype(np.int64), coded
     sets: list[NDArray[np.uint32]] = [np.zeros(1, np.uint32)]
     records, roots, depths, leaves = [], [], [], []
-    nodes = held = 0
+    nodes = values = 0
     for tree, inner in zip(trees, numeric, strict=True):
-        place, depth = _places(tree)
+        position, depth = _positions(tree)
+        record = _records(tree, inner, columns, compared, position)
+        record[:, 2] += _FIELDS * nodes
         is_leaf = tree.left < 0
-        record = np.empty((len(place), _FIELDS), np.int64)
-        record[:, 0] = np.where(inner, _ordered(_at_most(tree.threshold, compared), compared), _largest(compared))
-        record[:, 1] = _column(tree, inner, columns)
-        record[:, 2] = _FIELDS * (nodes + np.where(is_leaf, place, place[np.where(is_leaf, 0, tree.left)]))
-        record[:, 3] = -1
-        values = tree.leaves.reshape(len(place), -1)
-        record[is_leaf, 3] = held + np.arange(np.count_nonzero(is_leaf)) * values.shape[1]
+        record[is_leaf, 3] += values
         for node, categories in tree.categories.items():
             size = int(sizes[coded == tree.feature[node]][0])
             record[node, 0] = sum(map(len, sets))
-            record[node, 3] = -2
             sets.append(_bits(categories, bool(tree.missing_left[node]), size))
-        records.append(record[np.argsort(place)])
-        leaves.append(values[is_leaf])
+        records.append(record[np.argsort(position)])
+        leaves.append(tree.leaves.reshape(len(position), -1)[is_leaf])
         roots.append(_FIELDS * nodes)
         depths.append(depth)
-        nodes += len(place)
-        held += leaves[-1].size
+        nodes += len(position)
+        values += leaves[-1].size
     return TreeEnsemble(
         outputs=outputs, columns=columns, sizes=sizes, compared=compared, summed=summed,
         nodes=Constant(np.concatenate(records).astype(compared.replace("float", "int"))),
@@ -271,8 +284,33 @@ def tree_ensemble(
     )  # fmt: skip
 
 
+def _numeric(tree: Tree) -> NDArray[np.bool_]:
+    """Returns whether each node compares with its threshold."""
+    numeric: NDArray[np.bool_] = tree.left >= 0
+    numeric[list(tree.categories)] = False
+    return numeric
+
+
+def _records(
+    tree: Tree, numeric: NDArray[np.bool_], columns: tuple[NDArray[np.int64], ...], compared: str,
+    position: NDArray[np.int64],
+) -> NDArray[np.int64]:  # fmt: skip
+    """Returns the record of each node: what its key is compared with, where the key stands in a row, where the left
+    child stands, and where its values stand (-1 for an inner node, -2 for one that tests categories)."""
+    is_leaf = tree.left < 0
+    width = tree.leaves.reshape(len(position), -1).shape[1]
+    record = np.empty((len(position), _FIELDS), np.int64)
+    record[:, 0] = np.where(numeric, _ordered(_at_most(tree.threshold, compared), compared), _largest(compared))
+    record[:, 1] = _column(tree, numeric, columns)
+    record[:, 2] = _FIELDS * np.where(is_leaf, position, position[np.where(is_leaf, 0, tree.left)])
+    record[:, 3] = -1
+    record[is_leaf, 3] = np.arange(np.count_nonzero(is_leaf)) * width
+    record[list(tree.categories), 3] = -2
+    return record
+
+
 def _categorical_features(trees: Sequence[Tree]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The features that are categories, and how many bits a node has for each."""
+    """Returns the features that are categories, and the number of bits in a node's set for each."""
     largest: dict[int, int] = {}
     for tree in trees:
         for node, categories in tree.categories.items():
@@ -283,16 +321,16 @@ def _categorical_features(trees: Sequence[Tree]) -> tuple[NDArray[np.int64], NDA
 
 
 def _bits(categories: Categories, missing_left: bool, size: int) -> NDArray[np.uint32]:
-    """A bit for each category, and for those that are missing and unlisted: 1 where a row goes right."""
+    """Returns a bit for missing values, one for unlisted ones, and one for each category: 1 where a row goes right."""
     right = np.full(-(-size // _BITS) * _BITS, not categories.go_right)
     right[np.asarray(categories.codes, np.int64) + 2] = categories.go_right
     right[_MISSING] = not missing_left
     return np.packbits(right, bitorder="little").view(np.uint32)
 
 
-def _places(tree: Tree) -> tuple[NDArray[np.int64], int]:
-    """Where each node goes: children side by side, behind them all below the left one, then all below the right one.
-    And how many steps lead to the lowest."""
+def _positions(tree: Tree) -> tuple[NDArray[np.int64], int]:
+    """Returns the position of each node, and the depth of the tree. The children of a node are neighbours; all nodes
+    below the left one follow, then all below the right one."""
     levels = []
     inner = np.flatnonzero(tree.left[:1] >= 0)
     while len(inner):
@@ -302,35 +340,36 @@ def _places(tree: Tree) -> tuple[NDArray[np.int64], int]:
     below = np.zeros(len(tree.left), np.int64)
     for inner in reversed(levels):
         below[inner] = 2 + below[tree.left[inner]] + below[tree.right[inner]]
-    place, start = np.zeros(len(below), np.int64), np.ones(len(below), np.int64)
+    position, start = np.zeros(len(below), np.int64), np.ones(len(below), np.int64)
     for inner in levels:
         left, right = tree.left[inner], tree.right[inner]
-        place[left], place[right] = start[inner], start[inner] + 1
+        position[left], position[right] = start[inner], start[inner] + 1
         start[left], start[right] = start[inner] + 2, start[inner] + 2 + below[left]
-    return place, len(levels)
+    return position, len(levels)
 
 
-def _column(tree: Tree, inner: NDArray[np.bool_], columns: tuple[NDArray[np.int64], ...]) -> NDArray[np.int64]:
-    """Where each node finds its key in a row."""
+def _column(tree: Tree, numeric: NDArray[np.bool_], columns: tuple[NDArray[np.int64], ...]) -> NDArray[np.int64]:
+    """Returns where each node finds its key in a row."""
     high, low, coded = columns
-    found = np.where(tree.left < 0, 0, tree.feature).astype(np.int64)
-    lows = inner & tree.missing_left
-    found[lows] = len(high) + np.searchsorted(low, found[lows])
+    column = np.where(tree.left < 0, 0, tree.feature).astype(np.int64)
+    lows = numeric & tree.missing_left
+    column[lows] = len(high) + np.searchsorted(low, column[lows])
     for node in tree.categories:
-        found[node] = len(high) + len(low) + int(np.searchsorted(coded, tree.feature[node]))
-    return found
+        column[node] = len(high) + len(low) + int(np.searchsorted(coded, tree.feature[node]))
+    return column
 
 
 def _at_most(threshold: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """The largest numbers of ``dtype`` that are not above the thresholds: at most the one is at most the other."""
+    """Returns the largest numbers of ``dtype`` at most the thresholds: the same features are at most these."""
     exact = threshold.astype(np.float64)
     with np.errstate(over="ignore"):
         rounded = exact.astype(dtype)
     below = np.nextafter(rounded, rounded.dtype.type(-np.inf))
-    found: NDArray[Any] = np.where(rounded > exact, below, rounded)
-    found += found.dtype.type(0)  # + 0: no -0.0, whose key is below that of 0.0
-    return found
+    largest: NDArray[Any] = np.where(rounded > exact, below, rounded)
+    largest += largest.dtype.type(0)  # turns -0.0 into 0.0, whose key is larger
+    return largest
 
 
 def _largest(dtype: str) -> int:
+    """Returns the largest key of a type."""
     return int(np.iinfo(dtype.replace("float", "int")).max)

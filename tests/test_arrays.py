@@ -358,9 +358,9 @@ def test_inside_a_body_the_ledger_names_the_device(spark: Any, device: str) -> N
 
 def test_kernels_of_a_notebook_are_pickled_by_value(spark: Any) -> None:
     """A kernel that workers cannot import is pickled by value."""
-    from gpuspark.kernels.spec import Cost, column_kernel
+    from gpuspark.kernels.spec import column_kernel
 
-    @column_kernel("bigint", parameters={"x": "numbers"}, unit="1", reference="here", cost=Cost(8, 8, 1))
+    @column_kernel("bigint", parameters={"x": "numbers"}, unit="1", reference="here")
     def plus_one(x):
         return pa.array(x.to_numpy() + 1)
 

@@ -10,11 +10,11 @@ import pytest
 
 from gpuspark.columns.layout import numbers
 from gpuspark.errors import CallError, ResultError
-from gpuspark.kernels.spec import Cost, column_kernel
+from gpuspark.kernels.spec import column_kernel
 
 
 def kernel(compute: Any, result: str = "int") -> Any:
-    described = column_kernel(result, parameters={"x": "numbers"}, unit="1", reference="here", cost=Cost(8, 8, 1))
+    described = column_kernel(result, parameters={"x": "numbers"}, unit="1", reference="here")
     return described(compute)
 
 

@@ -73,7 +73,7 @@ def test_segments() -> None:
 def test_kernels_and_column_functions() -> None:
     assert "haversine" in kernels.CATALOGUE
     assert set(functions.__all__) == set(kernels.CATALOGUE)
-    assert set(kernels.CATALOGUE) <= set(kernels.__all__)
+    assert set(kernels.CATALOGUE) <= set(kernels.__all__)  # type: ignore[attr-defined]
     assert parameters(kernels.haversine.__gpuspark_body__) == ["lat1", "lon1", "lat2", "lon2"]
 
 

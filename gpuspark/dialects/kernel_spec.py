@@ -1,4 +1,4 @@
-"""The description of a kernel: parameters, units, reference and cost."""
+"""The description of a kernel, besides what it computes."""
 
 from __future__ import annotations
 
@@ -10,26 +10,16 @@ Nulls = Literal["propagate", "pass"]
 
 
 @dataclass(frozen=True)
-class Cost:
-    """The cost per element: bytes read and written, and floating-point operations (a call of ``math`` is one)."""
-
-    bytes_in: int
-    bytes_out: int
-    operations: int
-
-
-@dataclass(frozen=True)
 class Spec:
-    """The description of a kernel."""
+    """The description of a kernel. The documentation is made from it."""
 
     result: str
     """Spark's name of the result type."""
     parameters: Mapping[str, str]
-    """The meaning of each parameter, with its unit, in the order of the function's parameters."""
+    """The meaning of each parameter, with its unit, in the order of the signature."""
     unit: str
     """The unit of the result."""
     reference: str
-    """The paper, book or standard that the formula is from."""
-    cost: Cost
+    """The paper, book or standard that defines the formula."""
     nulls: Nulls = "propagate"
-    """``propagate``: any null gives null. ``pass``: the function gets ``None``."""
+    """``propagate``: any null gives null. ``pass``: the function is called with ``None``."""

@@ -213,3 +213,11 @@ def test_on_spark_columns(spark: Any, device: str) -> None:
     records = gs.ledger(spark).records
     assert {(r.function, r.device) for r in records} == {("asian_option", device)}
     assert sum(r.rows for r in records) == 3
+
+
+# Samples: see tests/support/kernel_samples.py
+
+
+def sample_asian_option() -> Any:
+    columns = (pa.array([value, None]) for value in (100.0, 90.0, 1.0, 0.05, 0.2))
+    return kernels.asian_option(*columns, steps=2, paths=3)

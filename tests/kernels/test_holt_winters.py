@@ -249,11 +249,11 @@ def test_every_device_searches_the_same(device: str) -> None:
 def test_misuse_is_named() -> None:
     segments = segments_of([1.0, 2.0])
     for options in ({"horizon": 0}, {"horizon": 1, "season": 0}, {"horizon": 1, "level": 1.0}):
-        with pytest.raises(CallError, match="are rows, from 1 on"):
+        with pytest.raises(CallError, match="must be at least 1"):
             kernels.holt_winters(segments, "x", **options)
     with pytest.raises(CallError, match="trend='linear', seasonal='additive': a trend is"):
         kernels.holt_winters(segments, "x", horizon=1, season=2, trend="linear")  # type: ignore[arg-type]
-    with pytest.raises(CallError, match="alpha, beta, gamma and phi are between 0 and 1"):
+    with pytest.raises(CallError, match="alpha, beta, gamma and phi must be between 0 and 1"):
         kernels.holt_winters(segments, "x", horizon=1, alpha=1.5)
 
 
@@ -275,3 +275,11 @@ def test_in_segments(spark: Any, device: str) -> None:
     assert [r.forecast for r in rows] == pytest.approx([26.0, 32.0] * 3, rel=1e-6)
     assert sum(record.rows for record in gs.ledger(spark).records) == 48
     assert device in {record.device for record in gs.ledger(spark).records}
+
+
+# Samples: see tests/support/kernel_samples.py
+
+
+def sample_holt_winters() -> Any:
+    segments = segments_of([1.0, 5.0, 2.5, 6.0, 3.0, 7.0])
+    return kernels.holt_winters(segments, "x", season=2, horizon=2, alpha=0.5, beta=0.1, gamma=0.2)

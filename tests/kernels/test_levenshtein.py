@@ -98,3 +98,11 @@ def test_sparks_own_counts_the_same(spark: Any, device: str) -> None:
     records = gs.ledger(spark).records
     assert {(r.function, r.device) for r in records} == {("levenshtein", device)}
     assert sum(r.rows for r in records) == len(cutoffs) * len(rows)
+
+
+# Samples: see tests/support/kernel_samples.py
+
+
+def sample_levenshtein() -> Any:
+    left, right = pa.array(["kitten", None, "", "Zürich"]), pa.array(["sitting", "a", "b", "Zurich"])
+    return kernels.levenshtein(left, right, cutoff=2)

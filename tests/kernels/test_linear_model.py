@@ -76,3 +76,13 @@ def test_rows_are_multiplied_with_a_matrix(device: str, x: np.ndarray, count: in
     columns = list(zip(matrix.T.tolist(), shift.tolist(), strict=True))
     right = [[sum(map(float.__mul__, row, column), b) for column, b in columns] for row in x.tolist()]
     assert_same(found, right, count)
+
+
+# Samples: see tests/support/kernel_samples.py
+
+
+def sample_linear_model() -> Any:
+    features = np.array([[0.5, 2.0], [np.nan, 1.0], [-3.0, np.nan], [0.25, 7.0]])
+    two, matrix = Constant([2.0, 4.0]), Constant([[1.0, 2.0, 3.0], [0.5, 0.25, -1.0]])
+    steps = (Standardise(two, two), Stretch(two, two, -1.0, 1.0), Product(matrix, Constant([1.0, 2.0, 3.0])))
+    return np.concatenate([step.apply(features).reshape(-1) for step in steps])

@@ -184,10 +184,10 @@ def test_every_form_of_a_polygon_is_the_same() -> None:
         ([SQUARE], "polygon 0 cannot be read"),
         ([[SQUARE], "POLYGON"], "polygon 1 is a str"),
         ([[SQUARE], [SQUARE[:2]]], "polygon 1 has a ring of fewer than three"),
-        ([[[(0, 0), (1, math.nan), (1, 1)]]], "polygon 0 has a coordinate that is no finite number"),
+        ([[[(0, 0), (1, math.nan), (1, 1)]]], "polygon 0 has a coordinate that is not a finite number"),
         ([shapely.to_wkb(shapely.LineString(SQUARE))], "well-known binary of type 2"),
         ([shapely.to_wkb(shapely.Polygon(SQUARE))[:-1]], "polygon 0 cannot be read"),
-        (7, "a int is no sequence of polygons"),
+        (7, "a int is not a sequence of polygons"),
     ],
 )
 def test_what_is_no_polygon_is_named(given: Any, message: str) -> None:
@@ -228,3 +228,18 @@ def test_on_spark_columns(spark: Any, device: str) -> None:
     records = gs.ledger(spark).records
     assert {(r.function, r.device) for r in records} == {("point_in_polygon", device), ("within", device)}
     assert sum(r.rows for r in records) == 8
+
+
+# Samples: see tests/support/kernel_samples.py
+
+
+TRIANGLES = Polygons([[[(0, 0), (8, 0), (0, 8)]], [[(0, 0), (8, 8), (0, 8)]]], cells=4)
+
+
+def sample_point_in_polygon() -> Any:
+    x, y = pa.array([1.0, 2.0, 5.0, 9.0]), pa.array([1.0, 7.0, 6.0, 9.0])
+    return kernels.point_in_polygon(x, y, polygons=TRIANGLES)
+
+
+def sample_within() -> Any:
+    return kernels.within(pa.array([1.0, 9.0]), pa.array([1.0, 9.0]), polygons=TRIANGLES)

@@ -138,3 +138,17 @@ def test_in_segments(spark: Any, device: str) -> None:
     np.testing.assert_array_equal(ours.top.astype(float), groups.rolling(3).max().to_numpy())
     assert sum(record.rows for record in gs.ledger(spark).records) == 60
     assert device in {record.device for record in gs.ledger(spark).records}
+
+
+# Samples: see tests/support/kernel_samples.py
+
+
+OFFSETS, VALUES = [0, 5, 6], [1.0, None, 2.0, 4.0, 3.0, 7.0]
+
+
+def sample_ewm_mean() -> Any:
+    return kernels.ewm_mean(OFFSETS, VALUES, 0.5)
+
+
+def sample_rolling() -> Any:
+    return [kernels.rolling(OFFSETS, VALUES, 2, statistic) for statistic in ("mean", "std", "max")]

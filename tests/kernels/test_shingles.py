@@ -227,3 +227,19 @@ def test_on_spark_columns(spark: Any, device: str) -> None:
     records = gs.ledger(spark).records
     assert {(r.function, r.device) for r in records} == {(n, device) for n in ("minhash", "lsh_bands", "jaccard")}
     assert sum(r.rows for r in records) == 4 * len(rows)
+
+
+# Samples: see tests/support/kernel_samples.py
+
+
+def sample_jaccard() -> Any:
+    left, right = pa.array(["kitten", None, "", "Zürich"]), pa.array(["sitting", "a", "b", "Zurich"])
+    return kernels.jaccard(left, right, shingle=3)
+
+
+def sample_lsh_bands() -> Any:
+    return kernels.lsh_bands(pa.array([[1, 2, 3, 4], None]), bands=2)
+
+
+def sample_minhash() -> Any:
+    return kernels.minhash(pa.array(["kitten", None, "", "Zürich"]), permutations=4, shingle=3)

@@ -109,3 +109,22 @@ def test_on_spark_columns(spark: Any, device: str) -> None:
     records = gs.ledger(spark).records
     assert {(r.function, r.device) for r in records} == {(name, device) for name in ORACLES}
     assert sum(r.rows for r in records) == 2 * len(ORACLES)
+
+
+# Samples: see tests/support/kernel_samples.py
+
+
+LEFT = pa.array([[1.0, 2.0, 3.0], None, [], [4.0, -1.0, 0.5]])
+RIGHT = pa.array([[2.0, 0.0, 1.0], [1.0], [], [1.0, 1.0, 1.0]])
+
+
+def sample_cosine_similarity() -> Any:
+    return kernels.cosine_similarity(LEFT, RIGHT)
+
+
+def sample_dot_product() -> Any:
+    return kernels.dot_product(LEFT, RIGHT)
+
+
+def sample_euclidean_distance() -> Any:
+    return kernels.euclidean_distance(LEFT, RIGHT)

@@ -130,9 +130,9 @@ def test_what_does_not_fit_is_named() -> None:
     column = pa.array([None, [1.0, 2.0]])
     for options, said in (
         ({"matrix": [[1.0]], "k": 1}, "row 1 of the batch has a vector of 2 numbers, and the matrix has rows of 1"),
-        ({"matrix": [[1.0, 2.0]], "k": 0}, "k=0: at least one row"),
-        ({"matrix": [1.0, 2.0], "k": 1}, r"Constant of \(2,\) float64>, and must be one of numbers with rows"),
-        ({"matrix": [[1.0, 2.0]], "k": 1, "metric": "manhattan"}, "'manhattan' is none of cosine, dot, euclidean"),
+        ({"matrix": [[1.0, 2.0]], "k": 0}, "k=0 must be at least 1"),
+        ({"matrix": [1.0, 2.0], "k": 1}, r"Constant of \(2,\) float64>, and must be numeric, with rows"),
+        ({"matrix": [[1.0, 2.0]], "k": 1, "metric": "manhattan"}, "'manhattan' is not one of cosine, dot, euclidean"),
     ):
         with pytest.raises(CallError, match=said):
             kernels.top_k(column, **options)
@@ -150,3 +150,10 @@ def test_on_spark_columns(spark: Any, device: str) -> None:
     ]  # fmt: skip
     [record] = gs.ledger(spark).records
     assert (record.function, record.device, record.rows) == ("top_k", device, 3)
+
+
+# Samples: see tests/support/kernel_samples.py
+
+
+def sample_top_k() -> Any:
+    return kernels.top_k(pa.array([[1.0, 0.2], None]), matrix=np.array([[0.0, 1.0], [3.0, 0.0]]), k=1)

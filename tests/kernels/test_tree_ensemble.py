@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -120,3 +120,17 @@ def test_sums_of_several_outputs_start_somewhere_and_are_averaged() -> None:
 def test_no_trees_are_no_ensemble() -> None:
     with pytest.raises(ValueError, match="at least one tree"):
         kernels.tree_ensemble([], 1)
+
+
+# Samples: see tests/support/kernel_samples.py
+
+
+def sample_tree_ensemble() -> Any:
+    """Plain trees in single precision, and trees with categories in double precision."""
+    features = np.array([[0.5, 2.0], [np.nan, 1.0], [-3.0, np.nan], [0.25, 7.0]])
+    nodes = ([0, 0, 0], [0.3, 0, 0], [1, -1, -1], [2, -1, -1], [True, False, False], [0.0, 1.5, -2.0])
+    stump = Tree(*map(np.array, nodes))
+    with_categories = replace(stump, categories={0: Categories(np.array([1, 2]), True)})
+    single = kernels.tree_ensemble([stump], 2, compared="float32")
+    double = kernels.tree_ensemble([stump, with_categories], 2, average=True)
+    return np.concatenate([trees.margins(features).reshape(-1) for trees in (single, double)])
