@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,10 @@ SETTINGS = {
     "spark.sql.shuffle.partitions": "2",
     "spark.sql.session.timeZone": "UTC",
     "spark.python.daemon.module": "tests.support.warm_daemon",
+    # Queries over few rows: to interpret them costs half of what compiling them as Java does. The programs that tests
+    # start, such as examples and the demo, leave Spark's defaults alone.
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
 
 # `make properties` sets GPUSPARK_EXAMPLES and looks at new inputs each time; otherwise the inputs are
@@ -141,9 +146,14 @@ def user_types_stay_in_their_file(request: pytest.FixtureRequest, monkeypatch: p
 # First, so that `-m` sees the marks.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that ask for ``connect``. Puts the files with most slow tests first, then those with most tests:
+    pytest-xdist hands out files in this order, and a long file that came last would keep one process waiting."""
     for item in items:
         if "connect" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.connect)
+    tests = Counter(item.path for item in items)
+    slow_tests = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: (-slow_tests[item.path], -tests[item.path]))
 
 
 class DeviceTests:

@@ -139,6 +139,24 @@ def test_the_last_attempt_counts_and_gaps_are_missing() -> None:
     assert "1 records of attempts" in str(ledger)
 
 
+NO_DRIVER = "cuda: there is no NVIDIA driver on this machine"
+
+
+def test_what_the_machine_lacks_is_said_once() -> None:
+    f = _line(0) | {"reasons": [NO_DRIVER, "cpu: a set"]}
+    g = _line(1) | {"function": "g", "call": "d", "reasons": [NO_DRIVER, f"{NO_DRIVER} (in haversine)"]}
+    printed = str(Ledger([f, g]))
+    assert printed.count(NO_DRIVER) == 1
+    assert printed.endswith(f"\nnot on {NO_DRIVER}\nf: not on cpu: a set")
+
+
+def test_a_reason_that_not_all_functions_have_names_those_that_have_it() -> None:
+    functions = {name: _line(n) | {"function": name, "call": name} for n, name in enumerate("fgh")}
+    shared = [functions[name] | {"reasons": ["cpu: a set"]} for name in "fg"]
+    assert str(Ledger([*shared, functions["h"]])).endswith("\nf, g: not on cpu: a set")
+    assert str(Ledger(shared[:1])).endswith("\nf: not on cpu: a set")
+
+
 def test_pandas_and_html_hold_the_same_numbers() -> None:
     ledger = Ledger([_line(0)])
     frame = ledger.to_pandas()

@@ -95,7 +95,7 @@ def files(python: Path, script: str, cwd: Path, add: str = "", **environment: st
 
 def expected(package: Path) -> list[Path]:
     folders = [package / "__init__.py", package / "kernels" / "__init__.py", package / "bench" / "__init__.py"]
-    return [*folders, package / "cudf_standin.py"]
+    return [*folders, package / "tools" / "cudf_standin.py"]
 
 
 @pytest.fixture(scope="module")

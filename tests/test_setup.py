@@ -235,6 +235,19 @@ def test_a_set_up_that_failed_is_begun_again(machine: Machine, checkout: Path) -
     assert installs(machine) == 2
 
 
+@pytest.mark.parametrize(("free_kib", "venv_kib", "enough"), [(9e6, 0, True), (5e6, 0, False), (5e6, 4e6, True)])
+def test_too_little_room_is_said(machine: Machine, checkout: Path, free_kib: float, venv_kib: float, enough) -> None:
+    """What environments of an earlier run hold counts as free."""
+    machine.command("df", f"echo 'Filesystem 1024-blocks Used Available Capacity Mounted on'\n"
+                          f"echo '/dev/my disk  99999999  11111111   {free_kib:.0f}     33% /a folder'")  # fmt: skip
+    machine.command("du", f"echo '{venv_kib:.0f}\t.venv'")
+    if venv_kib:
+        (checkout / ".venv").mkdir()
+    done = machine.run(checkout / ".ci/room", "8")
+    assert done.returncode == (0 if enough else 1), done.stderr
+    assert done.stderr == "" if enough else f"need 8 GiB in {checkout}, and 4 GiB are free there" in done.stderr
+
+
 def test_without_python_or_uv_it_says_what_to_install(machine: Machine, checkout: Path) -> None:
     (machine.bin / "uv").unlink()
     done = machine.run(checkout / ".ci/setup", ".venv")
@@ -244,7 +257,8 @@ def test_without_python_or_uv_it_says_what_to_install(machine: Machine, checkout
 
 
 def test_spark_is_told_which_java_and_python(machine: Machine, checkout: Path) -> None:
-    """Another Spark's SPARK_HOME and PYTHONPATH are forgotten."""
+    """Another Spark's SPARK_HOME and PYTHONPATH are forgotten, and Python keeps what it compiles: an environment that
+    uv made holds no bytecode, and pandas, Numba and PySpark take five seconds of each process without it, else one."""
     machine.run(checkout / ".ci/setup", ".venv")
     seen = machine.run(
         "sh",
@@ -252,12 +266,13 @@ def test_spark_is_told_which_java_and_python(machine: Machine, checkout: Path) -
         f". '{checkout}/.venv/activate-spark' && env",
         SPARK_HOME="/opt/spark",
         PYTHONPATH="/opt/spark/python",
+        PYTHONDONTWRITEBYTECODE="1",
     ).stdout
     found = dict(re.findall(r"^(\w+)=(.*)$", seen, re.MULTILINE))
     assert found["JAVA_HOME"] == str(machine.folder / "jvm" / "seventeen")
     assert found["PYSPARK_PYTHON"] == str(checkout / ".venv" / "bin" / "python")
     assert found["PATH"].startswith(f"{checkout}/.venv/bin:")
-    assert not {"SPARK_HOME", "PYTHONPATH"} & set(found)
+    assert not {"SPARK_HOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"} & set(found)
 
 
 def test_device_suite_refuses_a_machine_without_a_gpu(machine: Machine) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -27,6 +27,8 @@ _READERS = 4
 """Tasks that read the log. By default Spark would start as many as wrote it, since each wrote one partition."""
 _PAUSE = 0.1  # seconds; lines travel through a pipe and arrive shortly after their task has ended
 _COUNTS = ("rows", "batches", "bytes_in", "bytes_out", "retries")
+_CALLED = " (in "
+"""What stands between the reason of a function that another one calls, and its name."""
 _Line = dict[str, Any]
 _cleared: WeakKeyDictionary[SparkSession, dict[str, int]] = WeakKeyDictionary()
 """By session and worker, the number of the last line when the ledger was cleared."""
@@ -89,9 +91,8 @@ class Ledger:
         rows = [_HEAD, *(_cells(summary) for summary in self.summary())]
         widths = [max(len(row[n]) for row in rows) for n in range(len(_HEAD))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        for summary in self.summary():
-            passed_over = [reason for reason in summary.reasons if not reason.startswith(FOUND)]
-            lines += [f"{summary.function}: not on {reason}" for reason in passed_over]
+        passed_over = {s.function: [r for r in s.reasons if not r.startswith(FOUND)] for s in self.summary()}
+        lines += reasons_by_function(passed_over, "not on ")
         if len(rows) == 1:
             lines.append("nothing was recorded yet")
         return "\n".join([*lines, *self._notes()])
@@ -133,6 +134,27 @@ def ledger(spark: SparkSession | None = None) -> Ledger:
         lines = again
     marks = _cleared.get(spark, {})
     return Ledger([line for line in lines if line["number"] > marks.get(line["sender"], -1)], spark)
+
+
+def reasons_by_function(reasons: Mapping[str, Sequence[str]], prefix: str = "") -> list[str]:
+    """Returns a line for each different reason: alone where all of several functions have it, as they have what
+    this machine lacks; else after the names of the functions that have it.
+
+    A function called inside another one adds nothing where it has the same reason as its caller.
+
+    >>> reasons_by_function({"f": ["cuda: no GPU", "cpu: a set"], "g": ["cuda: no GPU", "cuda: no GPU (in f)"]})
+    ['cuda: no GPU', 'f: cpu: a set']
+    """
+    functions: dict[str, list[str]] = {}
+    for function, texts in reasons.items():
+        for text in texts:
+            if text.rpartition(_CALLED)[0] not in texts:
+                functions.setdefault(text, []).append(function)
+    everyone = len(reasons) > 1
+    return [
+        prefix + text if everyone and len(names) == len(reasons) else f"{', '.join(names)}: {prefix}{text}"
+        for text, names in functions.items()
+    ]
 
 
 def _read(spark: SparkSession) -> list[_Line]:

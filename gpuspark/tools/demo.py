@@ -20,6 +20,7 @@ import pyarrow as pa
 
 import gpuspark as gs
 from gpuspark import functions, kernels
+from gpuspark.accounting.report import reasons_by_function
 from gpuspark.columns.values import same
 
 if TYPE_CHECKING:
@@ -94,7 +95,10 @@ class Result:
         notes = _NOTES
         if any("emulated" in row.device for row in self.rows):
             notes = "* emulated: shows that the GPU's program is right, not how fast it is\n" + notes
-        reasons = dict.fromkeys(f"  {row.function}, {row.path}: {why}" for row in self.rows for why in row.reasons)
+        by_function: dict[str, dict[str, None]] = {}
+        for row in self.rows:
+            by_function.setdefault(row.function, {}).update(dict.fromkeys(row.reasons))
+        reasons = [f"  {line}" for line in reasons_by_function({name: [*why] for name, why in by_function.items()})]
         why = "\n".join(["why another device was not used:", *reasons]) if reasons else "no device was passed over"
         return "\n\n".join([f"{self._table()}\n{notes}", why, self.distance, _HINT])
 
