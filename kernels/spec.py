@@ -13,6 +13,7 @@ from typing import Any
 
 from gpuspark.columns.batch import Batch, Column
 from gpuspark.columns.layout import doubles, list_array, lists, nulls_of, numbers, observations, texts
+from gpuspark.devices.protocol import DeviceName
 from gpuspark.dialects.column_kernel import ColumnKernel, by_name
 from gpuspark.dialects.kernel_spec import Nulls, Spec
 from gpuspark.dialects.scalar import ScalarUDF
@@ -30,6 +31,7 @@ __all__ = [
     "Column",
     "ColumnKernel",
     "Constant",
+    "DeviceName",
     "Kernel",
     "Nulls",
     "Out",
