@@ -150,7 +150,8 @@ def asian_option(
             variance = squares / paths - result * result
             result = np.sqrt(np.maximum(variance, 0.0) / (np.float64(paths) - 1))
         elif controlled:
-            result = result + geometric_price(*list(inputs), steps=steps)
+            s, k, t, r, v = inputs
+            result += geometric_price(s, k, t, r, v, steps)
     nulls = nulls_of(*columns, *([] if stream is None else [stream]))
     return pa.array(np.where(wrong, np.nan, result), mask=nulls)
 

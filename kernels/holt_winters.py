@@ -428,7 +428,7 @@ def _fit(
     return _Fit(parameters.reshape(-1, 4), initial.reshape(-1, states), sse, counts, forecasts, factors)
 
 
-def _forecasts_batch(keys: Batch, fit: _Fit, half: NDArray[np.float64], horizon: int, device: str) -> Batch:
+def _forecasts_batch(keys: Batch, fit: _Fit, half: NDArray[np.float64], horizon: int, device: Any) -> Batch:
     """Returns the forecasts, a row for each series and step. ``half``: half the widths of the intervals."""
     number = len(fit.sse)
     repeated = keys.to_arrow().take(np.repeat(np.arange(number), horizon))
@@ -440,7 +440,7 @@ def _forecasts_batch(keys: Batch, fit: _Fit, half: NDArray[np.float64], horizon:
     return batch
 
 
-def _parameters_batch(keys: Batch, fit: _Fit, sigma: NDArray[np.float64], device: str) -> Batch:
+def _parameters_batch(keys: Batch, fit: _Fit, sigma: NDArray[np.float64], device: Any) -> Batch:
     """Returns the parameters and first states, a row for each series."""
     columns = dict(zip(("alpha", "beta", "gamma", "phi"), fit.parameters.T, strict=True))
     columns |= {"sse": fit.sse, "sigma": sigma, "level": fit.initial[:, 0], "slope": fit.initial[:, 1]}
