@@ -26,19 +26,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gpuspark import errors, functions, kernels, testing
+    from gpuspark import errors as errors
+    from gpuspark import functions, kernels, testing
     from gpuspark.accounting.report import Ledger, ledger
-    from gpuspark.columns import layout
+    from gpuspark.columns import layout as layout
     from gpuspark.columns.batch import Batch, Column
     from gpuspark.dialects.map_in_arrow import map_in_arrow
     from gpuspark.dialects.segments import Segments, apply_in_segments
     from gpuspark.dialects.series import pandas_udf
     from gpuspark.dialects.udf import udf
-    from gpuspark.execution import capsule
+    from gpuspark.execution import capsule as capsule
     from gpuspark.execution.arrays import Constant, Out, Scratch, array_function
     from gpuspark.execution.plan import Plan
     from gpuspark.models.score import score
-    from gpuspark.tools import replay
+    from gpuspark.tools import replay as replay
     from gpuspark.tools.info import info
 
 __version__ = "0.1.0"
@@ -83,16 +84,12 @@ __all__ = [
     "__version__",
     "apply_in_segments",
     "array_function",
-    "capsule",
-    "errors",
     "functions",
     "info",
     "kernels",
-    "layout",
     "ledger",
     "map_in_arrow",
     "pandas_udf",
-    "replay",
     "score",
     "testing",
     "udf",

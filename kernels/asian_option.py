@@ -151,7 +151,7 @@ def asian_option(
             result = np.sqrt(np.maximum(variance, 0.0) / (np.float64(paths) - 1))
         elif controlled:
             s, k, t, r, v = inputs
-            result = result + geometric_price(s, k, t, r, v, steps)
+            result += geometric_price(s, k, t, r, v, steps)
     nulls = nulls_of(*columns, *([] if stream is None else [stream]))
     return pa.array(np.where(wrong, np.nan, result), mask=nulls)
 

@@ -15,21 +15,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from gpuspark.kernels.forecast_batches import Fit, forecasts_batch, parameters_batch
 from gpuspark.kernels.spec import (
     Batch,
     CallError,
-    DeviceName,
     Out,
     Scratch,
     Segments,
     array_function,
-    doubles,
-    list_array,
     observations,
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 __all__ = ["HoltWinters", "holt_winters"]
 
@@ -366,37 +364,14 @@ def holt_winters(
     searched = sum(value is None for value in chosen)
     sigma = np.sqrt(fit.sse / np.maximum(fit.counts - searched, 1))
     half = NormalDist().inv_cdf((1 + level) / 2) * np.repeat(sigma, horizon) * np.sqrt(fit.factors)
-    forecasts = _forecasts_batch(segments.keys, fit, half, horizon, device)
-    return HoltWinters(forecasts, _parameters_batch(segments.keys, fit, sigma, device))
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """The results of the array function."""
-
-    parameters: NDArray[np.float64]
-    """A row for each series: alpha, beta, gamma, phi."""
-    initial: NDArray[np.float64]
-    """A row for each series: level, slope and seasonals before the first row."""
-    sse: NDArray[np.float64]
-    """The sum of squared errors of each series; NaN where it could not be fitted."""
-    counts: NDArray[np.int64]
-    """The number of observations of each series."""
-    forecasts: NDArray[np.float64]
-    """All steps of the first series, then those of the second, and so on."""
-    factors: NDArray[np.float64]
-    """The variances of the forecasts' errors, as multiples of the first step's."""
-
-    @property
-    def fitted(self) -> NDArray[np.bool_]:
-        """Whether each series could be fitted."""
-        return np.isfinite(self.sse)
+    forecasts = forecasts_batch(segments.keys, fit, half, horizon, device)
+    return HoltWinters(forecasts, parameters_batch(segments.keys, fit, sigma, device))
 
 
 def _fit(
     observed: tuple[Any, Any, Any], season: int, horizon: int, trend: Trend | None, seasonal: Seasonal | None,
     chosen: tuple[float | None, ...],
-) -> _Fit:  # fmt: skip
+) -> Fit:  # fmt: skip
     """Fits and forecasts all series. ``observed``: offsets, values and validity. ``chosen``: the parameters, ``None``
     where they are to be searched."""
     offsets, values, present = observed
@@ -426,32 +401,7 @@ def _fit(
         forecasts=Out("float64", horizon * number),
         factors=Out("float64", horizon * number),
     )
-    return _Fit(parameters.reshape(-1, 4), initial.reshape(-1, states), sse, counts, forecasts, factors)
-
-
-def _forecasts_batch(keys: Batch, fit: _Fit, half: NDArray[np.float64], horizon: int, device: DeviceName) -> Batch:
-    """Returns the forecasts, a row for each series and step. ``half``: half the widths of the intervals."""
-    number = len(fit.sse)
-    repeated = keys.to_arrow().take(np.repeat(np.arange(number), horizon))
-    batch = type(keys).from_arrow(repeated, device).with_column("step", np.tile(np.arange(1, horizon + 1), number))
-    valid = np.repeat(fit.fitted, horizon)
-    columns = {"forecast": fit.forecasts, "lower": fit.forecasts - half, "upper": fit.forecasts + half}
-    for name, numbers in columns.items():
-        batch = batch.with_column(name, doubles(numbers, valid, device))
-    return batch
-
-
-def _parameters_batch(keys: Batch, fit: _Fit, sigma: NDArray[np.float64], device: DeviceName) -> Batch:
-    """Returns the parameters and first states, a row for each series."""
-    columns = dict(zip(("alpha", "beta", "gamma", "phi"), fit.parameters.T, strict=True))
-    columns |= {"sse": fit.sse, "sigma": sigma, "level": fit.initial[:, 0], "slope": fit.initial[:, 1]}
-    batch = keys.with_column("observations", fit.counts)
-    for name, numbers in columns.items():
-        batch = batch.with_column(name, doubles(np.ascontiguousarray(numbers), fit.fitted, device))
-    number, season = len(fit.sse), fit.initial.shape[1] - 2
-    nulls = None if fit.fitted.all() else ~fit.fitted
-    seasonals = list_array(np.arange(number + 1) * season, fit.initial[:, 2:].reshape(-1), nulls)
-    return batch.with_column("seasonals", seasonals)
+    return Fit(parameters.reshape(-1, 4), initial.reshape(-1, states), sse, counts, forecasts, factors)
 
 
 def _check(

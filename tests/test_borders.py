@@ -218,11 +218,11 @@ def bench_users(imports: list[Import]) -> list[Import]:
 
 
 def kernel_imports(imports: list[Import]) -> list[Import]:
-    """What kernels import beyond the standard library, NumPy, pyarrow when they run, ``kernels.spec``, and what several
-    of them share: how polygons are read, and their index; random numbers; the characters of texts. ``kernels`` itself
-    imports them all, and ``spec`` everything that they are made with."""
+    """What kernels import beyond the standard library, NumPy, pyarrow when they run, ``kernels.spec``, and the helpers
+    that stand beside them. ``kernels`` itself imports them all, and ``spec`` everything that they are made with."""
     allowed = sys.stdlib_module_names | {"numpy"}
-    shared = {f"gpuspark.kernels.{name}" for name in ("spec", "geometry", "polygon_grid", "philox", "utf8")}
+    helpers = "spec forecast_batches geometry polygon_grid philox utf8".split()
+    shared = {f"gpuspark.kernels.{name}" for name in helpers}
     return [
         entry
         for entry in running(imports)

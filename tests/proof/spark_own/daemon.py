@@ -14,7 +14,7 @@ OURS = (
     "compiler.build",
     "compiler.operations",
 )
-for name in ("warm_daemon", *(f"gpuspark.{module}" for module in OURS)):
+for name in ("tests.support.warm_daemon", *(f"gpuspark.{module}" for module in OURS)):
     importlib.import_module(name)
 
 if __name__ == "__main__":
