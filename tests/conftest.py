@@ -39,10 +39,6 @@ SETTINGS = {
     "spark.sql.shuffle.partitions": "2",
     "spark.sql.session.timeZone": "UTC",
     "spark.python.daemon.module": "tests.support.warm_daemon",
-    # Queries over few rows: to interpret them costs half of what compiling them as Java does. The programs that tests
-    # start, such as examples and the demo, leave Spark's defaults alone.
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
 
 # `make properties` sets GPUSPARK_EXAMPLES and looks at new inputs each time; otherwise the inputs are
