@@ -8,7 +8,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_PARAMETERS = 450, 60, 8
-NOT_CALLED_BY_POSITION = ("array_function", "column_kernel", "app.command", "gs.udf")
+PROGRAMS = ("array_function", "column_kernel")
+"""Decorators of functions whose parameters are the words of a program, or the columns and options of a kernel."""
+EXCEPTIONS = {
+    "run_bench": "the options of a command",
+    "holt_winters": "the options of a public function, given by name",
+    "squares": "a benchmark of a body with twenty columns",
+    **dict.fromkeys(
+        ("_smooth", "_initial_states", "_error_of", "_search", "_forecast", "_sweep", "trees"),
+        "compiled as a part of an array function: the same words of a program",
+    ),
+}
+"""Functions that may have more parameters, and why."""
 TABLES = {"tests/proof/sabotage/breaks.py"}
 """Files that are one long table."""
 
@@ -26,10 +37,10 @@ def functions(tree: ast.AST) -> Iterator[Function]:
 
 
 def parameters(function: Function) -> int:
-    """The number of parameters, ``self`` and ``cls`` left out; none where a decorator makes them something else: the
-    words of a program, the columns and options of a kernel, or the options of a command."""
+    """The number of parameters, ``self`` and ``cls`` left out; none for ``PROGRAMS`` and
+    ``EXCEPTIONS``."""
     decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
-    if any(name in decorator for decorator in decorators for name in NOT_CALLED_BY_POSITION):
+    if function.name in EXCEPTIONS or any(name in decorator for decorator in decorators for name in PROGRAMS):
         return 0
     listed = function.args
     names = [argument.arg for argument in (*listed.posonlyargs, *listed.args, *listed.kwonlyargs)]
