@@ -54,7 +54,7 @@ quick: setup ## the tests that take less than ten seconds each
 	@$(IN) $(PYTEST) -m 'not device and not connect and not slow and not long and not browser'
 
 lint: setup
-	@$(IN) ruff check .
+	@$(IN) ruff check . && ruff format --check --quiet .
 
 types: setup
 	@$(IN) mypy
