@@ -19,7 +19,7 @@ import cuda.bindings
 import pytest
 
 HERE = Path(__file__).parent
-LONGEST_SECONDS = 240
+LONGEST_SECONDS = 1200
 CONTROLLED_PREFIXES = ("STUB_", "CUDA_", "GPUSPARK_")
 """The environment variables that only a scene's settings may set."""
 
