@@ -53,6 +53,9 @@ settings.register_profile(
 )
 settings.load_profile("gpuspark")
 
+# Imported by tests only: as an example of its own, a file of bodies would be a second module of another name.
+collect_ignore_glob = ["support/*bod*.py"]
+
 # Spark starts its workers with this interpreter, not with whatever `python3` is on the path, and they
 # import functions of the tests as this process does: `test_x`, or `tests.x`.
 TESTS = Path(__file__).parent

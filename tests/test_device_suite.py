@@ -87,7 +87,7 @@ def test_a_gpu_node_has_all_that_the_tests_import() -> None:
     code += "sys.exit(pytest.main(['--collect-only', '-q', '-m', 'device', 'tests']))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, done.stdout
-    assert "tests/test_udf.py::test_answers_are_pysparks[cuda]" in done.stdout
+    assert "tests/test_udf.py::test_results_equal_pysparks[cuda]" in done.stdout
     assert "connect" not in done.stdout
 
 

@@ -50,6 +50,7 @@ def array_function(function: Callable[..., None]) -> ArrayFunction:
     >>> @array_function
     ... def doubled(i, x, out):
     ...     out[i] = 2 * x[i]
+    >>> import numpy as np
     >>> doubled(3, np.array([1, 2, 3]), Out("int64", 3))
     array([2, 4, 6])
     """

@@ -94,7 +94,7 @@ class Result:
     def __str__(self) -> str:
         notes = _NOTES
         if any("emulated" in row.device for row in self.rows):
-            notes = "* emulated: shows that the GPU's program is right, not how fast it is\n" + notes
+            notes = "* emulated: proof that the GPU's program is right, not speed\n" + notes
         by_function: dict[str, dict[str, None]] = {}
         for row in self.rows:
             by_function.setdefault(row.function, {}).update(dict.fromkeys(row.reasons))
