@@ -19,7 +19,7 @@ import cuda.bindings
 import pytest
 
 HERE = Path(__file__).parent
-LONGEST_SECONDS = 1200
+LONGEST_SECONDS = 1200  # of a scene that hangs; on a busy machine a sound one took more than 240
 CONTROLLED_PREFIXES = ("STUB_", "CUDA_", "GPUSPARK_")
 """The environment variables that only a scene's settings may set."""
 
