@@ -28,7 +28,7 @@ from gpuspark.execution.array_runner import ArrayRunner, PlacedArray
 from gpuspark.execution.frame_body import PlacedFrameBody
 from gpuspark.execution.placement import Placeable, Placement, decide
 from gpuspark.execution.plan import Plan
-from gpuspark.execution.runner import PlacedScalar
+from gpuspark.execution.runner import PlacedScalar, Runner
 from gpuspark.spark.session import WORKER_LOGGING, TaskFacts
 
 
@@ -122,6 +122,21 @@ def test_a_busy_device_is_tried_again_by_the_next_task(task, monkeypatch) -> Non
     for _ in range(2):
         assert Placement(placed_scalar(config), config).plan.device == "cpu"
     assert opened == ["emulated", "cpu"] * 2
+
+
+def test_a_captured_value_without_a_digest_is_a_reason(task, monkeypatch) -> None:
+    """It keeps a function off the compiler. It also has a part in the key of failures, and must not end the task."""
+    monkeypatch.setattr(placement, "_failures", {"another function": {"cpu": "it failed"}})
+    deep: tuple[object, ...] = (1.0,)
+    for _ in range(400):
+        deep = (deep, 2.0)
+    function = gs.udf("double")(lambda x: x + deep[1]).scalar_function(["x"])
+    assert function.body is not None
+    config = Config(device="cpu", fallback="silent")
+    runner = Runner(function, [parse("double")], config)
+    assert runner.plan.device == "python"
+    assert "nested too deeply" in str(runner.plan)
+    assert runner.run([pa.array([1.0, None])], Work()).to_pylist() == [3.0, None]
 
 
 def test_a_plan_that_fallback_forbids_is_an_error_after_a_failure_too(monkeypatch) -> None:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pyspark.resource import ResourceInformation
 
 from gpuspark.config import Config
 from gpuspark.errors import ConfigError
@@ -180,3 +181,21 @@ def test_known_keys_are_read_where_the_properties_cannot_be_listed(monkeypatch: 
     task = _Task(**{"spark.gpuspark.device": "python", "spark.gpuspark.devise": "unseen"})
     monkeypatch.setattr(session, "running_task", lambda: task)
     assert session.task_config() == Config(device="python")
+
+
+@pytest.mark.parametrize(("addresses", "gpu"), [((), None), (("3",), "3"), (("GPU-aabb", "GPU-ccdd"), "GPU-aabb")])
+def test_a_task_runs_on_the_first_gpu_that_spark_gave_it(addresses: tuple[str, ...], gpu: str | None) -> None:
+    assert session.TaskFacts(0, 0, 0, 0, None, addresses, None).gpu == gpu
+
+
+def test_the_gpus_of_a_task_are_those_of_its_resources(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that was given another resource, or none, has no GPU."""
+    resources: dict[str, ResourceInformation] = {"fpga": ResourceInformation("fpga", ["7"])}
+    numbers = dict.fromkeys(("stageId", "partitionId", "attemptNumber", "taskAttemptId"), lambda _self: 0)
+    given = {"resources": lambda _self: resources, "getLocalProperty": lambda _self, _key: None}
+    task = type("Task", (), {**numbers, **given})()
+    monkeypatch.setattr(session, "running_task", lambda: task)
+    assert session.task_facts() is not None
+    assert session.task_facts().gpus == ()
+    resources["gpu"] = ResourceInformation("gpu", ["GPU-aabb", "GPU-ccdd"])
+    assert session.task_facts().gpus == ("GPU-aabb", "GPU-ccdd")

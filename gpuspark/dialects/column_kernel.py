@@ -16,7 +16,7 @@ from gpuspark.compiler.digest import digest_of
 from gpuspark.compiler.source import CannotCompile
 from gpuspark.dialects.kernel_worker import KernelWorker, computed
 from gpuspark.errors import CallError
-from gpuspark.spark.builder import Prepared, UdfCache, arrow_udf, prepare
+from gpuspark.spark.builder import Prepared, UdfCache, arrow_udf, is_spark_column, prepare
 from gpuspark.spark.decorated import name_after
 from gpuspark.spark.session import running_task
 
@@ -65,7 +65,7 @@ class ColumnKernel:
         bound = self._bind(columns, options)
         values = [bound[name] for name in self.columns if name in bound]
         options = {name: value for name, value in bound.items() if name not in self.columns}
-        if any(map(_is_spark_column, values)) or (any(isinstance(v, str) for v in values) and running_task() is None):
+        if any(map(is_spark_column, values)) or (any(isinstance(v, str) for v in values) and running_task() is None):
             return self._column(values, options)
         arrays, like = as_columns(self.__name__, self.columns, values)
         return like(computed(self, arrays, options))
@@ -80,7 +80,7 @@ class ColumnKernel:
         from pyspark.sql import functions
 
         udf = self._spark_udf(prepare(), options)
-        made: Column = udf(*(v if isinstance(v, str) or _is_spark_column(v) else functions.lit(v) for v in columns))
+        made: Column = udf(*(v if isinstance(v, str) or is_spark_column(v) else functions.lit(v) for v in columns))
         return made
 
     def _spark_udf(self, session: Prepared, options: Mapping[str, Any]) -> Any:
@@ -112,7 +112,3 @@ def _is_importable(kernel: Any) -> bool:
 
 def _import(module: str, name: str) -> Any:
     return getattr(importlib.import_module(module), name)
-
-
-def _is_spark_column(value: Any) -> bool:
-    return any(c.__name__ == "Column" and c.__module__.startswith("pyspark.") for c in type(value).__mro__)

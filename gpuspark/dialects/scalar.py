@@ -23,7 +23,7 @@ from gpuspark.errors import CallError, DeclarationError
 from gpuspark.execution import user_types
 from gpuspark.execution.plan import Plan
 from gpuspark.execution.scalar import Nulls, ScalarFunction
-from gpuspark.spark.builder import UdfCache, arrow_udf, plain_udf, prepare
+from gpuspark.spark.builder import UdfCache, arrow_udf, is_spark_column, plain_udf, prepare
 from gpuspark.spark.decorated import name_after
 from gpuspark.spark.session import active_session, application_is_profiled, driver_config, running_task
 from gpuspark.spark.worker_log import name_users_functions
@@ -80,7 +80,7 @@ class ScalarUDF(HoldsBody):
 
     def __call__(self, *columns: Any, **named: Any) -> Any:
         arguments = [*columns, *named.values()]
-        if any(map(_is_spark_column, arguments)):
+        if any(map(is_spark_column, arguments)):
             return self._column(columns, named)
         if running_task() is None and self._makes_column(arguments):
             return self._column(columns, named)
@@ -199,7 +199,7 @@ class ScalarUDF(HoldsBody):
         """Returns a number, a date or ``None`` as a literal column, and a column or its name unchanged."""
         from pyspark.sql import functions
 
-        if isinstance(value, str) or _is_spark_column(value):
+        if isinstance(value, str) or is_spark_column(value):
             return value
         if value is None or isinstance(value, int | float | decimal.Decimal | datetime.date):
             return functions.lit(value)
@@ -306,7 +306,3 @@ def _unused_type() -> pa.DataType:
     import pyarrow as pa
 
     return pa.null()
-
-
-def _is_spark_column(value: Any) -> bool:
-    return any(c.__name__ == "Column" and c.__module__.startswith("pyspark.") for c in type(value).__mro__)

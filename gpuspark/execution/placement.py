@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from types import MappingProxyType
 from typing import Protocol, TypeVar
 
@@ -94,12 +95,16 @@ class Placement:
         facts = task_facts()
         self._in_task = facts is not None
         self._address = facts.gpu if facts else None
-        self._key = (function.key, config, self._address)
-        self._failed = dict(_failures.get(self._key, {})) if self._in_task else {}
+        self._failed = dict(_failures.get(self._key, {})) if self._in_task and _failures else {}
         start = time.perf_counter()
         self._settle()
         self.preparing = time.perf_counter() - start
         """Seconds that the decision took: it compiles the program, or reads it from the cache."""
+
+    @cached_property
+    def _key(self) -> tuple[Hashable, Config, str | None]:
+        """The key of ``_failures``. It may take a digest of large arrays, and is needed only once something failed."""
+        return (self.function.key, self.config, self._address)
 
     @property
     def reasons(self) -> list[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gpuspark.accounting.work import Work
 from gpuspark.columns.types import ColumnType
+from gpuspark.compiler import CannotCompile
 from gpuspark.config import Config
 from gpuspark.devices import open_device
 from gpuspark.devices.protocol import Device, DeviceName
@@ -41,8 +42,12 @@ class PlacedScalar:
 
     @cached_property
     def key(self) -> Hashable:
-        """The name, the types and what the compiled program depends on."""
-        parts = self.function.request(self.types, self.config).parts() if self.function.body else ()
+        """The name, the types and what the compiled program depends on, or why there is none."""
+        parts: tuple[Any, ...]
+        try:
+            parts = self.function.request(self.types, self.config).parts()
+        except CannotCompile as refusal:
+            parts = (str(refusal),)
         return (self.name, self.types, parts)
 
     @property

@@ -89,3 +89,8 @@ def pandas_udf(body: Callable[..., Any], returns: Any, form: int | None = None, 
 
 def _declared(udf: Any, deterministic: bool) -> Any:
     return udf if deterministic else udf.asNondeterministic()
+
+
+def is_spark_column(value: Any) -> bool:
+    """Whether ``value`` is a column of classic Spark or of Spark Connect. Loads no PySpark to say no."""
+    return any(c.__name__ == "Column" and c.__module__.startswith("pyspark.") for c in type(value).__mro__)

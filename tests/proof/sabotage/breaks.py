@@ -347,6 +347,8 @@ BREAKS = (
     Break("devices", "the next task tries a failed device again", "gpuspark/execution/placement.py",
           "            _failures.setdefault(self._key, {})[device] = reason\n", "            pass\n",
           "tests/test_placement.py"),
+    Break("devices", "a captured value without a digest ends the task", "gpuspark/execution/runner.py",
+          "            parts = (str(refusal),)\n", "            raise\n", "tests/test_placement.py"),
     Break("devices", "no batch has a budget", "gpuspark/execution/placement.py",
           "if self.budget is not None and nbytes > self.budget:", "if False:", "tests/test_placement.py"),
     Break("devices", "whole groups have no budget", "gpuspark/dialects/segments.py",
