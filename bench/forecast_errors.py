@@ -122,10 +122,14 @@ def main() -> None:
     methods, series = forecasts(spark, forecasting)
     spark.stop()
     text = _TEXT.format(
-        series=series, ahead=forecasting.AHEAD, version=version("prophet"),
+        series=series,
+        ahead=forecasting.AHEAD,
+        version=version("prophet"),
         table=table(_HEAD, [method.row() for method in methods]),
-        cores=os.cpu_count(), processor=facts["processor"], load=facts["load"][0],
-    )  # fmt: skip
+        cores=os.cpu_count(),
+        processor=facts["processor"],
+        load=facts["load"][0],
+    )
     PAGE.write_text(text)
     print(text)
 

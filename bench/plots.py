@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 _GREY, _GREEN, _RED, _BLACK = "#999999", "#1b7837", "#b2182b", "#444444"
 _PHASE_COLORS = {
-    "wait": "#c7c7c7", "compile": "#9467bd", "copy_in": "#aec7e8", "run": "#1f77b4", "copy_out": "#98df8a",
-}  # fmt: skip
+    "wait": "#c7c7c7",
+    "compile": "#9467bd",
+    "copy_in": "#aec7e8",
+    "run": "#1f77b4",
+    "copy_out": "#98df8a",
+}
 
 
 def svg(draw: Callable[[Axes], None], *, height: float) -> str:

@@ -55,10 +55,13 @@ def session(master: str, options: Mapping[str, str]) -> SparkSession:
     from pyspark.sql import SparkSession
 
     defaults = {
-        "spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.driver.memory": "4g",
-        "spark.sql.session.timeZone": "UTC", "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.driver.memory": "4g",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
         "spark.log.level": "ERROR",
-    }  # fmt: skip
+    }
     builder = SparkSession.builder.master(master).appName("gpuspark bench")
     for key, value in {**defaults, **options}.items():
         builder = builder.config(key, value)
@@ -183,10 +186,14 @@ def observe(spark: SparkSession, run: Callable[[], None]) -> dict[str, Any]:
         for phase, seconds in record.seconds.items():
             phases[phase] = phases.get(phase, 0.0) + seconds
     return {
-        "wall": wall, "spark": metrics.to_dict(), "python_cpu": use.cpu, "python_memory": use.peak_memory,
-        "phases": phases, "devices": devices,
+        "wall": wall,
+        "spark": metrics.to_dict(),
+        "python_cpu": use.cpu,
+        "python_memory": use.peak_memory,
+        "phases": phases,
+        "devices": devices,
         "reasons": sorted({reason for record in records for reason in record.reasons}),
-    }  # fmt: skip
+    }
 
 
 def write(records: list[dict[str, Any]], file: Path) -> None:

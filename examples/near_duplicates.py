@@ -41,9 +41,11 @@ def build(spark: SparkSession) -> DataFrame:
     left, right = banded.alias("left"), banded.alias("right")
     met = left.join(right, (F.col("left.band") == F.col("right.band")) & (F.col("left.name") < F.col("right.name")))
     pairs = met.select(
-        F.col("left.name").alias("name"), F.col("right.name").alias("like"),
-        F.col("left.text").alias("text"), F.col("right.text").alias("text_like"),
-    ).dropDuplicates(["name", "like"])  # fmt: skip
+        F.col("left.name").alias("name"),
+        F.col("right.name").alias("like"),
+        F.col("left.text").alias("text"),
+        F.col("right.text").alias("text_like"),
+    ).dropDuplicates(["name", "like"])
     similarity = functions.jaccard("text", "text_like").alias("similarity")
     return pairs.select("name", "like", similarity).where(F.col("similarity") >= SIMILAR)
 

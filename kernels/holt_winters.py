@@ -369,9 +369,13 @@ def holt_winters(
 
 
 def _fit(
-    observed: tuple[Any, Any, Any], season: int, horizon: int, trend: Trend | None, seasonal: Seasonal | None,
+    observed: tuple[Any, Any, Any],
+    season: int,
+    horizon: int,
+    trend: Trend | None,
+    seasonal: Seasonal | None,
     chosen: tuple[float | None, ...],
-) -> Fit:  # fmt: skip
+) -> Fit:
     """Fits and forecasts all series. ``observed``: offsets, values and validity. ``chosen``: the parameters, ``None``
     where they are to be searched."""
     offsets, values, present = observed

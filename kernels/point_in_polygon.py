@@ -94,9 +94,7 @@ def _lies_in(px, py, parity, start, end, edges):
 
 
 @array_function
-def _containing(
-    i, x, y, left, bottom, across, up, columns, rows, answers, polygons, parities, entry_at, edges, out
-):  # fmt: skip
+def _containing(i, x, y, left, bottom, across, up, columns, rows, answers, polygons, parities, entry_at, edges, out):
     px = x[i]
     py = y[i]
     u = (px - left) * across

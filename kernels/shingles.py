@@ -169,7 +169,7 @@ _BRODER = "A. Z. Broder, On the Resemblance and Containment of Documents, SEQUEN
     unit="the least hash for each permutation",
     reference=f"{_BRODER}; the permutations are those of M. Dietzfelbinger, Universal Hashing and k-wise Independent "
     "Random Variables via Integer Arithmetic without Primes, STACS 1996",
-)  # fmt: skip
+)
 def minhash(text: pa.Array, *, permutations: int = 128, shingle: int = 5, seed: int = 1) -> pa.Array:
     """Returns a signature of each text's set of shingles. The share of positions at which two signatures are equal
     estimates the :func:`jaccard` similarity ``j`` of the sets, with a standard error of

@@ -70,8 +70,11 @@ def _cosine(row, left_at, left, right_at, right, out):
 
 
 @column_kernel(
-    "double", parameters=_PARAMETERS, unit="the product of the vectors' units", reference=_REFERENCE,
-)  # fmt: skip
+    "double",
+    parameters=_PARAMETERS,
+    unit="the product of the vectors' units",
+    reference=_REFERENCE,
+)
 def dot_product(left: pa.Array, right: pa.Array) -> pa.Array:
     """Returns the sum of the products of the elements of two vectors, in double precision; 0 for empty vectors.
 
@@ -86,8 +89,11 @@ def dot_product(left: pa.Array, right: pa.Array) -> pa.Array:
 
 
 @column_kernel(
-    "double", parameters=_PARAMETERS, unit="the vectors' unit", reference=_REFERENCE,
-)  # fmt: skip
+    "double",
+    parameters=_PARAMETERS,
+    unit="the vectors' unit",
+    reference=_REFERENCE,
+)
 def euclidean_distance(left: pa.Array, right: pa.Array) -> pa.Array:
     """Returns the length of the difference of two vectors, in double precision; 0 for empty vectors.
 
@@ -102,8 +108,11 @@ def euclidean_distance(left: pa.Array, right: pa.Array) -> pa.Array:
 
 
 @column_kernel(
-    "double", parameters=_PARAMETERS, unit="none: between -1 and 1", reference=_REFERENCE,
-)  # fmt: skip
+    "double",
+    parameters=_PARAMETERS,
+    unit="none: between -1 and 1",
+    reference=_REFERENCE,
+)
 def cosine_similarity(left: pa.Array, right: pa.Array) -> pa.Array:
     """Returns the cosine of the angle between two vectors, in double precision, from -1 to 1; NaN where one of them is
     empty, all zeros, or holds NaN or an infinity.

@@ -292,9 +292,12 @@ def _numeric(tree: Tree) -> NDArray[np.bool_]:
 
 
 def _records(
-    tree: Tree, numeric: NDArray[np.bool_], columns: tuple[NDArray[np.int64], ...], compared: str,
+    tree: Tree,
+    numeric: NDArray[np.bool_],
+    columns: tuple[NDArray[np.int64], ...],
+    compared: str,
     position: NDArray[np.int64],
-) -> NDArray[np.int64]:  # fmt: skip
+) -> NDArray[np.int64]:
     """Returns the record of each node: what its key is compared with, where the key stands in a row, where the left
     child stands, and where its values stand (-1 for an inner node, -2 for one that tests categories)."""
     is_leaf = tree.left < 0

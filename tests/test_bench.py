@@ -235,9 +235,13 @@ def test_every_case_gives_its_oracles_answers(spark: Any, tmp_path: Path, name: 
 
 def test_wrong_results_are_never_timed(spark: Any, tmp_path: Path) -> None:
     wrong = Case(
-        name="wrong", data=CASE.data, elements=100, unit="rows", oracle="Spark SQL",
+        name="wrong",
+        data=CASE.data,
+        elements=100,
+        unit="rows",
+        oracle="Spark SQL",
         paths={"gpuspark": lambda frame: frame.selectExpr("a + 1"), "Spark SQL": CASE.paths["Spark SQL"]},
-    )  # fmt: skip
+    )
     with pytest.raises(WrongResults, match="wrong: gpuspark differs from Spark SQL"):
         run_case(spark, wrong, Suite(1.0, 1), tmp_path, None, lambda _: None)
 
@@ -333,7 +337,10 @@ def test_the_cases_of_partitions_have_that_many(spark: Any, tmp_path: Path) -> N
 def test_every_kernel_has_its_case() -> None:
     """A case of the kernel's name, or one that is named here."""
     other_names = {
-        "ewm_mean": "smoothing_groups_of_40", "rolling": "rolling_mean", "top_k": "top_k_of_1000",
-        "within": "point_in_polygon_50", "point_in_polygon": "point_in_polygon_many",
-    }  # fmt: skip
+        "ewm_mean": "smoothing_groups_of_40",
+        "rolling": "rolling_mean",
+        "top_k": "top_k_of_1000",
+        "within": "point_in_polygon_50",
+        "point_in_polygon": "point_in_polygon_many",
+    }
     assert {other_names.get(name, name) for name in {*SAMPLES, *kernels.CATALOGUE}} <= set(every_case())

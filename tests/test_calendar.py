@@ -20,8 +20,9 @@ DAY = 86_400_000_000
 FIRST, LAST = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31 in days
 DAYS = st.one_of(
     st.sampled_from((FIRST - 1, FIRST, FIRST + 1, LAST - 1, LAST, LAST + 1, -(2**31), 2**31 - 1)),
-    st.integers(FIRST, LAST), st.integers(-20_000, 20_000),
-)  # fmt: skip
+    st.integers(FIRST, LAST),
+    st.integers(-20_000, 20_000),
+)
 MICROSECONDS = st.one_of(
     st.sampled_from((FIRST * DAY - 1, FIRST * DAY, (LAST + 1) * DAY - 1, (LAST + 1) * DAY, -(2**63), 2**63 - 1)),
     st.integers(FIRST * DAY, LAST * DAY),
@@ -57,8 +58,7 @@ def later(a, b):
     return b >= a
 
 
-BODIES = [(difference, gs.udf("int")(difference)), (unused, gs.udf("int")(unused)),
-          (later, gs.udf("boolean")(later))]  # fmt: skip
+BODIES = [(difference, gs.udf("int")(difference)), (unused, gs.udf("int")(unused)), (later, gs.udf("boolean")(later))]
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -201,9 +201,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def run(*command: str, cwd: Path, **environment: str) -> None:
     done = subprocess.run(
-        [sys.executable, *command], cwd=cwd, env=os.environ | {"PYTHONPATH": str(cwd)} | environment,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, *command],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(cwd)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
 
@@ -211,8 +215,11 @@ def run(*command: str, cwd: Path, **environment: str) -> None:
 def test_a_new_kernel_is_four_files(checkout: Path) -> None:
     before, after = contents(ROOT), contents(checkout)
     assert {name for name in after if after[name] != before.get(name)} == {
-        "kernels/longest_run.py", "tests/kernels/test_longest_run.py", "bench/cases/longest_run.py", "CHANGELOG.md",
-    }  # fmt: skip
+        "kernels/longest_run.py",
+        "tests/kernels/test_longest_run.py",
+        "bench/cases/longest_run.py",
+        "CHANGELOG.md",
+    }
     run("-c", FOUND_EVERYWHERE.format(copy=str(checkout)), cwd=checkout)
     run("-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS, cwd=checkout, GPUSPARK_WRITE_DOCS="1")
     assert "### longest_run\n" in (checkout / "docs" / "kernels.md").read_text()

@@ -273,8 +273,11 @@ def test_the_command_needs_no_spark_and_ends_with_one_if_a_function_does_not_run
     told, spark = done.stdout.splitlines()
     assert (done.returncode, spark) == (1, "None")
     assert [(one["function"], one["runs"]) for one in json.loads(told)] == [
-        ("hypotenuse", True), ("spelled", False), ("shifted", True), ("whole", True),
-    ]  # fmt: skip
+        ("hypotenuse", True),
+        ("spelled", False),
+        ("shifted", True),
+        ("whole", True),
+    ]
     assert json.loads(told)[0]["cost"]["limit"] == "Spark's transport"
 
 

@@ -58,7 +58,7 @@ def write(folder: Path, text: str, name: str = "a_script_to_check.py") -> Path:
         (f"{GOOD}import os\nos.chdir('/')\nprint('looking')\n", 0, ["good"], "looking"),
         (f"{GOOD}import threading\nthreading.Thread(target=print, args=('aside',)).start()\n", 0, ["good"], ""),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_does_not_reach_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, code: int, functions: object, message: str
 ) -> None:

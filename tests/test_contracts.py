@@ -211,11 +211,15 @@ def test_the_codes_keep_their_meaning(error: Exception, kind: type[DeviceError])
 @pytest.mark.parametrize(
     "error",
     [
-        RuntimeError("mine"), MemoryError("of the host"), ValueError("cudaErrorIllegalAddress"),
-        RuntimeError("CUDF failure at: x.cpp:1: Unsupported operator"), DeviceLost("before"), ZeroDivisionError(),
+        RuntimeError("mine"),
+        MemoryError("of the host"),
+        ValueError("cudaErrorIllegalAddress"),
+        RuntimeError("CUDF failure at: x.cpp:1: Unsupported operator"),
+        DeviceLost("before"),
+        ZeroDivisionError(),
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_an_error_of_the_body_stays_what_it_is(error: Exception) -> None:
     assert ours(error) is error
 

@@ -141,7 +141,7 @@ DIFFERENCES: dict[str, tuple[Any, ...]] = {
     "Numba's functions": tuple(defined(CALLS, m=module_with(g=g)) for g in COMPILED),
     "functions that call each other": tuple(map(recursive, (1, 2))),
     "what a name stands for": tuple(defined("def f(x): return g(x)", g=g) for g in (math.sin, math.cos, np.sin, abs)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", DIFFERENCES)

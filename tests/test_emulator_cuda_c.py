@@ -277,9 +277,13 @@ def test_reductions_of_a_warp(x: list[int]) -> None:
         values = x[32 * warp : 32 * warp + 32]
         bits = [v % 2**32 for v in values]
         expected = [
-            sum(values) % 2**32, min(values) % 2**32, max(bits),
-            int(np.bitwise_and.reduce(bits)), int(np.bitwise_or.reduce(bits)), int(np.bitwise_xor.reduce(bits)),
-        ]  # fmt: skip
+            sum(values) % 2**32,
+            min(values) % 2**32,
+            max(bits),
+            int(np.bitwise_and.reduce(bits)),
+            int(np.bitwise_or.reduce(bits)),
+            int(np.bitwise_xor.reduce(bits)),
+        ]
         assert out[32 * warp : 32 * warp + 32].tolist() == [expected] * 32
 
 

@@ -88,10 +88,18 @@ def test_comparing_into_a_number() -> None:
 
 
 def test_choosing() -> None:
-    check("setp.lt.f64 %p, %a0, %a1; selp.f64 %out, %a0, 0d3FF0000000000000, %p;", "f64", PAIRS,
-          lambda a, b: a if a < b else 1.0)  # fmt: skip
-    check("cvt.rn.f32.f64 %f0, %a1; slct.f64.f32 %out, %a0, 0d3FF0000000000000, %f0;", "f64", PAIRS,
-          lambda a, b: a if b >= 0 else 1.0)  # fmt: skip
+    check(
+        "setp.lt.f64 %p, %a0, %a1; selp.f64 %out, %a0, 0d3FF0000000000000, %p;",
+        "f64",
+        PAIRS,
+        lambda a, b: a if a < b else 1.0,
+    )
+    check(
+        "cvt.rn.f32.f64 %f0, %a1; slct.f64.f32 %out, %a0, 0d3FF0000000000000, %f0;",
+        "f64",
+        PAIRS,
+        lambda a, b: a if b >= 0 else 1.0,
+    )
     signed = [integers("s32"), integers("s32", seed=1)]
     check("slct.s32.s32 %out, %a0, 7, %a1;", "s32", signed, lambda a, b: a if b >= 0 else 7)
 
@@ -102,8 +110,7 @@ def test_predicates_are_values_too() -> None:
     and.pred %done, %p, %q; not.pred %done, %done; xor.pred %p, %p, %done; mov.pred %q, %p;
     selp.u32 %out, 1, 0, %q;
     """
-    check(text, "u32", [integers("s32"), integers("s32", seed=1)],
-          lambda a, b: (a < 0) != (not (a < 0 and b < 0)))  # fmt: skip
+    check(text, "u32", [integers("s32"), integers("s32", seed=1)], lambda a, b: (a < 0) != (not (a < 0 and b < 0)))
 
 
 # ---- moving
@@ -114,8 +121,12 @@ def test_packing_and_unpacking() -> None:
     check("mov.b64 {%r0, _}, %a0; mov.b32 %out, %r0;", "u32", values, lambda a: a)
     check("mov.b64 {_, %r1}, %a0; mov.b32 %out, %r1;", "u32", values, lambda a: a >> 32)
     check("mov.b64 {%r0, %r1}, %a0; mov.b64 %out, {%r1, %r0};", "u64", values, lambda a: a << 32 | a >> 32)
-    check("mov.b64 {%h0, %h1, %h2, %h3}, %a0; mov.b64 %out, {%h3, %h2, %h1, %h0};", "u64", values,
-          lambda a: sum((a >> 16 * i & 0xFFFF) << 16 * (3 - i) for i in range(4)))  # fmt: skip
+    check(
+        "mov.b64 {%h0, %h1, %h2, %h3}, %a0; mov.b64 %out, {%h3, %h2, %h1, %h0};",
+        "u64",
+        values,
+        lambda a: sum((a >> 16 * i & 0xFFFF) << 16 * (3 - i) for i in range(4)),
+    )
 
 
 def test_moving_bits_between_types() -> None:

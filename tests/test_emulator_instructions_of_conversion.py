@@ -76,8 +76,9 @@ def test_integers_to_floats(source: str, to: str) -> None:
 def test_integers_to_integers(source: str, to: str) -> None:
     info = np.iinfo(DTYPES[to])
     check(f"cvt.{to}.{source} %out, %a0;", to, [integers(source)], lambda a: a)
-    check(f"cvt.sat.{to}.{source} %out, %a0;", to, [integers(source)],
-          lambda a: min(max(a, int(info.min)), int(info.max)))  # fmt: skip
+    check(
+        f"cvt.sat.{to}.{source} %out, %a0;", to, [integers(source)], lambda a: min(max(a, int(info.min)), int(info.max))
+    )
 
 
 @pytest.mark.parametrize("rounding", sorted(ROUND))

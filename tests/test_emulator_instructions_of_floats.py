@@ -36,8 +36,12 @@ def test_least_and_greatest(dtype: str) -> None:
         for g, a, b in zip(got.tolist(), *(s.tolist() for s in sources), strict=True):
             wanted = sign * least(sign * a, sign * b)
             assert repr(g) == repr(wanted), (name, a, b, g, wanted)
-        check(f"{name}.NaN.{dtype} %out, %a0, %a1;", dtype, sources,
-              lambda a, b, s=sign: math.nan if unordered(a, b) else s * least(s * a, s * b))  # fmt: skip
+        check(
+            f"{name}.NaN.{dtype} %out, %a0, %a1;",
+            dtype,
+            sources,
+            lambda a, b, s=sign: math.nan if unordered(a, b) else s * least(s * a, s * b),
+        )
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,12 @@ def test_carries_reach_beyond_the_sum() -> None:
     sources = [integers("u64"), integers("u64", seed=1)]
     check("add.cc.u64 %d0, %a0, %a1; addc.u64 %out, 0, 0;", "u64", sources, lambda a, b: a + b >> 64)
     check("sub.cc.u64 %d0, %a0, %a1; subc.u64 %out, 0, 0;", "u64", sources, lambda a, b: a - b >> 64)
-    check("add.cc.u64 %d0, %a0, %a1; addc.cc.u64 %d1, -1, %a0; addc.u64 %out, 0, 0;", "u64", sources,
-          lambda a, b: (2**64 - 1 + a + (a + b >> 64)) >> 64)  # fmt: skip
+    check(
+        "add.cc.u64 %d0, %a0, %a1; addc.cc.u64 %d1, -1, %a0; addc.u64 %out, 0, 0;",
+        "u64",
+        sources,
+        lambda a, b: (2**64 - 1 + a + (a + b >> 64)) >> 64,
+    )
 
 
 def test_a_carry_passes_through_a_sum_of_all_ones() -> None:
@@ -156,8 +160,7 @@ def test_funnel_shifts(mode: str) -> None:
     def by(count: int) -> int:
         return count % 32 if mode == "wrap" else min(count, 32)
 
-    check(f"shf.l.{mode}.b32 %out, %a0, %a1, %a2;", "u32", sources,
-          lambda a, b, n: ((b << 32 | a) << by(n)) >> 32)  # fmt: skip
+    check(f"shf.l.{mode}.b32 %out, %a0, %a1, %a2;", "u32", sources, lambda a, b, n: ((b << 32 | a) << by(n)) >> 32)
     check(f"shf.r.{mode}.b32 %out, %a0, %a1, %a2;", "u32", sources, lambda a, b, n: (b << 32 | a) >> by(n))
 
 
@@ -223,7 +226,7 @@ def test_byte_permutation() -> None:
 
     sources = [integers("u32", seed=s) for s in range(3)]
     check("prmt.b32 %out, %a0, %a1, %a2;", "u32", sources, picked)
-    check("prmt.b32.rc16 %out, %a0, %a1, %a2;", "u32", sources,
-          lambda a, b, n: picked(a, b, 0x3232 if n & 1 else 0x1010))  # fmt: skip
-    check("prmt.b32.f4e %out, %a0, %a1, %a2;", "u32", sources,
-          lambda a, b, n: (b << 32 | a) >> 8 * (n & 3))  # fmt: skip
+    check(
+        "prmt.b32.rc16 %out, %a0, %a1, %a2;", "u32", sources, lambda a, b, n: picked(a, b, 0x3232 if n & 1 else 0x1010)
+    )
+    check("prmt.b32.f4e %out, %a0, %a1, %a2;", "u32", sources, lambda a, b, n: (b << 32 | a) >> 8 * (n & 3))

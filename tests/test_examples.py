@@ -17,9 +17,13 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 TOLD = {
-    "batch": "nearest_city", "forecasting": "27,634", "inference": "infer", "near_duplicates": "jaccard",
-    "scalar": "months_to_repay", "series": "root_mean_square",
-}  # fmt: skip
+    "batch": "nearest_city",
+    "forecasting": "27,634",
+    "inference": "infer",
+    "near_duplicates": "jaccard",
+    "scalar": "months_to_repay",
+    "series": "root_mean_square",
+}
 """What the ledger says at the end: a function, or the rows that it was given."""
 
 

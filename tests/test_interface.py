@@ -90,6 +90,10 @@ def test_the_ledger_and_its_records() -> None:
 
 def test_the_command_line() -> None:
     assert [command.callback.__name__ for command in cli.app.registered_commands if command.callback] == [
-        "info", "demo", "check", "replay", "report",
-    ]  # fmt: skip
+        "info",
+        "demo",
+        "check",
+        "replay",
+        "report",
+    ]
     assert [group.name for group in cli.app.registered_groups] == ["bench"]

@@ -258,7 +258,7 @@ def test_what_is_not_supported_is_refused_by_name(tmp_path: Path) -> None:
         (preprocessing.StandardScaler(), -np.inf, "StandardScaler takes no infinite"),
     ],
     ids=lambda value: type(value).__name__ if hasattr(value, "fit") else "",
-)  # fmt: skip
+)
 def test_features_that_the_estimator_refuses_are_refused(model: Any, bad: float, message: str) -> None:
     x = np.nan_to_num(data(2, missing=False))
     fitted = model.fit(x, x[:, 0])

@@ -100,9 +100,12 @@ def odd(v: int) -> pd.Series:
 
 def test_all_ways_to_declare(spark) -> None:
     ways = [
-        gs.pandas_udf("bigint")(same), gs.pandas_udf(returnType="bigint")(same), gs.pandas_udf(LongType())(same),
-        gs.pandas_udf(same, "bigint"), gs.pandas_udf(same, returnType=LongType()),
-    ]  # fmt: skip
+        gs.pandas_udf("bigint")(same),
+        gs.pandas_udf(returnType="bigint")(same),
+        gs.pandas_udf(LongType())(same),
+        gs.pandas_udf(same, "bigint"),
+        gs.pandas_udf(same, returnType=LongType()),
+    ]
     for way in ways:
         assert (way.returnType, way.evalType) == (LongType(), PandasUDFType.SCALAR)
 

@@ -187,10 +187,14 @@ WITHOUT = (
     (pa.array([datetime.date(2020, 1, 1)]), "date32"), (pa.array([[1]]), "list"), (pa.array([b"a"]), "binary"),
 )  # fmt: skip
 NULLS_DIFFER = (
-    pd.Series(["a", None], dtype=object), pd.Series([True, None], dtype=object), pd.Series(["a", None]),
-    pd.Series(pd.to_datetime(["2020-01-01", None])), pa.array(["a", None]), pa.array([True, None]),
+    pd.Series(["a", None], dtype=object),
+    pd.Series([True, None], dtype=object),
+    pd.Series(["a", None]),
+    pd.Series(pd.to_datetime(["2020-01-01", None])),
+    pa.array(["a", None]),
+    pa.array([True, None]),
     pa.array([0, None], pa.timestamp("us", "UTC")),
-)  # fmt: skip
+)
 
 
 def test_columns_without_an_equal_cudf_form_stay_on_pandas() -> None:

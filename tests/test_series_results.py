@@ -195,10 +195,14 @@ def test_nbytes_accepts_whatever_a_body_returns(result) -> None:
 
 
 NESTED = {
-    "array<timestamp>": "array(t)", "map<string,timestamp>": "map('a', t)", "array<date>": "array(t::date)",
-    "t timestamp, n array<timestamp>": "struct(t, array(t) n)", "array<struct<t:timestamp>>": "array(struct(t))",
-    "variant": "parse_json('[1, 2]')", "array<decimal(5,2)>": "array(1.25::decimal(5,2))",
-}  # fmt: skip
+    "array<timestamp>": "array(t)",
+    "map<string,timestamp>": "map('a', t)",
+    "array<date>": "array(t::date)",
+    "t timestamp, n array<timestamp>": "struct(t, array(t) n)",
+    "array<struct<t:timestamp>>": "array(struct(t))",
+    "variant": "parse_json('[1, 2]')",
+    "array<decimal(5,2)>": "array(1.25::decimal(5,2))",
+}
 
 
 @pytest.mark.parametrize("declared", NESTED)

@@ -238,8 +238,11 @@ def test_a_set_up_that_failed_is_begun_again(machine: Machine, checkout: Path) -
 @pytest.mark.parametrize(("free_kib", "venv_kib", "enough"), [(9e6, 0, True), (5e6, 0, False), (5e6, 4e6, True)])
 def test_too_little_room_is_said(machine: Machine, checkout: Path, free_kib: float, venv_kib: float, enough) -> None:
     """What environments of an earlier run hold counts as free."""
-    machine.command("df", f"echo 'Filesystem 1024-blocks Used Available Capacity Mounted on'\n"
-                          f"echo '/dev/my disk  99999999  11111111   {free_kib:.0f}     33% /a folder'")  # fmt: skip
+    machine.command(
+        "df",
+        f"echo 'Filesystem 1024-blocks Used Available Capacity Mounted on'\n"
+        f"echo '/dev/my disk  99999999  11111111   {free_kib:.0f}     33% /a folder'",
+    )
     machine.command("du", f"echo '{venv_kib:.0f}\t.venv'")
     if venv_kib:
         (checkout / ".venv").mkdir()

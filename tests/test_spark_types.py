@@ -85,9 +85,12 @@ DECLARED = [
     *ELEMENTS,
     *(t.ArrayType(element) for element in ELEMENTS),
     *(t.MapType(t.StringType(), element) for element in ELEMENTS),
-    t.ArrayType(t.IntegerType(), False), t.ArrayType(t.ArrayType(t.IntegerType())), t.ArrayType(t.ArrayType(PAIR)),
-    t.MapType(t.IntegerType(), t.StringType(), False), t.StructType().add("a", t.ArrayType(t.VariantType())),
-]  # fmt: skip
+    t.ArrayType(t.IntegerType(), False),
+    t.ArrayType(t.ArrayType(t.IntegerType())),
+    t.ArrayType(t.ArrayType(PAIR)),
+    t.MapType(t.IntegerType(), t.StringType(), False),
+    t.StructType().add("a", t.ArrayType(t.VariantType())),
+]
 
 
 def values_for(declared: t.DataType) -> list[object]:

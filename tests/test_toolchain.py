@@ -110,8 +110,9 @@ def test_what_does_not_start_is_a_reason(case: str, tmp_path: Path) -> None:
         if "/" in file:
             (tmp_path / file.partition("/")[0] / "__init__.py").touch()
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]), "GPUSPARK_CACHE_DIR": str(tmp_path / "cache"),
-    }  # fmt: skip
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]),
+        "GPUSPARK_CACHE_DIR": str(tmp_path / "cache"),
+    }
     command = [sys.executable, str(job), line]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -73,9 +73,12 @@ def test_every_callable_is_a_function_as_in_pyspark(spark, frame) -> None:
 
 def test_attributes_of_the_body_do_not_replace_ours(frame) -> None:
     rows = frame.select(
-        *(gs.udf(Rule(own), "bigint", nulls=nulls)("v").alias(f"{nulls}_{own}")
-          for nulls in ("pass", "propagate") for own in ("pass", "drop"))
-    ).collect()  # fmt: skip
+        *(
+            gs.udf(Rule(own), "bigint", nulls=nulls)("v").alias(f"{nulls}_{own}")
+            for nulls in ("pass", "propagate")
+            for own in ("pass", "drop")
+        )
+    ).collect()
     assert [tuple(row) for row in rows] == [(1, 1, 1, 1), (-1, -1, None, None), (3, 3, 3, 3)]
     names = {"result", "func", "signature", "returnType", "declared", "deterministic", "spark_udf", "explain", "_built"}
     for name in names:

@@ -102,7 +102,7 @@ NESTED: dict[str, tuple[list, list]] = {
     ),
     "array<struct<a:int,b:array<string>>>": ([[(1, ["x", True]), None]], [[3]]),
     "binary": ([b"ab", bytearray(b"cd"), b""], ["ab"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("declared", NESTED)

@@ -43,9 +43,11 @@ def test_lines_name_the_users_function(logging_session) -> None:
     gs.map_in_arrow(frame, log_bodies.per_batch, "id bigint").collect()
     gs.apply_in_segments(frame, "id", log_bodies.per_groups, "id bigint").collect()
     expected = {
-        ("a row", "per_row", None), ("a row", "__call__", "Rule"), ("a batch", "per_batch", None),
+        ("a row", "per_row", None),
+        ("a row", "__call__", "Rule"),
+        ("a batch", "per_batch", None),
         ("groups", "per_groups", None),
-    }  # fmt: skip
+    }
     assert user_lines(spark) == expected
     spark._jsparkSession.cleanupPythonWorkerLogs()
     frame.select(F.udf(log_bodies.per_row, "bigint")("id"), F.udf(log_bodies.Rule(), "bigint")("id")).collect()

@@ -106,7 +106,8 @@ def single_polygon(vertices: int, suite: str) -> Case:
         elements=2_000_000,
         unit=f"points, in a polygon of {vertices} vertices",
         paths={
-            "gpuspark": partial(ours, "within", rings), BATCHES: partial(ours_in_batches, rings),
+            "gpuspark": partial(ours, "within", rings),
+            BATCHES: partial(ours_in_batches, rings),
             SHAPELY: partial(shapely_contains, rings),
         },
         oracle=SHAPELY,
@@ -116,7 +117,7 @@ def single_polygon(vertices: int, suite: str) -> Case:
         aims=(Aim(BATCHES, SHAPELY, 3, missed=TRANSPORT),),
         along=("vertices of a polygon", vertices),
         suite=suite,
-    )  # fmt: skip
+    )
 
 
 CASES = [

@@ -30,15 +30,17 @@ def lineitem(rows: int) -> pa.Table:
     """Returns rows of quantity, price, discount, tax, flag, status and shipping date."""
     random = np.random.default_rng(13)
     quantity = random.integers(1, 51, rows).astype(float)
-    return pa.table({
-        "quantity": quantity,
-        "price": quantity * random.integers(90_000, 200_000, rows) / 100,
-        "discount": random.integers(0, 11, rows) / 100,
-        "tax": random.integers(0, 9, rows) / 100,
-        "flag": pa.array(np.array(["A", "N", "R"])[random.integers(0, 3, rows)]),
-        "status": pa.array(np.array(["F", "O"])[random.integers(0, 2, rows)]),
-        "shipped": pa.array((FIRST_DAY + random.integers(0, DAYS, rows)).astype("i4"), pa.date32()),
-    })  # fmt: skip
+    return pa.table(
+        {
+            "quantity": quantity,
+            "price": quantity * random.integers(90_000, 200_000, rows) / 100,
+            "discount": random.integers(0, 11, rows) / 100,
+            "tax": random.integers(0, 9, rows) / 100,
+            "flag": pa.array(np.array(["A", "N", "R"])[random.integers(0, 3, rows)]),
+            "status": pa.array(np.array(["F", "O"])[random.integers(0, 2, rows)]),
+            "shipped": pa.array((FIRST_DAY + random.integers(0, DAYS, rows)).astype("i4"), pa.date32()),
+        }
+    )
 
 
 def charge(price, discount, tax):
@@ -87,8 +89,11 @@ def forms(query: Callable[..., DataFrame], function: Callable[..., Any], express
 
     ours = gs.udf("double")(function)
     return {
-        "gpuspark": lambda frame: query(ours, frame), "Spark SQL": with_sql, "pandas_udf": with_pandas, "udf": with_udf,
-    }  # fmt: skip
+        "gpuspark": lambda frame: query(ours, frame),
+        "Spark SQL": with_sql,
+        "pandas_udf": with_pandas,
+        "udf": with_udf,
+    }
 
 
 def flights(rows: int) -> pa.Table:

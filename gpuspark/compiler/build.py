@@ -56,13 +56,19 @@ if TYPE_CHECKING:
 
 _BYTES = types.CPointer(types.uint8)
 _RESULT_TYPES = {
-    "boolean": types.uint8, "date": datetimes.DATE, "timestamp": datetimes.TIMESTAMP, "interval": datetimes.DURATION,
-}  # fmt: skip
+    "boolean": types.uint8,
+    "date": datetimes.DATE,
+    "timestamp": datetimes.TIMESTAMP,
+    "interval": datetimes.DURATION,
+}
 _LOAD_FORMS = {
-    "integer": "np.int64({data}[i])", "float": "np.float64({data}[i])", "date": "{op}date({data}[i], row)",
-    "timestamp": "{op}timestamp({data}[i], row)", "interval": "{op}duration({data}[i], row)",
+    "integer": "np.int64({data}[i])",
+    "float": "np.float64({data}[i])",
+    "date": "{op}date({data}[i], row)",
+    "timestamp": "{op}timestamp({data}[i], row)",
+    "interval": "{op}duration({data}[i], row)",
     "boolean": "{op}bit({data}, {data}_bit + i, row)",
-}  # fmt: skip
+}
 
 
 def build(request: Request, target: Target) -> tuple[str, bytes]:
@@ -209,8 +215,9 @@ def build_arrays(request: ArrayRequest, target: Target) -> tuple[str, bytes]:
     jit = numba.njit(error_model="numpy", forceinline=True) if target == "cpu" else _cuda().jit(device=True)
     namespace: dict[str, Any] = {
         "function": with_compiled_callees(request.function, jit),
-        "float_of_bits": float_of_bits, "offset_pointer": offset_pointer,
-    }  # fmt: skip
+        "float_of_bits": float_of_bits,
+        "offset_pointer": offset_pointer,
+    }
     if target == "ptx":
         namespace["cuda"] = _cuda()
     exec(compile(array_text(request.parameters, target), "<gpuspark program>", "exec"), namespace)

@@ -95,9 +95,12 @@ def _logistic(model: Any) -> Scorer:
         raise CallError("gs.score runs a LogisticRegression of two classes, or a multinomial one: fit one of these")
     binary = len(model.classes_) == 2
     return Scorer(
-        features=model.n_features_in_, steps=(_product(model),), labels=model.classes_,
-        link="sigmoid" if binary else "softmax", decision="positive margin" if binary else "largest margin",
-    )  # fmt: skip
+        features=model.n_features_in_,
+        steps=(_product(model),),
+        labels=model.classes_,
+        link="sigmoid" if binary else "softmax",
+        decision="positive margin" if binary else "largest margin",
+    )
 
 
 def _product(model: Any) -> Step:

@@ -43,9 +43,11 @@ def sklearn_trees(model: Any) -> Scorer:
     accepts: Accepts = "anything" if histogram else "missing" if missing else "finite"
     forest = name.startswith(("RandomForest", "ExtraTrees"))
     trees = _ensemble(
-        imported, "float64" if histogram else "float32", missing=accepts != "finite",
+        imported,
+        "float64" if histogram else "float32",
+        missing=accepts != "finite",
         leaves=[tree.tree_.value[:, 0] for tree in model.estimators_] if forest else None,
-    )  # fmt: skip
+    )
     step = Step(name, trees.margins, accepts, **({} if histogram else {"limit": _FLOAT32_MAX}))
     if not hasattr(model, "classes_"):
         link = _link(imported, name)
@@ -54,10 +56,13 @@ def sklearn_trees(model: Any) -> Scorer:
     if trees.outputs == 1:
         decision = "positive margin" if histogram else "margin from zero on"
     return Scorer(
-        features=model.n_features_in_, steps=(step,), labels=model.classes_, decision=decision,
+        features=model.n_features_in_,
+        steps=(step,),
+        labels=model.classes_,
+        decision=decision,
         link="identity" if forest else "sigmoid" if trees.outputs == 1 else "softmax",
         scale=2.0 if getattr(model, "loss", "") == "exponential" else 1.0,
-    )  # fmt: skip
+    )
 
 
 def xgboost_trees(model: Any) -> Scorer:
@@ -120,10 +125,14 @@ def _boosted(imported: Any, name: str, compared: str, classes: NDArray[Any] | No
         raise CallError(f"this {name} has an objective that gives no classes: gs.score cannot tell what it predicts")
     link = _link(imported, name)
     return Scorer(
-        features=imported.num_feature, steps=(step,), link=link, labels=labels, decision="likeliest",
+        features=imported.num_feature,
+        steps=(step,),
+        link=link,
+        labels=labels,
+        decision="likeliest",
         single=trees.summed == "float32",
         scale=float(header.get_field("sigmoid_alpha")[0]) if link == "sigmoid" else 1.0,
-    )  # fmt: skip
+    )
 
 
 def _link(imported: Any, name: str) -> str:
@@ -176,10 +185,14 @@ def _tree(accessor: Any, missing: bool, leaf_values: NDArray[Any] | None) -> Tre
         is_leaf = node_types == _LEAF
         leaves[is_leaf] = vectors[begin[is_leaf][:, None] + np.arange(leaves.shape[1])]
     return Tree(
-        feature=field("split_index").copy(), threshold=threshold, left=left, right=field("cright").copy(),
+        feature=field("split_index").copy(),
+        threshold=threshold,
+        left=left,
+        right=field("cright").copy(),
         missing_left=field("default_left").astype(bool) if missing else np.zeros(len(left), bool),
-        leaves=leaves, categories=_categories(field, np.flatnonzero(node_types == _CATEGORICAL)),
-    )  # fmt: skip
+        leaves=leaves,
+        categories=_categories(field, np.flatnonzero(node_types == _CATEGORICAL)),
+    )
 
 
 def _categories(field: Callable[[str], Any], nodes: NDArray[Any]) -> dict[int, Categories]:

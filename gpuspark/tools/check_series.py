@@ -38,7 +38,7 @@ _SAMPLES: dict[str, Callable[[], pd.Series]] = {
     "string": lambda: pd.Series(["a 1", "B,b", None, "", "12.5", "ab", "a-b", "é"]),
     "timestamp": lambda: pd.Series(pd.to_datetime(_DAYS)).where(lambda s: s.index != 3),
     "timestamp_ntz": lambda: pd.Series(pd.to_datetime(_DAYS)).where(lambda s: s.index != 3),
-}  # fmt: skip
+}
 """A column of eight rows per type, as PySpark passes it."""
 _NO_CUDF_FORM = "a column"
 """How the obstacle of a type without an equal cuDF form begins."""

@@ -24,11 +24,15 @@ ROWS = [
     (100.0, 80.0, 0.25, 0.0, 0.5),
     (90.0, 100.0, 3.0, -0.01, 0.35),
     (1.5, 1.4, 2.0, 0.1, 0.1),
-]  # fmt: skip
+]
 ROW = st.tuples(
-    st.floats(1, 200), st.floats(0, 200), st.floats(0, 5), st.floats(-0.1, 0.2), st.floats(0, 1),
+    st.floats(1, 200),
+    st.floats(0, 200),
+    st.floats(0, 5),
+    st.floats(-0.1, 0.2),
+    st.floats(0, 1),
     st.integers(0, 2**63 - 1),
-)  # fmt: skip
+)
 
 
 def price(rows: Any, **options: Any) -> Any:
@@ -54,9 +58,7 @@ def plain_normals(stream: int, seed: int, paths: int, steps: int) -> Any:
         c = [(b >> half) ^ c[1] ^ k[0], b & mask, (a >> half) ^ c[3] ^ k[1], a & mask]
         k = [(k[0] + np.uint64(0x9E3779B9)) & mask, (k[1] + np.uint64(0xBB67AE85)) & mask]
     u = [(word.astype(float) + 0.5) / 2**32 for word in c]
-    pairs = [
-        np.sqrt(-2 * np.log(u[n])) * part(2 * np.pi * u[n + 1]) for n in (0, 2) for part in (np.cos, np.sin)
-    ]  # fmt: skip
+    pairs = [np.sqrt(-2 * np.log(u[n])) * part(2 * np.pi * u[n + 1]) for n in (0, 2) for part in (np.cos, np.sin)]
     return np.stack(pairs, axis=2).reshape(paths, 4 * quads)[:, :steps]
 
 
@@ -87,9 +89,12 @@ def kemna_vorst(s: float, k: float, t: float, r: float, v: float, steps: int) ->
 @pytest.mark.parametrize("device", DEVICES)
 @settings(max_examples=12)
 @given(
-    rows=st.lists(ROW, min_size=1, max_size=3), steps=st.integers(1, 6), paths=st.integers(1, 40),
-    seed=st.integers(0, 2**63 - 1), average=st.sampled_from(["arithmetic", "geometric"]),
-)  # fmt: skip
+    rows=st.lists(ROW, min_size=1, max_size=3),
+    steps=st.integers(1, 6),
+    paths=st.integers(1, 40),
+    seed=st.integers(0, 2**63 - 1),
+    average=st.sampled_from(["arithmetic", "geometric"]),
+)
 def test_the_documented_paths_on_every_device(
     device: str, rows: Any, steps: int, paths: int, seed: int, average: Any
 ) -> None:

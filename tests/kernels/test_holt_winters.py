@@ -41,9 +41,12 @@ def simulated(rows: int, season: int, seed: int) -> np.ndarray:
     random = np.random.default_rng(seed)
     pattern = random.normal(size=season) * 8
     return (
-        100 + 0.4 * np.arange(rows) + np.cumsum(random.normal(size=rows)) + pattern[np.arange(rows) % season]
+        100
+        + 0.4 * np.arange(rows)
+        + np.cumsum(random.normal(size=rows))
+        + pattern[np.arange(rows) % season]
         + random.normal(size=rows) * 2
-    )  # fmt: skip
+    )
 
 
 def statsmodels_of(series: Any, found: dict[str, Any], trend: str | None, seasonal: str | None, season: int) -> Any:
@@ -90,7 +93,7 @@ def one_row(batch: gs.Batch) -> dict[str, Any]:
 )  # fmt: skip
 def test_smoothing_is_statsmodels(
     device: str, trend: Any, seasonal: Any, series: list[float], alpha: float, beta: float, gamma: float, phi: float
-) -> None:  # fmt: skip
+) -> None:
     season = 3
     with on_device(device):
         found = kernels.holt_winters(
@@ -136,14 +139,21 @@ def test_the_first_states_are_near_the_best() -> None:
 def state_space(series: Any, ours: dict[str, Any], trend: str | None, seasonal: str) -> Any:
     """statsmodels' state space model with our parameters and first states. Its beta is alpha times ours."""
     model = ETSModel(
-        pd.Series(series), error="add", trend="add" if trend else None, damped_trend=trend == "damped",
-        seasonal=seasonal[:3], seasonal_periods=len(ours["seasonals"]),
-    )  # fmt: skip
+        pd.Series(series),
+        error="add",
+        trend="add" if trend else None,
+        damped_trend=trend == "damped",
+        seasonal=seasonal[:3],
+        seasonal_periods=len(ours["seasonals"]),
+    )
     values = {
-        "smoothing_level": ours["alpha"], "smoothing_trend": ours["alpha"] * ours["beta"],
-        "smoothing_seasonal": ours["gamma"], "damping_trend": ours["phi"], "initial_level": ours["level"],
+        "smoothing_level": ours["alpha"],
+        "smoothing_trend": ours["alpha"] * ours["beta"],
+        "smoothing_seasonal": ours["gamma"],
+        "damping_trend": ours["phi"],
+        "initial_level": ours["level"],
         "initial_trend": ours["slope"],
-    }  # fmt: skip
+    }
     values |= {f"initial_seasonal.{n}": part for n, part in enumerate(reversed(ours["seasonals"]))}
     return model.smooth(np.array([values[name] for name in model.param_names]))
 
@@ -263,9 +273,7 @@ def test_in_segments(spark: Any, device: str) -> None:
     frame = spark.range(48).selectExpr("id % 3 k", "id div 3 t", "cast(10 + id div 3 + id div 3 % 2 * 5 as double) x")
 
     def ahead(segments: gs.Segments) -> gs.Batch:
-        return kernels.holt_winters(
-            segments, "x", season=2, horizon=2, alpha=0.3, beta=0.1, gamma=0.2
-        ).forecasts  # fmt: skip
+        return kernels.holt_winters(segments, "x", season=2, horizon=2, alpha=0.3, beta=0.1, gamma=0.2).forecasts
 
     gs.ledger(spark).clear()
     schema = "k bigint, step bigint, forecast double, lower double, upper double"

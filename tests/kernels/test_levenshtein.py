@@ -41,9 +41,11 @@ def check(device: str, left: pa.Array, right: pa.Array, cutoff: int | None) -> N
 @pytest.mark.parametrize("device", DEVICES)
 @settings(max_examples=20)
 @given(
-    rows=ROWS, skipped=st.integers(0, 2), cutoff=st.none() | st.integers(0, 9),
+    rows=ROWS,
+    skipped=st.integers(0, 2),
+    cutoff=st.none() | st.integers(0, 9),
     text=st.sampled_from([pa.string(), pa.large_string()]),
-)  # fmt: skip
+)
 def test_every_device_counts_as_rapidfuzz_does(
     device: str, rows: list[tuple[Any, Any]], skipped: int, cutoff: int | None, text: pa.DataType
 ) -> None:

@@ -122,7 +122,7 @@ def test_a_hairs_breadth_from_an_edge(device: str, corners: list[float], places:
     assume(turn != 0 and all(abs(x) > 1e-3 for x, _ in points))  # products of the last digits of 0 would be 0
     expected = [
         0 if all(side(*pair, point) * turn > 0 for pair in ((a, b), (b, c), (c, a))) else -1 for point in points
-    ]  # fmt: skip
+    ]
     with on_device(device):
         assert found_in([[[a, b, c]]], *map(list, zip(*points, strict=True))) == expected
 

@@ -78,9 +78,11 @@ def similar_texts(pairs: int) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("device", DEVICES)
 @settings(max_examples=20)
 @given(
-    rows=st.lists(st.tuples(st.none() | TEXTS, st.none() | TEXTS), max_size=6), skipped=st.integers(0, 2),
-    length=st.integers(1, 5), type_=st.sampled_from([pa.string(), pa.large_string()]),
-)  # fmt: skip
+    rows=st.lists(st.tuples(st.none() | TEXTS, st.none() | TEXTS), max_size=6),
+    skipped=st.integers(0, 2),
+    length=st.integers(1, 5),
+    type_=st.sampled_from([pa.string(), pa.large_string()]),
+)
 def test_every_device_finds_what_pythons_sets_share(
     device: str, rows: list[tuple[Any, Any]], skipped: int, length: int, type_: pa.DataType
 ) -> None:
@@ -112,9 +114,12 @@ def test_similarity_of_longer_texts(device: str, length: int) -> None:
 @pytest.mark.parametrize("device", DEVICES)
 @settings(max_examples=20)
 @given(
-    rows=st.lists(st.none() | TEXTS, max_size=5), skipped=st.integers(0, 2), length=st.integers(1, 5),
-    permutations=st.integers(1, 5), seed=st.integers(-(2**63), 2**64 - 1),
-)  # fmt: skip
+    rows=st.lists(st.none() | TEXTS, max_size=5),
+    skipped=st.integers(0, 2),
+    length=st.integers(1, 5),
+    permutations=st.integers(1, 5),
+    seed=st.integers(-(2**63), 2**64 - 1),
+)
 def test_signatures_are_what_the_formula_says(
     device: str, rows: list[Any], skipped: int, length: int, permutations: int, seed: int
 ) -> None:

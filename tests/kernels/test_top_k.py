@@ -146,8 +146,10 @@ def test_on_spark_columns(spark: Any, device: str) -> None:
     gs.ledger(spark).clear()
     made = frame.select(functions.top_k("v", matrix=matrix, k=2, metric="dot").alias("near")).collect()
     assert [None if r.near is None else [tuple(n) for n in r.near] for r in made] == [
-        [(1, 4.0), (0, 3.0)], None, [(1, 0.0), (0, -1.0)],
-    ]  # fmt: skip
+        [(1, 4.0), (0, 3.0)],
+        None,
+        [(1, 0.0), (0, -1.0)],
+    ]
     [record] = gs.ledger(spark).records
     assert (record.function, record.device, record.rows) == ("top_k", device, 3)
 

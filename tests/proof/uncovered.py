@@ -16,9 +16,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FILES = tuple(f"gpuspark/devices/{name}.py" for name in ("cuda", "cuda_errors", "discover", "nvjitlink", "permits"))
 TESTS = (
-    "tests/test_cuda.py", "tests/test_cuda_suite.py", "tests/test_discover.py", "tests/test_permits.py",
+    "tests/test_cuda.py",
+    "tests/test_cuda_suite.py",
+    "tests/test_discover.py",
+    "tests/test_permits.py",
     "tests/test_check.py",
-)  # fmt: skip
+)
 
 
 class Measurement:

@@ -31,12 +31,19 @@ from gpuspark.execution.rowwise import RowwiseProgram
 from gpuspark.execution.scalar import ScalarFunction
 
 _BINARY = {
-    "mul.rn.d": "fmul", "add.rn.d": "fadd", "div.rn.d": "fdiv", "sub.rn.d": "fsub",
-}  # fmt: skip
+    "mul.rn.d": "fmul",
+    "add.rn.d": "fadd",
+    "div.rn.d": "fdiv",
+    "sub.rn.d": "fsub",
+}
 _UNARY = {
-    "fabs.f64": "fabs", "floor.d": "floor", "ceil.d": "ceil", "trunc.d": "trunc", "sqrt.rn.d": "sqrt",
+    "fabs.f64": "fabs",
+    "floor.d": "floor",
+    "ceil.d": "ceil",
+    "trunc.d": "trunc",
+    "sqrt.rn.d": "sqrt",
     "round.d": "roundeven",
-}  # fmt: skip
+}
 
 
 def _intrinsics() -> dict[str, str]:

@@ -13,7 +13,7 @@ from gpuspark.errors import DeviceError
 
 Checker = Literal[
     "bounds", "alignment", "uninitialised reads", "races", "barriers", "warps", "read-only memory", "steps", "traps"
-]  # fmt: skip
+]
 """The checkers, named as in docs/seeded-bugs.md; ``traps``: the program executed ``trap``."""
 
 

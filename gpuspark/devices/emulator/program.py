@@ -151,9 +151,13 @@ _SPACES = {"param", "local", "global", "const", "shared"}
 _HINTS = {"nc", "ca", "cg", "cs", "lu", "cv", "wb", "wt", "volatile", "relaxed", "weak", "cta", "gpu", "sys"}
 _MEMORY_MODIFIERS = frozenset(_SPACES | _HINTS | {"v2", "v4", "shared::cta"})
 _SPECIAL_REGISTERS = {
-    "%laneid", "%warpid", "%nwarpid", "%dynamic_smem_size", "%total_smem_size",
+    "%laneid",
+    "%warpid",
+    "%nwarpid",
+    "%dynamic_smem_size",
+    "%total_smem_size",
     *(f"%lanemask_{relation}" for relation in ("eq", "lt", "le", "gt", "ge")),
-}  # fmt: skip
+}
 
 
 class _FunctionTranslator:

@@ -78,8 +78,11 @@ def shuffle(mode: str) -> Exchange:
         segment, limit = c >> 8 & 31, c & 31
         first, last = lane & segment, (lane & segment) | (limit & ~segment & 31)
         source = {
-            "up": lane - b, "down": lane + b, "bfly": lane ^ b, "idx": first | (b & ~segment & 31),
-        }[mode]  # fmt: skip
+            "up": lane - b,
+            "down": lane + b,
+            "bfly": lane ^ b,
+            "idx": first | (b & ~segment & 31),
+        }[mode]
         valid = source >= last if mode == "up" else source <= last
         source = np.where(valid, source, lane)
         table, present = groups.by_lane(np.broadcast_to(values, lane.shape))
@@ -126,9 +129,13 @@ def match(mode: str) -> Exchange:
 def reduce(mode: str) -> Exchange:
     """Returns the exchange of ``redux.sync``: a reduction over all lanes."""
     ufunc = {
-        "add": np.add, "min": np.minimum, "max": np.maximum,
-        "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
-    }[mode]  # fmt: skip
+        "add": np.add,
+        "min": np.minimum,
+        "max": np.maximum,
+        "and": np.bitwise_and,
+        "or": np.bitwise_or,
+        "xor": np.bitwise_xor,
+    }[mode]
 
     def exchange(groups: MaskGroups, values: Values) -> tuple[Values, ...]:
         value_of = np.broadcast_to(values, groups.lane.shape)

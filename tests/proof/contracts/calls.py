@@ -39,7 +39,7 @@ OBJECTS = {
         "values.__dlpack__": "cupy.ndarray.__dlpack__",
         "value.to_arrow": "cudf.Series.to_arrow",
     },
-}  # fmt: skip
+}
 """By file, the class of the objects that expressions stand for (``function: expression`` in one function only); or
 the full name of one method."""
 
