@@ -27,17 +27,18 @@ PAGE = ROOT / "docs" / "forecast-errors.md"
 
 _TEXT = """# Forecast errors on real series
 
-`python -m gpuspark.bench.forecast_errors` wrote this page. The series are those of `examples/forecasting.py`: the
-flights of each day of 2013 from New York to each of {series} destinations, of which the last {ahead} days are forecast
-from those before. Holt-Winters (weekly, additive, damped trend) is one run of `gs.apply_in_segments` for all series;
-Prophet {version}, with its defaults, is fitted in `applyInPandas`, a series at a time, on the same Spark.
+`python -m gpuspark.bench.forecast_errors` writes this page. The series are those of `examples/forecasting.py`: the
+daily number of flights from New York to each of {series} destinations in 2013. The last {ahead} days are forecast from
+the days before them. Holt-Winters (weekly season, additive, damped trend) forecasts all series in one
+`gs.apply_in_segments`; Prophet {version}, with its default settings, forecasts one series at a time in `applyInPandas`,
+in the same Spark session.
 
 {table}
 
-One warm run each, on {cores} cores ({processor}), load {load:.1f} at the beginning. These days hold Christmas, of which
-the days before them have no example.
+Seconds are of one run after a warm-up, on {cores} cores ({processor}); the load average before was {load:.1f}. The
+forecast days include Christmas, which the days before them do not show.
 """
-_HEAD = ("forecast", "mean absolute error, flights a day", "within the 80 % interval", "seconds for all series")
+_HEAD = ("forecast", "mean absolute error, flights a day", "share inside the 80 % interval", "seconds for all series")
 
 
 @dataclass(frozen=True)

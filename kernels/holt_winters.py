@@ -349,8 +349,8 @@ def holt_winters(
     >>> import pyarrow as pa
     >>> from gpuspark import Batch, Segments
     >>> rows = Batch.from_arrow(pa.record_batch({"k": ["a"] * 8, "x": [1.0, 5.0, 2.0, 6.0, 3.0, 7.0, 4.0, 8.0]}))
-    >>> found = holt_winters(Segments(rows, np.array([0, 8]), ["k"]), "x", season=2, horizon=2)
-    >>> found.forecasts.to_frame()[["k", "step", "forecast"]].round(6)
+    >>> forecast = holt_winters(Segments(rows, np.array([0, 8]), ["k"]), "x", season=2, horizon=2)
+    >>> forecast.forecasts.to_frame()[["k", "step", "forecast"]].round(6)
        k  step  forecast
     0  a     1       5.0
     1  a     2       9.0

@@ -90,14 +90,14 @@ def test_groups_are_smoothed_as_plain_python_does(device: str, groups: list[list
     flat = np.array([value for group in groups for value in group])
     offsets = np.cumsum([0, *map(len, groups)])
     with on_device(device):
-        found = smoothed(len(groups), flat, offsets, alpha, Out("float64", len(flat)))
+        result = smoothed(len(groups), flat, offsets, alpha, Out("float64", len(flat)))
     expected = []
     for group in groups:
         level = group[0]
         for value in group:
             level += alpha * (min(value, 4.0) - level)
             expected.append(level)
-    assert_array_equal(found, np.array(expected))
+    assert_array_equal(result, np.array(expected))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -106,8 +106,8 @@ def test_groups_are_smoothed_as_plain_python_does(device: str, groups: list[list
 def test_each_item_has_its_own_scratch_memory(device: str, items: int, width: int) -> None:
     values = np.arange(items * width, dtype=np.int32)
     with on_device(device):
-        found = reversed_in_scratch(items, values, width, Out(np.int32, items * width), Scratch(np.int32, 5))
-    assert_array_equal(found, values.reshape(items, width)[:, ::-1].reshape(-1))
+        result = reversed_in_scratch(items, values, width, Out(np.int32, items * width), Scratch(np.int32, 5))
+    assert_array_equal(result, values.reshape(items, width)[:, ::-1].reshape(-1))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -133,8 +133,8 @@ def test_arguments_that_do_not_fit_are_named() -> None:
 
 
 def test_what_does_not_compile_runs_in_python_and_says_why() -> None:
-    found = impossible(2, np.array([1, 10]), Out("int64", 2))
-    assert found.tolist() == [1, 2]
+    result = impossible(2, np.array([1, 10]), Out("int64", 2))
+    assert result.tolist() == [1, 2]
     runner = runner_of(impossible, (Parameter("int64", True), Parameter("int64", True)), Config(device="cpu"))
     assert runner.plan.device == "python"
     assert runner.placement.reasons[0].startswith("cpu: it creates arrays, lists or strings")
@@ -221,8 +221,8 @@ def test_work_moves_to_the_cpu_if_a_device_is_full() -> None:
     values = np.arange(30_000.0)
     config = Config(device="emulated", emulated_memory=1 << 17, fallback="silent")
     runner, work = runner_of(outside, (Parameter("float64", True),) * 2, config), Work()
-    (found,) = runner.run(10_000, [values, Out("float64", 10_000)], work)
-    assert_array_equal(found, values[5:10_005])
+    (result,) = runner.run(10_000, [values, Out("float64", 10_000)], work)
+    assert_array_equal(result, values[5:10_005])
     assert runner.plan.device == "cpu"
     assert runner.placement.reasons[0].startswith("emulated: ")
     assert work.retries == 1
@@ -267,8 +267,8 @@ def test_values_of_modules_are_read_at_each_call(device: str) -> None:
         settings_module.ALPHA, settings_module.SHIFT = alpha, shift
         settings_module.helper = numba.njit(settings_module.plain) if device == "cpu" else settings_module.plain
         with on_device(device, fallback="silent"):
-            found = scaled_by_a_module(2, x, Out("float64", 2))
-        assert found.tolist() == [value * alpha + value + shift for value in (1.0, 2.0)]
+            result = scaled_by_a_module(2, x, Out("float64", 2))
+        assert result.tolist() == [value * alpha + value + shift for value in (1.0, 2.0)]
 
 
 def test_a_new_value_in_the_same_task_is_another_program(monkeypatch) -> None:
@@ -278,8 +278,8 @@ def test_a_new_value_in_the_same_task_is_another_program(monkeypatch) -> None:
     with on_device("cpu"):
         for limit in (4.0, 1.0):
             monkeypatch.setitem(smoothed.__gpuspark_body__.__globals__, "LIMIT", limit)
-            found = smoothed(1, np.array([0.0, 9.0]), np.array([0, 2]), 1.0, Out("float64", 2))
-            assert found.tolist() == [0.0, limit]
+            result = smoothed(1, np.array([0.0, 9.0]), np.array([0, 2]), 1.0, Out("float64", 2))
+            assert result.tolist() == [0.0, limit]
 
 
 @array_function
@@ -343,8 +343,8 @@ def test_captured_values_and_functions_are_pickled() -> None:
 @pytest.mark.parametrize("device", ["cpu", "emulated", "python"])
 def test_inside_a_body_the_ledger_names_the_device(spark: Any, device: str) -> None:
     def body(segments: gs.Segments) -> gs.Batch:
-        found = smoothed(len(segments), segments["x"], segments.offsets, 0.5, Out("float64", segments.num_rows))
-        return segments.batch.with_column("s", found)
+        result = smoothed(len(segments), segments["x"], segments.offsets, 0.5, Out("float64", segments.num_rows))
+        return segments.batch.with_column("s", result)
 
     spark.conf.set("spark.gpuspark.device", device)
     gs.ledger(spark).clear()

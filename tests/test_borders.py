@@ -67,12 +67,12 @@ def within(name: str, package: str) -> bool:
 
 def sources(package: Path) -> dict[str, Path]:
     """Every module of ``package``, by its full name. The two links to kernels/ and bench/ are followed."""
-    found = {}
+    result = {}
     for folder in [package, *(link for link in package.iterdir() if link.is_symlink())]:
         for file in folder.rglob("*.py"):
             parts = file.relative_to(package.parent).with_suffix("").parts
-            found[".".join(parts).removesuffix(".__init__")] = file
-    return found
+            result[".".join(parts).removesuffix(".__init__")] = file
+    return result
 
 
 def imports_of(module: str, file: Path, known: set[str]) -> Iterator[Import]:
@@ -124,32 +124,34 @@ def loaded_by(module: str, imports: list[Import]) -> set[str]:
         loaded.add(name)
         if "." in name:
             todo.append(name.rpartition(".")[0])
-        todo += [found.target for found in imports if found.eager and found.module == name]
+        todo += [result.target for result in imports if result.eager and result.module == name]
     return loaded
 
 
-def _in_bench(found: Import) -> bool:
-    return within(found.module, "gpuspark.bench") and not found.eager
+def _in_bench(result: Import) -> bool:
+    return within(result.module, "gpuspark.bench") and not result.eager
 
 
 def strangers(imports: list[Import]) -> list[Import]:
     """Imports of CUDA libraries, compilers and libraries of models outside the rooms that may know them, or of the
     first and the last at once. The benchmark compares with the libraries of models."""
     return [
-        found
-        for found in running(imports)
-        if (found.top in CUDA and (found.eager or found.module not in CUDA_MODULES))
+        result
+        for result in running(imports)
+        if (result.top in CUDA and (result.eager or result.module not in CUDA_MODULES))
         or (
-            found.top in COMPILERS and not within(found.module, COMPILER_FOLDER) and (found.module, found.top) != LOADER
+            result.top in COMPILERS
+            and not within(result.module, COMPILER_FOLDER)
+            and (result.module, result.top) != LOADER
         )
-        or (found.top in MODELS and (found.eager or found.module != MODELS_MODULE) and not _in_bench(found))
+        or (result.top in MODELS and (result.eager or result.module != MODELS_MODULE) and not _in_bench(result))
     ]
 
 
 def heavy_loads(imports: list[Import]) -> list[str]:
     """Modules outside those rooms that load a CUDA library as soon as they are imported, through
     whatever chain; and what ``import gpuspark`` loads that is heavy."""
-    modules = {found.module for found in imports} - CUDA_MODULES
+    modules = {result.module for result in imports} - CUDA_MODULES
     at_once = [
         f"import {module} loads {name}"
         for module in sorted(modules)
@@ -209,11 +211,11 @@ def circles(imports: list[Import]) -> list[list[str]]:
 def bench_users(imports: list[Import]) -> list[Import]:
     """Imports of the benchmark from outside it; the command line may, lazily."""
     return [
-        found
-        for found in running(imports)
-        if within(found.target, "gpuspark.bench")
-        and not within(found.module, "gpuspark.bench")
-        and not (found.module == "gpuspark.cli" and not found.eager)
+        result
+        for result in running(imports)
+        if within(result.target, "gpuspark.bench")
+        and not within(result.module, "gpuspark.bench")
+        and not (result.module == "gpuspark.cli" and not result.eager)
     ]
 
 
@@ -236,14 +238,14 @@ def kernel_imports(imports: list[Import]) -> list[Import]:
 
 @pytest.fixture(scope="module")
 def imports() -> list[Import]:
-    found = all_imports(PACKAGE)
-    seen = {entry.module for entry in found}
+    result = all_imports(PACKAGE)
+    seen = {entry.module for entry in result}
     assert {"gpuspark.config", "gpuspark.devices.protocol"} <= seen
-    return found
+    return result
 
 
-def listed(found: list[Import] | list[str]) -> str:
-    return "\n".join(map(str, found))
+def listed(result: list[Import] | list[str]) -> str:
+    return "\n".join(map(str, result))
 
 
 def test_cuda_and_the_compilers_are_known_in_their_rooms_only(imports: list[Import]) -> None:
@@ -329,8 +331,8 @@ def test_each_law_finds_what_breaks_it(tmp_path: Path) -> None:
         file = tmp_path / "gpuspark" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    found = all_imports(tmp_path / "gpuspark")
-    assert {(entry.module, entry.target) for entry in strangers(found)} == {
+    result = all_imports(tmp_path / "gpuspark")
+    assert {(entry.module, entry.target) for entry in strangers(result)} == {
         ("gpuspark.execution.worker", "numba"),
         ("gpuspark.late", "rmm"),
         ("gpuspark.devices.cuda", "cuda.core"),
@@ -338,17 +340,17 @@ def test_each_law_finds_what_breaks_it(tmp_path: Path) -> None:
         ("gpuspark.models.trees", "treelite"),
     }
     assert unplaced(sources(tmp_path / "gpuspark")) == ["gpuspark.late"]
-    assert [(entry.module, entry.target) for entry in upward(found)] == [
+    assert [(entry.module, entry.target) for entry in upward(result)] == [
         ("gpuspark.execution.plan", "gpuspark.dialects.udf")
     ]
-    assert circles(found)[0] == ["gpuspark.spark.one", "gpuspark.spark.three", "gpuspark.spark.two"]
-    assert [(entry.module, entry.target) for entry in bench_users(found)] == [("gpuspark.cli", "gpuspark.bench.cases")]
-    assert {(entry.module, entry.target) for entry in kernel_imports(found)} == {
+    assert circles(result)[0] == ["gpuspark.spark.one", "gpuspark.spark.three", "gpuspark.spark.two"]
+    assert [(entry.module, entry.target) for entry in bench_users(result)] == [("gpuspark.cli", "gpuspark.bench.cases")]
+    assert {(entry.module, entry.target) for entry in kernel_imports(result)} == {
         ("gpuspark.kernels.bad", "gpuspark.kernels.good"),
         ("gpuspark.kernels.bad", "pandas"),
         ("gpuspark.kernels.bad", "gpuspark.columns.batch"),
     }
-    heavy = heavy_loads(found)
+    heavy = heavy_loads(result)
     assert "import gpuspark.execution.worker loads cuda.core" in heavy
     assert "import gpuspark loads rmm" in heavy
     assert not any("cudf" in line or "cupy" in line or "numba" in line for line in heavy)

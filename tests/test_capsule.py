@@ -74,11 +74,11 @@ def test_any_batch_comes_back_with_its_slices(tmp_path: Path, data) -> None:
     table = data.draw(tables(("a", "b"), chosen))
     columns = [column.chunk(0) for column in table.columns]
     path = save(sealed(columns, first_row=7), tmp_path)
-    found = read(path)
-    assert found.manifest.types == [str(column.type) for column in columns]
-    assert found.manifest.nulls == [column.null_count for column in columns]
-    assert found.manifest.rows == list(range(7, 7 + len(columns[0])))
-    for ours, theirs in zip(placed(found), columns, strict=True):
+    result = read(path)
+    assert result.manifest.types == [str(column.type) for column in columns]
+    assert result.manifest.nulls == [column.null_count for column in columns]
+    assert result.manifest.rows == list(range(7, 7 + len(columns[0])))
+    for ours, theirs in zip(placed(result), columns, strict=True):
         assert identical(ours, theirs)
         assert ours.null_count == theirs.null_count
         assert ours.offset == (theirs.offset if len(theirs) else 0)
@@ -87,10 +87,10 @@ def test_any_batch_comes_back_with_its_slices(tmp_path: Path, data) -> None:
 @pytest.mark.parametrize("offset", [0, 1, 7, 64, 127, 128, 1001])
 def test_a_column_keeps_its_offset_within_a_word(tmp_path: Path, offset: int) -> None:
     column = pa.array([n % 3 == 0 for n in range(1100)]).slice(offset, 20)
-    found = placed(read(save(sealed([column, column]), tmp_path)))
-    assert [c.to_pylist() for c in found] == [column.to_pylist()] * 2
-    assert {c.offset % 64 for c in found} == {offset % 64}
-    assert all(c.offset <= 128 for c in found)
+    result = placed(read(save(sealed([column, column]), tmp_path)))
+    assert [c.to_pylist() for c in result] == [column.to_pylist()] * 2
+    assert {c.offset % 64 for c in result} == {offset % 64}
+    assert all(c.offset <= 128 for c in result)
 
 
 def test_strings_and_structs_are_kept_too(tmp_path: Path) -> None:
@@ -144,10 +144,10 @@ def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_some_rows_of_a_capsule_make_a_capsule(tmp_path: Path) -> None:
     write(sealed().take([1, 9]), tmp_path / "less.capsule")
-    found = read(tmp_path / "less.capsule")
-    assert found.manifest.rows == [31, 39]
-    assert found.manifest.nulls == [0, 1]
-    assert found.batch.to_pydict() == {"a": [1.0, 9.0], "b": [None, 1.0]}
+    result = read(tmp_path / "less.capsule")
+    assert result.manifest.rows == [31, 39]
+    assert result.manifest.nulls == [0, 1]
+    assert result.batch.to_pydict() == {"a": [1.0, 9.0], "b": [None, 1.0]}
 
 
 # Written by a worker
@@ -301,10 +301,10 @@ def test_control_characters_are_escaped() -> None:
 
 def test_bytecode_of_another_python_is_not_loaded(hostile) -> None:
     path, trap = hostile
-    found = read(path)
-    strange = replace(found.manifest, versions={**found.manifest.versions, "python": "2.7.18"})
+    result = read(path)
+    strange = replace(result.manifest, versions={**result.manifest.versions, "python": "2.7.18"})
     with pytest.raises(CapsuleError, match=r"bytecode of Python 2\.7\.18"):
-        function_of(replace(found, manifest=strange))
+        function_of(replace(result, manifest=strange))
     assert not trap.exists()
 
 
@@ -329,10 +329,10 @@ def test_a_function_of_other_columns_is_refused() -> None:
 
 
 def test_differences_from_the_task_are_warned_of() -> None:
-    found = sealed()
-    assert warnings(found) == []
-    there = {**found.manifest.versions, "numba": "0.1", "cudf": "3"}
-    strange = replace(found, manifest=replace(found.manifest, versions=there, time_zone="Mars"))
+    result = sealed()
+    assert warnings(result) == []
+    there = {**result.manifest.versions, "numba": "0.1", "cudf": "3"}
+    strange = replace(result, manifest=replace(result.manifest, versions=there, time_zone="Mars"))
     told = warnings(strange)
     assert [line for line in told if line.startswith("numba was 0.1 and is ")]
     assert "cudf was 3 and is not installed here" in told

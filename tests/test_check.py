@@ -52,8 +52,8 @@ def found(job: Path) -> dict[str, Checked]:
     return {one.function: one for one in check(str(job))}
 
 
-def test_the_functions_of_the_file_in_the_order_of_lines(found) -> None:
-    assert [(one.function, one.dialect, one.line, one.runs) for one in found.values()] == [
+def test_the_functions_of_the_file_in_the_order_of_lines(result) -> None:
+    assert [(one.function, one.dialect, one.line, one.runs) for one in result.values()] == [
         ("hypotenuse", "scalar", 5, True),
         ("spelled", "scalar", 9, False),
         ("shifted", "series", 14, True),
@@ -61,22 +61,22 @@ def test_the_functions_of_the_file_in_the_order_of_lines(found) -> None:
     ]
 
 
-def test_a_refusal_names_construct_and_line(found) -> None:
-    reasons = "\n".join(found["spelled"].reasons)
+def test_a_refusal_names_construct_and_line(result) -> None:
+    reasons = "\n".join(result["spelled"].reasons)
     assert "a set (a_job_to_check.py, line 11)" in reasons
     assert "an f-string (a_job_to_check.py, line 12)" in reasons
-    assert found["spelled"].cost is None
+    assert result["spelled"].cost is None
 
 
-def test_types_that_run_and_types_that_do_not(found) -> None:
-    works = {name for name, runs in found["whole"].types.items() if runs}
+def test_types_that_run_and_types_that_do_not(result) -> None:
+    works = {name for name, runs in result["whole"].types.items() if runs}
     assert works == {"bigint", "int", "boolean"}
-    assert any(reason.startswith("double: >> of a float") for reason in found["whole"].reasons)
-    assert "for columns of bigint, int, boolean" in str(found["whole"])
+    assert any(reason.startswith("double: >> of a float") for reason in result["whole"].reasons)
+    assert "for columns of bigint, int, boolean" in str(result["whole"])
 
 
-def test_the_cost_of_a_row(found) -> None:
-    cost = found["hypotenuse"].cost
+def test_the_cost_of_a_row(result) -> None:
+    cost = result["hypotenuse"].cost
     assert cost is not None
     assert (cost.bytes_in, cost.bytes_out, cost.spilled) == (16, 8, 0)
     assert 4 <= cost.operations < 100

@@ -27,10 +27,10 @@ def gpuspark(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_info_is_readable_by_people_and_machines() -> None:
     done = gpuspark("info", "--json")
-    found = json.loads(done.stdout)
+    result = json.loads(done.stdout)
     assert done.returncode == 0
-    assert set(found) == {"devices", "packages", "java", "cache", "flags"}
-    assert set(found["flags"]) == set(Config.keys())
+    assert set(result) == {"devices", "packages", "java", "cache", "flags"}
+    assert set(result["flags"]) == set(Config.keys())
     assert CliRunner().invoke(cli.app, ["info"]).stdout.startswith("devices\n")
 
 

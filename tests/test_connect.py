@@ -32,8 +32,8 @@ def test_scalar_functions(connect, device) -> None:
     frame = connect.range(0, 1000, 1, 2)
     rows = frame.select(f("id"), f(n="id", plus="id"), decorated_before_any_session("id")).collect()
     assert [tuple(row) for row in rows] == [(n * 3, n * 4, n + 1) for n in range(1000)]
-    found = {(s.function, s.rows, tuple(s.devices)) for s in gs.ledger(connect).summary()}
-    assert found == {("triple", 2000, (device,)), ("decorated_before_any_session", 1000, (device,))}
+    result = {(s.function, s.rows, tuple(s.devices)) for s in gs.ledger(connect).summary()}
+    assert result == {("triple", 2000, (device,)), ("decorated_before_any_session", 1000, (device,))}
 
 
 def test_series_and_batches(connect) -> None:
@@ -77,8 +77,8 @@ def test_a_fault_is_in_the_ledger_and_its_batch_in_a_capsule(connect, tmp_path: 
     [path] = tmp_path.glob("*.capsule")
     assert f"gpuspark replay {path}" in str(raised.value)
     assert read(path).manifest.rows == list(range(500))
-    [found] = [found for record in gs.ledger(connect).records for found in record.findings]
-    assert found.startswith("found on emulated: bounds: planted: no memory for 8 bytes")
+    [result] = [result for record in gs.ledger(connect).records for result in record.findings]
+    assert result.startswith("found on emulated: bounds: planted: no memory for 8 bytes")
 
 
 def test_segments(connect) -> None:
@@ -98,5 +98,5 @@ def test_kernels_over_columns(connect, device) -> None:
     inside = functions.point_in_polygon(lit(1.0), lit(1.0), polygons=triangles)
     rows = frame.select(functions.levenshtein("l", "r"), inside).collect()
     assert [tuple(row) for row in rows] == [(3, 0), (None, 0)]
-    found = {(s.function, s.rows, tuple(s.devices)) for s in gs.ledger(connect).summary()}
-    assert found == {("levenshtein", 2, (device,)), ("point_in_polygon", 2, (device,))}
+    result = {(s.function, s.rows, tuple(s.devices)) for s in gs.ledger(connect).summary()}
+    assert result == {("levenshtein", 2, (device,)), ("point_in_polygon", 2, (device,))}

@@ -24,7 +24,7 @@ USED = {what: failure for what, failure in FAILURES.items() if what not in IMPOR
 
 
 def misfits(file: str, text: str) -> list[str]:
-    return [found for use in calls.uses_in(file, text) if (found := record.misfit(use, FOUND["paths"]))]
+    return [result for use in calls.uses_in(file, text) if (result := record.misfit(use, FOUND["paths"]))]
 
 
 @pytest.mark.parametrize("file", calls.OBJECTS)
@@ -69,9 +69,9 @@ def test_a_use_that_does_not_fit_is_found(file: str, old: str, new: str, said: s
     name = f"gpuspark/devices/{file}.py"
     text = (ROOT / name).read_text()
     assert old in text
-    [found] = {re.sub(r", line \d+", "", line) for line in misfits(name, text.replace(old, new, 1))}
-    assert said in found.replace("required keyword-only argument", "required argument")  # as Python 3.12 says it
-    assert found.startswith(name)
+    [result] = {re.sub(r", line \d+", "", line) for line in misfits(name, text.replace(old, new, 1))}
+    assert said in result.replace("required keyword-only argument", "required argument")  # as Python 3.12 says it
+    assert result.startswith(name)
 
 
 def test_a_signature_is_read_back_as_it_was_written() -> None:
@@ -155,10 +155,10 @@ def ours(error: Exception) -> Exception:
 @pytest.mark.parametrize("what", USED)
 def test_what_the_real_packages_raise_without_a_gpu_is_a_reason(what: str) -> None:
     failure = USED[what]
-    found = ours(raised(failure["kinds"], failure["text"], failure["status"]))
-    assert isinstance(found, DeviceUnavailable)
-    assert "trying with RAPIDS" in str(found)
-    assert failure["text"].rstrip(".") in str(found)
+    result = ours(raised(failure["kinds"], failure["text"], failure["status"]))
+    assert isinstance(result, DeviceUnavailable)
+    assert "trying with RAPIDS" in str(result)
+    assert failure["text"].rstrip(".") in str(result)
 
 
 def test_the_failures_are_of_many_families() -> None:
@@ -202,10 +202,10 @@ CUPY = FOUND["errors"]["cupy_backends.cuda.api.runtime.CUDARuntimeError"]
     ],
 )
 def test_the_codes_keep_their_meaning(error: Exception, kind: type[DeviceError]) -> None:
-    found = ours(error)
-    assert isinstance(found, kind)
-    assert isinstance(found, OutOfMemory | DeviceLost | DeviceUnavailable) == (kind is not DeviceError)
-    assert found.__cause__ is error
+    result = ours(error)
+    assert isinstance(result, kind)
+    assert isinstance(result, OutOfMemory | DeviceLost | DeviceUnavailable) == (kind is not DeviceError)
+    assert result.__cause__ is error
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,14 @@ def chosen(step: int) -> list[types.FunctionType]:
 
 
 def scalar(functions: list[types.FunctionType]) -> list[Member]:
-    return [found for found in map(member, functions) if isinstance(found, Member)]
+    return [result for result in map(member, functions) if isinstance(result, Member)]
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_tenth_gives_pythons_answers(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     members = scalar(chosen(10))
-    outcomes = [compare(found, type_choices(found)[-1], 24) for found in members]
+    outcomes = [compare(result, type_choices(result)[-1], 24) for result in members]
     assert [difference for outcome in outcomes for difference in outcome.comparison.differences] == []
     assert sum(not outcome.refusals for outcome in outcomes) >= SHARE * len(members)
     assert sum(outcome.comparison.rows for outcome in outcomes) > 400
@@ -37,7 +37,7 @@ def test_a_tenth_gives_pythons_answers(tmp_path, monkeypatch) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_a_sample_on_the_emulated_device(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    outcomes = [compare(found, type_choices(found)[0], 12, emulated=True) for found in scalar(chosen(60))]
+    outcomes = [compare(result, type_choices(result)[0], 12, emulated=True) for result in scalar(chosen(60))]
     assert [difference for outcome in outcomes for difference in outcome.comparison.differences] == []
     assert sum(outcome.comparison.rows for outcome in outcomes) > 40
 

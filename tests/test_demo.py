@@ -21,17 +21,17 @@ def found() -> dict:
 
 
 @pytest.mark.slow
-def test_every_path_is_equal_to_plain_pyspark_on_all_flights(found) -> None:
-    assert found["equal"]
-    assert found["passed"]
-    assert list(dict.fromkeys(row["function"] for row in found["rows"])) == FUNCTIONS
-    assert {row["rows"] for row in found["rows"]} == {329_174}
+def test_every_path_is_equal_to_plain_pyspark_on_all_flights(result) -> None:
+    assert result["equal"]
+    assert result["passed"]
+    assert list(dict.fromkeys(row["function"] for row in result["rows"])) == FUNCTIONS
+    assert {row["rows"] for row in result["rows"]} == {329_174}
 
 
 @pytest.mark.slow
-def test_each_function_ran_on_every_device_that_is_here(found) -> None:
+def test_each_function_ran_on_every_device_that_is_here(result) -> None:
     for function in FUNCTIONS:
-        ran = {row["path"]: row for row in found["rows"] if row["function"] == function}
+        ran = {row["path"]: row for row in result["rows"] if row["function"] == function}
         assert {"plain PySpark", "device=auto", "device=cpu", "device=emulated", "device=python"} <= set(ran)
         for path, row in ran.items():
             if path == "device=emulated" and "series" in function:
@@ -43,9 +43,9 @@ def test_each_function_ran_on_every_device_that_is_here(found) -> None:
 
 
 @pytest.mark.slow
-def test_computed_and_recorded_distances_agree(found) -> None:
-    assert found["strange_distances"] == 0
-    assert "differ by 0.19% in the median" in found["distance"]
+def test_computed_and_recorded_distances_agree(result) -> None:
+    assert result["strange_distances"] == 0
+    assert "differ by 0.19% in the median" in result["distance"]
 
 
 def test_a_wrong_value_a_missing_row_and_a_null_are_noticed(spark, monkeypatch) -> None:

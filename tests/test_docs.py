@@ -343,9 +343,9 @@ def test_the_near_duplicates_are_those_of_pythons_sets(spark) -> None:
     def similarity(one: str, other: str) -> float:
         return len(sets[one] & sets[other]) / len(sets[one] | sets[other])
 
-    found = {(r.name, r.like): r.similarity for r in example.build(spark).collect()}
-    assert found == {(one, other): s for one, other in found if (s := similarity(one, other)) >= example.SIMILAR}
-    met = {frozenset((texts[one], texts[other])) for one, other in found}  # of equal texts, any name may be kept
+    result = {(r.name, r.like): r.similarity for r in example.build(spark).collect()}
+    assert result == {(one, other): s for one, other in result if (s := similarity(one, other)) >= example.SIMILAR}
+    met = {frozenset((texts[one], texts[other])) for one, other in result}  # of equal texts, any name may be kept
     frames = {texts[name]: name for name in texts if name.startswith("DataFrame.")}.values()
     near = [p for p in combinations(frames, 2) if 0.8 < len(sets[p[0]]) / len(sets[p[1]]) < 1 / 0.8]
     surely = [pair for pair in near if similarity(*pair) > 0.8]  # each meets but for a chance of 5e-8
@@ -364,6 +364,6 @@ def test_the_forecasting_example_beats_the_week_before(spark) -> None:
         weeks = -(-(day - pd.Timestamp("2013-12-03")).days // 7)
         assert row.flights == counts["ORD", day]
         assert row.naive == counts["ORD", day - pd.Timedelta(weeks=weeks)]
-    found = example.errors(rows)
-    assert found["holt_winters"] < 0.8 * found["seasonal-naive"]
-    assert 0.5 < found["inside the interval"] < 0.95
+    result = example.errors(rows)
+    assert result["holt_winters"] < 0.8 * result["seasonal-naive"]
+    assert 0.5 < result["inside the interval"] < 0.95

@@ -329,15 +329,15 @@ def test_atomic_operations_are_sequential(type_name: str, name: str, space: str)
     random = np.random.default_rng(1)
     x = random.integers(0, 9, 200).astype(dtype)
     cell = random.integers(0, 4, 200).astype(np.int32)
-    out, found = np.array([3, 0, 5, 7], dtype), np.zeros(200, dtype)
+    out, result = np.array([3, 0, 5, 7], dtype), np.zeros(200, dtype)
     source = ATOMIC.format(type=type_name, space=space, call=ATOMICS[name][1], shared=int(space == "here"))
     expected, seen = out.tolist(), []
     for value, number in zip(x.tolist(), cell.tolist(), strict=True):
         seen.append(expected[number])
         expected[number] = ATOMICS[name][2](expected[number], value)
-    Kernel(source, "atomic")[1, 256](x, cell, out, found, 200)
+    Kernel(source, "atomic")[1, 256](x, cell, out, result, 200)
     assert out.tolist() == expected
-    assert found.tolist() == seen
+    assert result.tolist() == seen
 
 
 def test_adding_floats_atomically_flushes_subnormals_in_global_memory_only() -> None:

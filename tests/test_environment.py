@@ -27,34 +27,34 @@ NOT_ON_A_GPU_NODE = {"ruff", "mypy", "nvidia-cuda-nvdisasm", "coverage", "memory
 def conda_packages(text: str) -> dict[str, SpecifierSet]:
     """What environment.yml asks for, in pip's words: conda's ``=26.10`` is ``==26.10.*``."""
     _, _, dependencies = text.partition("dependencies:")
-    found: dict[str, SpecifierSet] = {}
+    result: dict[str, SpecifierSet] = {}
     for name, versions in re.findall(r"^ +- ([a-z0-9-]+)([<>=][^ #\n]*)?$", dependencies, re.MULTILINE):
-        found[name] = SpecifierSet(re.sub(r"^=([0-9.]+)$", r"==\1.*", versions))
-    return found
+        result[name] = SpecifierSet(re.sub(r"^=([0-9.]+)$", r"==\1.*", versions))
+    return result
 
 
 def required(requirements: list[str]) -> dict[str, SpecifierSet]:
     """What pyproject.toml asks for, by conda's names, with the extras that it names itself opened."""
-    found: dict[str, SpecifierSet] = {}
+    result: dict[str, SpecifierSet] = {}
     for requirement in map(Requirement, requirements):
         if requirement.name == PROJECT["name"]:
             more = [required(PROJECT["optional-dependencies"][extra]) for extra in requirement.extras]
         else:
             more = [{CONDA_NAMES.get(requirement.name, requirement.name): requirement.specifier}]
         for name, bounds in [item for packages in more for item in packages.items()]:
-            found[name] = found.get(name, SpecifierSet()) & bounds
-    return found
+            result[name] = result.get(name, SpecifierSet()) & bounds
+    return result
 
 
 def versions_around(*specifiers: SpecifierSet) -> list[Version]:
     """Versions at, just above and just below every number that ``specifiers`` name."""
-    found = {Version("0.1"), Version("99.0")}
+    result = {Version("0.1"), Version("99.0")}
     for version in {entry.version.removesuffix(".*") for group in specifiers for entry in group}:
         release = Version(version).release
-        found |= {Version(version), Version(f"{version}.1"), Version(f"{version}.99.1")}
+        result |= {Version(version), Version(f"{version}.1"), Version(f"{version}.99.1")}
         last = ".".join(map(str, (*release[:-1], max(release[-1] - 1, 0))))
-        found |= {Version(f"{last}.99"), Version(last)}
-    return sorted(found)
+        result |= {Version(f"{last}.99"), Version(last)}
+    return sorted(result)
 
 
 def allows(outer: SpecifierSet, inner: SpecifierSet) -> bool:
@@ -89,10 +89,10 @@ def test_the_conda_file_is_read_whole() -> None:
 @pytest.mark.parametrize("extra", ["cuda12", "cuda13", "demo", "dev"])
 def test_no_newer_numpy_beside_numba_cuda_than_it_can_be_imported_with(extra: str) -> None:
     """numba-cuda 0.30 asks for ``numpy.row_stack``, which NumPy 2.5 lacks, and has no bound of its own."""
-    found = required([*PROJECT["dependencies"], f"gpuspark[{extra}]"])
-    assert Version("0.30.4") in found["numba-cuda"]
-    assert Version("2.4.6") in found["numpy"]
-    assert Version("2.5.0") not in found["numpy"]
+    result = required([*PROJECT["dependencies"], f"gpuspark[{extra}]"])
+    assert Version("0.30.4") in result["numba-cuda"]
+    assert Version("2.4.6") in result["numpy"]
+    assert Version("2.5.0") not in result["numpy"]
 
 
 def test_the_pythons_that_were_tried_are_told_and_allowed() -> None:

@@ -48,10 +48,10 @@ def test_tests_that_fail_are_counted_and_shown(tmp_path: Path, capsys) -> None:
         "import pytest\ndef test_haversine(): assert 1 == 2\ndef test_other(): pass\n"
         "@pytest.mark.skip\ndef test_that_proves_nothing(): pass\n"
     )
-    found = evidence.run(Layer("x", (str(path), "-c", "/dev/null", "--rootdir", str(tmp_path))))
-    assert (len(found.names), found.failed, found.about("haversine")) == (2, 1, 1)
+    result = evidence.run(Layer("x", (str(path), "-c", "/dev/null", "--rootdir", str(tmp_path))))
+    assert (len(result.names), result.failed, result.about("haversine")) == (2, 1, 1)
     assert "assert 1 == 2" in capsys.readouterr().out
-    lines = [line.split() for line in table([(Layer("x", ("y",)), found)]).splitlines()]
+    lines = [line.split() for line in table([(Layer("x", ("y",)), result)]).splitlines()]
     assert [lines[0], lines[2]] == [["layer", "x"], ["x"]]
     counts = dict(line for line in lines[3:] if len(line) == 2)
     assert [counts[word] for word in ("haversine", "dot_product", "others", "failed")] == ["1", "0", "1", "1"]
@@ -62,8 +62,8 @@ def test_tests_that_need_a_gpu_run_where_there_is_one(monkeypatch, tmp_path: Pat
     path = tmp_path / "test_gpu.py"
     path.write_text("import pytest\n@pytest.mark.device\ndef test(): pass\ndef test_other(): pass\n")
     monkeypatch.setattr(evidence, "discover", lambda: SimpleNamespace(cuda=Presence(reason=reason)))
-    found = evidence.run(Layer("0", ("-m", "device", str(path), "-c", "/dev/null", "--rootdir", str(tmp_path))))
-    assert (len(found.names), found.failed) == (ran, 0)
+    result = evidence.run(Layer("0", ("-m", "device", str(path), "-c", "/dev/null", "--rootdir", str(tmp_path))))
+    assert (len(result.names), result.failed) == (ran, 0)
     assert LAYERS[0].tests[:2] == ("-m", "device")
 
 

@@ -31,8 +31,8 @@ def test_errors_that_are_findings(error, expected) -> None:
 
 
 def test_an_instruction_unknown_to_the_emulator_is_a_finding() -> None:
-    [found] = finding(PtxError(3, "fly.b64", "unknown"), "emulated")
-    assert found.startswith("found on emulated: PtxError: PTX line 3")
+    [result] = finding(PtxError(3, "fly.b64", "unknown"), "emulated")
+    assert result.startswith("found on emulated: PtxError: PTX line 3")
 
 
 def values(spark, rows: int = 1000):
@@ -49,9 +49,9 @@ def run_and_fail(spark, frame, match: str) -> Ledger:
 def test_a_fault_in_a_task_is_an_error_and_named_in_the_ledger(spark) -> None:
     spark.conf.set("spark.gpuspark.device", "emulated")
     book = run_and_fail(spark, values(spark).select(faulty.out_of_bounds()("a")), "DeviceFault.*no memory for 8 bytes")
-    [found] = [finding for record in book.records for finding in record.findings]
-    assert re.match(r"found on emulated: bounds: planted: no memory for 8 bytes.*\bblock \(1, 0, 0\)", found)
-    assert f"twice: {found}" in str(book)
+    [result] = [finding for record in book.records for finding in record.findings]
+    assert re.match(r"found on emulated: bounds: planted: no memory for 8 bytes.*\bblock \(1, 0, 0\)", result)
+    assert f"twice: {result}" in str(book)
     assert "not on found" not in str(book)
     assert "found on emulated: bounds" in book._repr_html_()
     assert sum(record.rows for record in book.records) == 500  # of the other partition
@@ -61,8 +61,8 @@ def test_a_mismatch_in_a_task_is_named_in_the_ledger(spark) -> None:
     spark.conf.set("spark.gpuspark.device", "cpu")
     spark.conf.set("spark.gpuspark.verify.fraction", "1")
     book = run_and_fail(spark, values(spark).select(faulty.mismatch()("a")), "VerificationError")
-    [found] = [found for record in book.records for found in record.findings]
-    assert found.startswith("found on cpu: comparison with Python: twice gave 1802.0 on cpu and 1802.001 in Python")
+    [result] = [result for record in book.records for result in record.findings]
+    assert result.startswith("found on cpu: comparison with Python: twice gave 1802.0 on cpu and 1802.001 in Python")
 
 
 def test_a_function_called_in_a_batch_body_is_named_too(spark) -> None:
@@ -74,10 +74,10 @@ def test_a_function_called_in_a_batch_body_is_named_too(spark) -> None:
             yield batch.with_column("b", function(batch["a"])).select(["b"])
 
     book = run_and_fail(spark, gs.map_in_arrow(values(spark), body, "b double"), "DeviceFault")
-    [(name, found)] = [(record.function, found) for record in book.records for found in record.findings]
+    [(name, result)] = [(record.function, result) for record in book.records for result in record.findings]
     assert name == "body"
-    assert found.startswith("found on emulated: bounds: planted: no memory")
-    assert found.endswith("(in twice)")
+    assert result.startswith("found on emulated: bounds: planted: no memory")
+    assert result.endswith("(in twice)")
 
 
 def test_an_error_of_the_body_is_no_finding(spark) -> None:

@@ -68,10 +68,10 @@ def test_key_names_are_resolved_as_spark_does(dotted: Any) -> None:
         ("Shop.Name", 3), ("`Shop.Name`", 3), ("shop.name", 3), ("`SHOP.NAME`", 3), ("a`b", 2), ("`a``b`", 2),
         (("shop.name", "A`B"), 6),
     ):  # fmt: skip
-        found = gs.apply_in_segments(dotted, by, counted, SCHEMA, order_by="t.t")
-        assert found.schema.simpleString() == "struct<n:bigint,total:double>"
+        result = gs.apply_in_segments(dotted, by, counted, SCHEMA, order_by="t.t")
+        assert result.schema.simpleString() == "struct<n:bigint,total:double>"
         if by == ("shop.name", "A`B"):
-            assert [row.n for row in found.collect()] == [2] * groups
+            assert [row.n for row in result.collect()] == [2] * groups
 
 
 def test_order_by_accepts_a_name_with_a_dot(dotted: Any) -> None:
@@ -79,9 +79,9 @@ def test_order_by_accepts_a_name_with_a_dot(dotted: Any) -> None:
         return segments.keys.with_column("first", segments["x"].values[segments.offsets[:-1]])
 
     for order in ("t.t", ["t.t"], "`t.t`", [F.col("`t.t`")]):
-        found = gs.apply_in_segments(dotted, "shop.name", first, "`Shop.Name` bigint, first double", order)
+        result = gs.apply_in_segments(dotted, "shop.name", first, "`Shop.Name` bigint, first double", order)
         if order == "t.t":
-            assert sorted(map(tuple, found.collect())) == [(0, 0.0), (1, 1.0), (2, 2.0)]
+            assert sorted(map(tuple, result.collect())) == [(0, 0.0), (1, 1.0), (2, 2.0)]
 
 
 @pytest.fixture

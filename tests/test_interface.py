@@ -15,8 +15,8 @@ from gpuspark.accounting.entries import PHASES, Record
 
 def parameters(function: object) -> list[str]:
     """Each parameter with its default."""
-    found = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
-    return [p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in found]
+    result = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
+    return [p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in result]
 
 
 def test_the_package() -> None:

@@ -15,10 +15,10 @@ from gpuspark.errors import ConfigError
 
 
 def test_versions_are_those_installed() -> None:
-    found = gs.info().packages
-    assert found["python"] == platform.python_version()
+    result = gs.info().packages
+    assert result["python"] == platform.python_version()
     for name in ("pyspark", "pyarrow", "pandas", "numba", "numba-cuda"):
-        assert found[name] == importlib.metadata.version(name)
+        assert result[name] == importlib.metadata.version(name)
 
 
 def test_every_device_has_facts_or_a_reason(monkeypatch) -> None:
@@ -26,12 +26,12 @@ def test_every_device_has_facts_or_a_reason(monkeypatch) -> None:
     none = Presence(reason="no compiler. Install it with: pip install it")
     here = Capability(gpu, none, Presence({"cores": 2}), Presence({"version": "3"}))
     monkeypatch.setattr(discover, "discover", lambda: here)
-    found = gs.info()
-    assert set(found.devices) == {"cuda", "emulated", "cpu", "python"}
-    assert found.devices["cuda"].startswith("here: driver 12.9")
-    assert "GPU of a test" in found.devices["cuda"]
-    assert found.devices["emulated"] == "not used: no compiler. Install it with: pip install it"
-    assert "pip install it" in str(found)
+    result = gs.info()
+    assert set(result.devices) == {"cuda", "emulated", "cpu", "python"}
+    assert result.devices["cuda"].startswith("here: driver 12.9")
+    assert "GPU of a test" in result.devices["cuda"]
+    assert result.devices["emulated"] == "not used: no compiler. Install it with: pip install it"
+    assert "pip install it" in str(result)
 
 
 def test_the_flag_is_the_active_sessions(spark) -> None:

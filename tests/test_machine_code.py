@@ -35,8 +35,8 @@ def found() -> list[Row]:
 
 
 @pytest.mark.long
-def test_nothing_is_spilled_and_registers_stay_under_the_cap(found) -> None:
-    for row in found:
+def test_nothing_is_spilled_and_registers_stay_under_the_cap(result) -> None:
+    for row in result:
         for arch in architectures():
             taken = row.resources[arch]
             assert (taken.spilled, taken.shared) == (0, 0), (row.name, arch)
@@ -44,19 +44,19 @@ def test_nothing_is_spilled_and_registers_stay_under_the_cap(found) -> None:
 
 
 @pytest.mark.long
-def test_each_column_is_loaded_at_its_own_width(found) -> None:
+def test_each_column_is_loaded_at_its_own_width(result) -> None:
     """An 8-byte column by 64-bit loads; a result and a status byte are stored."""
-    row = next(row for row in found if row.name == "smaller_and_larger")
+    row = next(row for row in result if row.name == "smaller_and_larger")
     assert row.types == ("double", "double")
     assert row.loads == {"LDG.64": 2, "STG.64": 1, "STG.8": 1}
 
 
 @pytest.mark.long
-def test_the_page_is_what_the_tools_say(found) -> None:
+def test_the_page_is_what_the_tools_say(result) -> None:
     """Other versions of the tools may use other registers: then the page holds for those that it names."""
     text = committed(f"CUDA {tool_kit()}")
     if f"Made with: {made_with()}\n" in text:
-        assert text == section([row.line() for row in found])
+        assert text == section([row.line() for row in result])
 
 
 @pytest.mark.long

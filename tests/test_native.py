@@ -87,11 +87,12 @@ def _rows() -> list[str]:
 
 HEAD = """# Native arithmetic
 
-With `spark.gpuspark.arithmetic=native` compiled programs do not look for what Python would notice: whole
-numbers wrap at 64 bits, floats are IEEE's. In all other cases both modes give the same values. What a body
-raises itself is raised in both. On the `python` device the setting changes nothing.
+With `spark.gpuspark.arithmetic=native`, compiled functions do not check for the cases in which Python would raise an
+error or return a larger whole number: 64-bit integers wrap around, and floats follow IEEE 754. In all other cases the
+two modes return equal values. Errors that a function raises with `raise` are raised in both modes. The setting has no
+effect on the `python` device.
 
-Every row below was computed by a compiled program; `tests/test_native.py` writes this page and fails when
+Each row below was computed by a compiled function. `tests/test_native.py` writes this page and fails when
 it is out of date.
 
 | body | values | result | `python` (the default) | `native` |

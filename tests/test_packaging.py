@@ -192,8 +192,8 @@ def test_an_editable_install_follows_the_links(checkout: Path, tmp_path: Path) -
 @pytest.mark.long
 def test_the_zip_reaches_workers_through_add_py_file(zipped: Path, tmp_path: Path) -> None:
     python = fresh_environment(tmp_path / "env")
-    found = files(python, WHERE_IN_A_WORKER, tmp_path, add=f"spark.sparkContext.addPyFile({str(zipped)!r})")
-    assert from_the_zip(found)
+    result = files(python, WHERE_IN_A_WORKER, tmp_path, add=f"spark.sparkContext.addPyFile({str(zipped)!r})")
+    assert from_the_zip(result)
 
 
 @pytest.mark.slow
@@ -203,10 +203,10 @@ def test_the_zip_reaches_workers_through_py_files(zipped: Path, tmp_path: Path) 
     assert from_the_zip(files(python, WHERE_IN_A_WORKER, tmp_path, PYSPARK_SUBMIT_ARGS=arguments))
 
 
-def from_the_zip(found: list[Path]) -> bool:
+def from_the_zip(result: list[Path]) -> bool:
     """Whether the modules came out of ``gpuspark.zip``, in the folder that Spark put it in."""
-    [archive] = {path.parent.parent for path in found[:1]}
-    return archive.name == "gpuspark.zip" and found == expected(archive / "gpuspark")
+    [archive] = {path.parent.parent for path in result[:1]}
+    return archive.name == "gpuspark.zip" and result == expected(archive / "gpuspark")
 
 
 def test_without_any_of_these_there_is_no_gpuspark(tmp_path: Path) -> None:

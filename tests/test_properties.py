@@ -71,15 +71,15 @@ def test_inside_spark_answers_are_those_of_pysparks_own_udf(spark, columns: tupl
 def _answers(f, table: pa.Table) -> list[bool]:
     """Where the body has an answer that its declared type can hold."""
     arrow = f.scalar_function(tuple(f.signature.parameters)).arrow
-    found = []
+    result = []
     for values in zip(*(to_python(column) for column in table.columns), strict=True):
         try:
             answer = None if f.nulls == "propagate" and None in values else f.__gpuspark_body__(*values)
             from_python([answer], f.result, arrow)
-            found.append(True)
+            result.append(True)
         except (ArithmeticError, ValueError, TypeError, AssertionError, LookupError, NameError):
-            found.append(False)
-    return found
+            result.append(False)
+    return result
 
 
 def _zoned(kind: pa.DataType) -> pa.DataType:

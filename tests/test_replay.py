@@ -119,9 +119,9 @@ def test_without_a_folder_no_capsule_is_written(spark) -> None:
 
 def test_a_fault_of_one_device_is_shown_there_only() -> None:
     values = [float(n) for n in range(1000)]
-    found = replay(sealed(of(faulty.out_of_bounds()), values, DeviceFault("x"), device="emulated"))
-    assert {o.device: o.trouble for o in found} == {"cpu": "", "emulated": "fault", "cuda": "", "python": ""}
-    [emulated] = [o for o in found if o.device == "emulated"]
+    result = replay(sealed(of(faulty.out_of_bounds()), values, DeviceFault("x"), device="emulated"))
+    assert {o.device: o.trouble for o in result} == {"cpu": "", "emulated": "fault", "cuda": "", "python": ""}
+    [emulated] = [o for o in result if o.device == "emulated"]
     [row] = emulated.rows
     assert float(row.arguments["a"]) > faulty.LIMIT
     assert "no memory for 8 bytes" in row.device

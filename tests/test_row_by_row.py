@@ -38,8 +38,8 @@ def test_equal_answers_and_errors_are_no_difference() -> None:
     rows = [(4.0,), (math.nan,), (-1.0,), (math.inf,)]
     known = [answer(FUNCTION, columns_of(KINDS, [row])) for row in rows]
     assert [one.error for one in known] == ["", "", "ValueError", ""]
-    found = compared(rows, known)
-    assert (found.rows, found.recomputed, found.excused, found.differences) == (4, 1, 0, [])
+    result = compared(rows, known)
+    assert (result.rows, result.recomputed, result.excused, result.differences) == (4, 1, 0, [])
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_equal_answers_and_errors_are_no_difference() -> None:
 )
 def test_each_difference_is_told(row, wrong: Answer, told: str) -> None:
     right = answer(FUNCTION, columns_of(KINDS, [(9.0,)]))
-    found = compared([(9.0,), row], [right, wrong])
-    assert found.differences == [told]
+    result = compared([(9.0,), row], [right, wrong])
+    assert result.differences == [told]
 
 
 @pytest.mark.parametrize(("body", "value"), [(steep, 1e-13), (steep_power, 0.3)])

@@ -59,8 +59,8 @@ def test_a_long_batch_is_sliced_to_the_target(device, monkeypatch) -> None:
         launch(program, arguments, count)
 
     monkeypatch.setattr(runner.device, "launch", counted)
-    found = runner.run([column], Work())
-    assert found.to_pylist() == [None if v is None else v / 2 for v in column.to_pylist()]
+    result = runner.run([column], Work())
+    assert result.to_pylist() == [None if v is None else v / 2 for v in column.to_pylist()]
     assert launched == [FLOOR_ROWS, FLOOR_ROWS, FLOOR_ROWS, 3]
 
 
@@ -224,9 +224,9 @@ def test_an_integer_and_a_float_on_two_paths_keep_their_types() -> None:
             value = 0.5  # type: ignore[assignment]
         return value
 
-    found = run_on("python", either, pa.table({"a": [0.0, 1.0]}))
-    assert found.values == [2**53 + 1, 0]
-    assert run_on("cpu", either, pa.table({"a": [0.0, 1.0]}), fallback="silent").values == found.values
+    result = run_on("python", either, pa.table({"a": [0.0, 1.0]}))
+    assert result.values == [2**53 + 1, 0]
+    assert run_on("cpu", either, pa.table({"a": [0.0, 1.0]}), fallback="silent").values == result.values
     with pytest.raises(FallbackError, match="'value' is an integer on one path and float64 on another"):
         run_on("cpu", either, pa.table({"a": [0.0, 1.0]}))
 
@@ -239,8 +239,8 @@ def test_native_arithmetic_wraps_and_gives_ieee_values(device) -> None:
     assert result.to_pylist() == [0, 9]
     inverse = gs.udf("double")(lambda a: 1 / a)
     zero = pa.array([0.0, -0.0, 2.0])
-    found = _runner(inverse, [zero], device=device, arithmetic="native").run([zero], Work()).to_pylist()
-    assert found == [math.inf, -math.inf, 0.5]
+    actual = _runner(inverse, [zero], device=device, arithmetic="native").run([zero], Work()).to_pylist()
+    assert actual == [math.inf, -math.inf, 0.5]
 
 
 @pytest.mark.parametrize("device", ["cpu", CUDA])

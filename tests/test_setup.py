@@ -31,9 +31,9 @@ class Machine:
         self.bin = folder / "bin"
         self.bin.mkdir(parents=True)
         for tool in TOOLS:
-            found = shutil.which(tool)
-            assert found, tool
-            (self.bin / tool).symlink_to(found)
+            result = shutil.which(tool)
+            assert result, tool
+            (self.bin / tool).symlink_to(result)
         self.command("id", "echo 1000")
 
     def command(self, name: str, body: str) -> None:
@@ -198,9 +198,9 @@ def test_make_hands_on_the_python_that_was_told(machine: Machine, checkout: Path
 
 
 def test_a_python_on_the_path_comes_before_pyenvs(machine: Machine) -> None:
-    found = python(machine, machine.bin / "python3.12", "3.12")
+    result = python(machine, machine.bin / "python3.12", "3.12")
     python(machine, machine.folder / ".pyenv/versions/3.12.1/bin/python", "3.12")
-    assert machine.run(ROOT / ".ci/python", "3.12").stdout == f"{found}\n"
+    assert machine.run(ROOT / ".ci/python", "3.12").stdout == f"{result}\n"
 
 
 def test_a_python_that_is_not_to_be_had_is_named(machine: Machine, checkout: Path) -> None:
@@ -271,11 +271,11 @@ def test_spark_is_told_which_java_and_python(machine: Machine, checkout: Path) -
         PYTHONPATH="/opt/spark/python",
         PYTHONDONTWRITEBYTECODE="1",
     ).stdout
-    found = dict(re.findall(r"^(\w+)=(.*)$", seen, re.MULTILINE))
-    assert found["JAVA_HOME"] == str(machine.folder / "jvm" / "seventeen")
-    assert found["PYSPARK_PYTHON"] == str(checkout / ".venv" / "bin" / "python")
-    assert found["PATH"].startswith(f"{checkout}/.venv/bin:")
-    assert not {"SPARK_HOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"} & set(found)
+    result = dict(re.findall(r"^(\w+)=(.*)$", seen, re.MULTILINE))
+    assert result["JAVA_HOME"] == str(machine.folder / "jvm" / "seventeen")
+    assert result["PYSPARK_PYTHON"] == str(checkout / ".venv" / "bin" / "python")
+    assert result["PATH"].startswith(f"{checkout}/.venv/bin:")
+    assert not {"SPARK_HOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"} & set(result)
 
 
 def test_device_suite_refuses_a_machine_without_a_gpu(machine: Machine) -> None:

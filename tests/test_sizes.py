@@ -51,15 +51,15 @@ def too_large(name: str, text: str) -> list[str]:
     """What in a file is larger than it may be."""
     tree = ast.parse(text)
     lines = text.count("\n")
-    found = [f"{name}: {lines} lines"] if lines > MOST_LINES and name not in TABLES else []
+    result = [f"{name}: {lines} lines"] if lines > MOST_LINES and name not in TABLES else []
     for function in functions(tree):
         length = (function.end_lineno or function.lineno) - function.lineno + 1
         where = f"{name}, line {function.lineno}: {function.name}"
         if length > MOST_LINES_OF_A_FUNCTION:
-            found.append(f"{where} has {length} lines")
+            result.append(f"{where} has {length} lines")
         if parameters(function) > MOST_PARAMETERS:
-            found.append(f"{where} has {parameters(function)} parameters")
-    return found
+            result.append(f"{where} has {parameters(function)} parameters")
+    return result
 
 
 def test_files_functions_and_parameters_stay_small() -> None:

@@ -59,9 +59,9 @@ PASSED, FAILED = Outcome("m.C.test_a", "passed"), Outcome("m.C.test_b", "failed"
 def test_a_test_differs_where_it_passes_plainly_only() -> None:
     plain = [PASSED, FAILED, Outcome("m.C.test_c", "passed"), Outcome("m.C.test_d", "skipped")]
     ours = [Outcome(o.test, "failed", "x\npyspark.errors.SomeException: why\nSQLSTATE: 1") for o in plain]
-    found = outcomes.differing([*plain, Outcome("m.C.test_e", "passed"), Outcome("n.D.test_f", "passed")], "cpu", ours)
-    assert [test.name for test in found] == ["C.test_a", "C.test_c", "C.test_e"]
-    assert [test.reason for test in found[1:]] == ["pyspark.errors.SomeException: why", "It did not run."]
+    result = outcomes.differing([*plain, Outcome("m.C.test_e", "passed"), Outcome("n.D.test_f", "passed")], "cpu", ours)
+    assert [test.name for test in result] == ["C.test_a", "C.test_c", "C.test_e"]
+    assert [test.reason for test in result[1:]] == ["pyspark.errors.SomeException: why", "It did not run."]
 
 
 def test_what_is_not_listed_and_what_passes_now_are_told() -> None:
@@ -69,10 +69,13 @@ def test_what_is_not_listed_and_what_passes_now_are_told() -> None:
         Difference(("C.test_a*",), ("cpu",), "because", decision="nulls"),
         Difference(("gone.*",), ("cpu",), "", open=True),
     ]
-    found = [Differing("C.test_a1", "cpu", ""), Differing("C.test_a1", "cuda", ""), Differing("D.test_a", "cpu", "")]
+    result = [Differing("C.test_a1", "cpu", ""), Differing("C.test_a1", "cuda", ""), Differing("D.test_a", "cpu", "")]
     ran = [("C.test_a1", "cpu"), ("C.test_a2", "cpu"), ("C.test_a1", "cuda"), ("D.test_a", "cpu")]
-    assert [(t.name, t.way) for t in differences.unlisted(known, found)] == [("C.test_a1", "cuda"), ("D.test_a", "cpu")]
-    assert differences.outdated(known, found, ran) == ["C.test_a2 on cpu"]
+    assert [(t.name, t.way) for t in differences.unlisted(known, result)] == [
+        ("C.test_a1", "cuda"),
+        ("D.test_a", "cpu"),
+    ]
+    assert differences.outdated(known, result, ran) == ["C.test_a2 on cpu"]
     assert differences.superfluous(known, [name for name, _ in ran]) == ["gone.*"]
 
 
@@ -105,6 +108,6 @@ def test_a_sample_differs_as_listed() -> None:
     """In processes of their own: Spark's test classes stop the session that they find."""
     plain, ours = outcomes.run(PLAIN, SAMPLE), outcomes.run("cpu", SAMPLE)
     assert [o.test for o in plain if o.outcome == "passed"] == [o.test for o in ours]
-    known, found = differences.read(), outcomes.differing(plain, "cpu", ours)
-    assert differences.unlisted(known, found) == []
-    assert differences.outdated(known, found, [(o.name, "cpu") for o in ours]) == []
+    known, result = differences.read(), outcomes.differing(plain, "cpu", ours)
+    assert differences.unlisted(known, result) == []
+    assert differences.outdated(known, result, [(o.name, "cpu") for o in ours]) == []

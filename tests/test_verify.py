@@ -65,13 +65,13 @@ def test_configurations_without_a_comparison(flags) -> None:
 
 
 def test_the_fraction_of_batches_is_verified() -> None:
-    found = 0
+    result = 0
     for batch in range(400):
         try:
             checked(pa.array([1.0]), {0: 0.0}, first_row=batch * 1000, verify_fraction=0.25)
         except VerificationError:
-            found += 1
-    assert 60 <= found <= 140
+            result += 1
+    assert 60 <= result <= 140
 
 
 def test_a_wrong_program_fails_the_spark_job(spark, monkeypatch) -> None:

@@ -84,13 +84,13 @@ def in_batches(frame: DataFrame, name: str, of: str, compute: Callable[..., Any]
 
 def every_case() -> dict[str, Case]:
     """All cases by name, in the order of their files."""
-    found: dict[str, Case] = {}
+    result: dict[str, Case] = {}
     for module in modules():
         for case in importlib.import_module(module).CASES:
-            if case.name in found:
+            if case.name in result:
                 raise ValueError(f"two cases are called {case.name}")
-            found[case.name] = case
-    return found
+            result[case.name] = case
+    return result
 
 
 def modules() -> list[str]:

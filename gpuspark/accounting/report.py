@@ -106,7 +106,7 @@ class Ledger:
 
     def _notes(self) -> list[str]:
         failed = [*self.records, *self.superseded]
-        notes = list(dict.fromkeys(f"{record.function}: {found}" for record in failed for found in record.findings))
+        notes = list(dict.fromkeys(f"{record.function}: {finding}" for record in failed for finding in record.findings))
         if self.missing:
             notes.append(f"{self.missing} records are missing: the rows above are a lower bound")
         if self.superseded:

@@ -100,19 +100,19 @@ def test_the_documented_paths_on_every_device(
 ) -> None:
     options = {"steps": steps, "paths": paths, "seed": seed, "average": average, "control": False}
     with on_device(device):
-        found = price(rows, **options).to_numpy()
-    for ours, row in zip(found, rows, strict=True):
+        result = price(rows, **options).to_numpy()
+    for ours, row in zip(result, rows, strict=True):
         paid = plain_payments(row, plain_normals(row[5], seed, paths, steps))[average == "geometric"]
         assert ours == pytest.approx(paid.mean(), rel=1e-9, abs=1e-9)
     with on_device("python"):
-        assert price(rows, **options).to_numpy().tobytes() == found.tobytes()
+        assert price(rows, **options).to_numpy().tobytes() == result.tobytes()
 
 
 @pytest.mark.parametrize("steps", [1, 7, 52])
 def test_the_geometric_average_costs_what_is_known(steps: int) -> None:
-    found, error = estimated(ROWS, steps=steps, paths=20_000, average="geometric")
+    result, error = estimated(ROWS, steps=steps, paths=20_000, average="geometric")
     exact = [kemna_vorst(*row, steps) for row in ROWS]
-    assert np.abs((found - exact) / error).max() < 3.5
+    assert np.abs((result - exact) / error).max() < 3.5
     assert (error / exact).max() < 0.03
     if steps == 1:
         assert exact == pytest.approx([black_scholes(*row) for row in ROWS])
@@ -120,12 +120,12 @@ def test_the_geometric_average_costs_what_is_known(steps: int) -> None:
 
 @pytest.mark.parametrize("steps", [4, 50])
 def test_the_arithmetic_average_costs_what_other_random_numbers_say(steps: int) -> None:
-    found, error = estimated(ROWS, steps=steps, paths=4_000)
+    result, error = estimated(ROWS, steps=steps, paths=4_000)
     plain, plain_error = estimated(ROWS, steps=steps, paths=4_000, control=False)
     assert (error < plain_error / 4).all()
-    assert np.abs((found - plain) / plain_error).max() < 3.5
+    assert np.abs((result - plain) / plain_error).max() < 3.5
     random = np.random.default_rng(steps)
-    for ours, ours_error, row in zip(found, error, ROWS, strict=True):
+    for ours, ours_error, row in zip(result, error, ROWS, strict=True):
         arithmetic, geometric = plain_payments(row, random.standard_normal((40_000, steps)))
         rest = arithmetic - geometric
         expected = rest.mean() + kemna_vorst(*row, steps)
@@ -134,8 +134,8 @@ def test_the_arithmetic_average_costs_what_other_random_numbers_say(steps: int) 
 
 def test_with_one_date_it_is_a_european_option() -> None:
     with on_device("cpu"):
-        found = price(ROWS, steps=1, paths=1).to_pylist()
-    assert found == pytest.approx([black_scholes(*row) for row in ROWS])
+        result = price(ROWS, steps=1, paths=1).to_pylist()
+    assert result == pytest.approx([black_scholes(*row) for row in ROWS])
 
 
 def test_the_standard_error_is_that_of_the_payments() -> None:
@@ -164,8 +164,8 @@ def test_without_volatility_or_time_nothing_is_random(device: str, average: Any)
     growth = np.exp(0.05 * np.arange(1, 5) / 2)
     mean = growth.mean() if average == "arithmetic" else stats.gmean(growth)
     with on_device(device):
-        found = price(rows, steps=4, paths=2, average=average)
-    assert found.to_pylist() == pytest.approx([math.exp(-0.1) * (100 * mean - 90), 10.0, 0.0])
+        result = price(rows, steps=4, paths=2, average=average)
+    assert result.to_pylist() == pytest.approx([math.exp(-0.1) * (100 * mean - 90), 10.0, 0.0])
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -176,11 +176,11 @@ def test_nulls_bad_numbers_and_slices(device: str) -> None:
     rows += [[*good[:n], value, *good[n + 1 :]] for n in range(5) for value in bad if (n, value) != (3, -1.0)]
     columns = [pa.array(column, pa.float64()).slice(1) for column in zip(*[good, *rows], strict=True)]
     with on_device(device):
-        found = kernels.asian_option(*columns, steps=1, paths=1)
+        result = kernels.asian_option(*columns, steps=1, paths=1)
         empty = kernels.asian_option(*(column[:0] for column in columns), steps=1, paths=1)
-    assert found.to_pylist()[1:3] == [None, None]
-    assert found[0].as_py() == pytest.approx(black_scholes(100.0, 100.0, 1.0, 0.05, 0.2))
-    assert np.isnan(found.to_pylist()[3:]).all()
+    assert result.to_pylist()[1:3] == [None, None]
+    assert result[0].as_py() == pytest.approx(black_scholes(100.0, 100.0, 1.0, 0.05, 0.2))
+    assert np.isnan(result.to_pylist()[3:]).all()
     assert empty.to_pylist() == []
 
 

@@ -50,8 +50,8 @@ def run(device: str, columns: list[pa.Array]) -> pa.Array:
 @pytest.mark.parametrize("device", DEVICES)
 @given(places=PLACES)
 def test_every_device_measures_the_sphere(device: str, places: list[tuple[float, float, float, float]]) -> None:
-    found = run(device, [pa.array(column, pa.float64()) for column in zip(*places, strict=True)]).to_pylist()
-    for place, kilometres in zip(places, found, strict=True):
+    result = run(device, [pa.array(column, pa.float64()) for column in zip(*places, strict=True)]).to_pylist()
+    for place, kilometres in zip(places, result, strict=True):
         # Towards the antipode, the square of the half chord (off by some 1e-16) nears 1, and the distance
         # grows by R / sqrt(1 - square) times as much: decimetres at worst.
         exact = distance(*place)
@@ -90,8 +90,8 @@ def test_a_latitude_beyond_the_pole_is_a_place_on_the_other_side(device: str, pl
     difference of large numbers there, and may come out a little below 0."""
     rows = [(lat, lon, (180 if lat > 0 else -180) - lat + e, lon + (180 if up else -180)) for lat, lon, up, e in places]
     rows += [(91.0, 0.0, 89.0, 180.0), (-91.0, 0.0, -89.0, 180.0), (95.0, 0.0, 85.0, -180.0)]
-    found = run(device, [pa.array(column, pa.float64()) for column in zip(*rows, strict=True)]).to_pylist()
-    for row, kilometres in zip(rows, found, strict=True):
+    result = run(device, [pa.array(column, pa.float64()) for column in zip(*rows, strict=True)]).to_pylist()
+    for row, kilometres in zip(rows, result, strict=True):
         assert 0.0 <= kilometres == pytest.approx(distance(*row), rel=1e-4, abs=1e-3)
 
 
@@ -105,8 +105,8 @@ def test_on_spark_columns_series_and_numbers(spark) -> None:
     random = np.random.default_rng(1)
     places = [[float(v) for v in random.uniform(-90, 90, 4) * [1, 2, 1, 2]] for _ in range(200)]
     frame = spark.createDataFrame(places, ", ".join(f"{name} double" for name in NAMES))
-    found = [row.km for row in frame.select(functions.haversine(*NAMES).alias("km")).collect()]
-    assert found == pytest.approx([distance(*place) for place in places], rel=1e-9)
+    result = [row.km for row in frame.select(functions.haversine(*NAMES).alias("km")).collect()]
+    assert result == pytest.approx([distance(*place) for place in places], rel=1e-9)
     from_here = [row[0] for row in frame.select(functions.haversine("lat1", "lon1", 0, lon2=7.5)).collect()]
     assert from_here == pytest.approx([distance(lat, lon, 0, 7.5) for lat, lon, *_ in places], rel=1e-9)
     here_to_there = functions.haversine(0, 0.5, 0, lon2=7.5)
@@ -115,8 +115,8 @@ def test_on_spark_columns_series_and_numbers(spark) -> None:
     pandas = pd.DataFrame(places, columns=NAMES, index=range(100, 300))
     series = kernels.haversine(*(pandas[name] for name in NAMES))
     assert list(series.index) == list(pandas.index)
-    assert list(series) == found
-    assert kernels.haversine(*places[0]) == found[0]
+    assert list(series) == result
+    assert kernels.haversine(*places[0]) == result[0]
 
 
 def test_its_spec_is_whole() -> None:

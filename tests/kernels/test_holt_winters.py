@@ -49,11 +49,11 @@ def simulated(rows: int, season: int, seed: int) -> np.ndarray:
     )
 
 
-def statsmodels_of(series: Any, found: dict[str, Any], trend: str | None, seasonal: str | None, season: int) -> Any:
+def statsmodels_of(series: Any, result: dict[str, Any], trend: str | None, seasonal: str | None, season: int) -> Any:
     """statsmodels' model of the series, begun with our first states."""
-    first: dict[str, Any] = {"initial_level": found["level"]}
-    first |= {"initial_trend": found["slope"]} if trend else {}
-    first |= {"initial_seasonal": np.array(found["seasonals"])} if seasonal else {}
+    first: dict[str, Any] = {"initial_level": result["level"]}
+    first |= {"initial_trend": result["slope"]} if trend else {}
+    first |= {"initial_seasonal": np.array(result["seasonals"])} if seasonal else {}
     return ExponentialSmoothing(
         np.array(series), trend="add" if trend else None, damped_trend=trend == "damped",
         seasonal=seasonal and seasonal[:3], seasonal_periods=season if seasonal else None,
@@ -61,11 +61,11 @@ def statsmodels_of(series: Any, found: dict[str, Any], trend: str | None, season
     )  # fmt: skip
 
 
-def parameters_of(found: dict[str, Any], trend: str | None, seasonal: str | None) -> dict[str, float]:
-    given = {"smoothing_level": found["alpha"]}
-    given |= {"smoothing_trend": found["beta"]} if trend else {}
-    given |= {"smoothing_seasonal": found["gamma"]} if seasonal else {}
-    return given | ({"damping_trend": found["phi"]} if trend == "damped" else {})
+def parameters_of(result: dict[str, Any], trend: str | None, seasonal: str | None) -> dict[str, float]:
+    given = {"smoothing_level": result["alpha"]}
+    given |= {"smoothing_trend": result["beta"]} if trend else {}
+    given |= {"smoothing_seasonal": result["gamma"]} if seasonal else {}
+    return given | ({"damping_trend": result["phi"]} if trend == "damped" else {})
 
 
 def continued(
@@ -96,17 +96,17 @@ def test_smoothing_is_statsmodels(
 ) -> None:
     season = 3
     with on_device(device):
-        found = kernels.holt_winters(
+        result = kernels.holt_winters(
             segments_of(series), "x", season=season, trend=trend, seasonal=seasonal, horizon=5,
             alpha=alpha, beta=beta, gamma=gamma, phi=phi,
         )  # fmt: skip
-    ours = one_row(found.parameters)
+    ours = one_row(result.parameters)
     model = statsmodels_of(series, ours, trend, seasonal, season)
     theirs = model.fit(optimized=False, **parameters_of(ours, trend, seasonal))
     assert ours["alpha"] == alpha
     assert ours["sse"] == pytest.approx(theirs.sse, rel=1e-8, abs=1e-8)
     want = continued(theirs, ours["phi"], trend, seasonal, season, 5)
-    assert found.forecasts["forecast"].to_pylist() == pytest.approx(list(want), rel=1e-8, abs=1e-8)
+    assert result.forecasts["forecast"].to_pylist() == pytest.approx(list(want), rel=1e-8, abs=1e-8)
 
 
 @pytest.mark.parametrize("trend", TRENDS)
@@ -116,8 +116,8 @@ def test_the_search_finds_what_statsmodels_finds(trend: Any, seasonal: Any) -> N
     has a parameter for each row of a season."""
     series = [simulated(70, 7, seed) for seed in range(4)]
     with on_device("cpu"):
-        found = kernels.holt_winters(segments_of(*series), "x", season=7, trend=trend, seasonal=seasonal, horizon=1)
-    for one, ours in zip(series, found.parameters.to_arrow().to_pylist(), strict=True):
+        result = kernels.holt_winters(segments_of(*series), "x", season=7, trend=trend, seasonal=seasonal, horizon=1)
+    for one, ours in zip(series, result.parameters.to_arrow().to_pylist(), strict=True):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             best = statsmodels_of(one, ours, trend, seasonal, 7).fit().sse
@@ -166,14 +166,14 @@ def test_variances_are_those_of_the_state_space_model(trend: Any, seasonal: Any)
     series = (200 + np.arange(60)) * pattern[np.arange(60) % 4] + np.random.default_rng(2).normal(size=60) * 3
     options = {"alpha": 0.4, "beta": 0.2, "gamma": 0.3, "phi": 0.9, "level": 0.8}
     with on_device("cpu"):
-        found = kernels.holt_winters(
+        result = kernels.holt_winters(
             segments_of(series), "x", season=4, trend=trend, seasonal=seasonal, horizon=9, **options
         )
-    ours = one_row(found.parameters)
+    ours = one_row(result.parameters)
     theirs = state_space(series, ours, trend, seasonal)
     close = 1e-8 if seasonal == "additive" else 1e-3  # where a seasonal multiplies, it updates a little otherwise
-    assert found.forecasts["forecast"].to_pylist() == pytest.approx(list(theirs.forecast(9)), rel=close)
-    half = (found.forecasts["upper"].values - found.forecasts["lower"].values) / 2
+    assert result.forecasts["forecast"].to_pylist() == pytest.approx(list(theirs.forecast(9)), rel=close)
+    half = (result.forecasts["upper"].values - result.forecasts["lower"].values) / 2
     assert half[0] == pytest.approx(1.2815515655446004 * np.sqrt(ours["sse"] / 60), rel=1e-9)
     if seasonal == "additive":
         want = np.sqrt(np.asarray(theirs.get_prediction(60, 68, method="exact").forecast_variance))
@@ -198,8 +198,8 @@ def test_intervals_hold_about_what_they_say() -> None:
         series.append(made[:rows])
         came.append(made[rows:])
     with on_device("cpu"):
-        found = kernels.holt_winters(segments_of(*series), "x", season=4, horizon=horizon, level=0.8)
-    low, high = (found.forecasts[name].values.reshape(-1, horizon) for name in ("lower", "upper"))
+        result = kernels.holt_winters(segments_of(*series), "x", season=4, horizon=horizon, level=0.8)
+    low, high = (result.forecasts[name].values.reshape(-1, horizon) for name in ("lower", "upper"))
     inside = (low <= np.array(came)) & (np.array(came) <= high)
     assert 0.7 < inside.mean() < 0.9
 
@@ -213,10 +213,10 @@ def test_missing_values_are_passed_over(device: str) -> None:
     gaps[12] = float("nan")
     options = {"alpha": 0.5, "beta": 0.1, "gamma": 0.2}
     with on_device(device):
-        found = kernels.holt_winters(segments_of(gaps, series), "x", season=3, horizon=3, **options)
-    assert found.parameters["observations"].to_pylist() == [11, 15]
+        result = kernels.holt_winters(segments_of(gaps, series), "x", season=3, horizon=3, **options)
+    assert result.parameters["observations"].to_pylist() == [11, 15]
     want = [pattern[t % 3] + t for t in range(15, 18)]
-    assert found.forecasts["forecast"].to_pylist() == pytest.approx([*want, *want], rel=1e-2)
+    assert result.forecasts["forecast"].to_pylist() == pytest.approx([*want, *want], rel=1e-2)
 
 
 def test_a_missing_value_is_its_own_forecast() -> None:
@@ -233,27 +233,27 @@ def test_series_that_cannot_be_fitted_have_nulls() -> None:
     good = [1.0, 5.0, 2.0, 6.0, 3.0, 7.0, 4.0, 8.0]
     series = [good, [1.0], [1.0, 2.0, 3.0], [None if t % 2 else 1.0 for t in range(8)], [-1.0, *good[1:]], [None] * 9]
     with on_device("cpu"):
-        found = kernels.holt_winters(
+        result = kernels.holt_winters(
             segments_of(*series), "x", season=2, seasonal="multiplicative", horizon=2, trend=None
         )
-    fitted = found.parameters["sse"].validity
-    assert found.parameters["k"].to_pylist() == list(range(6))
+    fitted = result.parameters["sse"].validity
+    assert result.parameters["k"].to_pylist() == list(range(6))
     assert list(fitted) == [True, False, False, False, False, False]
     for name in ("forecast", "lower", "upper"):
-        assert list(found.forecasts[name].validity) == list(np.repeat(fitted, 2))
-    assert found.parameters["seasonals"].null_count == 5
-    assert found.forecasts["step"].to_pylist() == [1, 2] * 6
+        assert list(result.forecasts[name].validity) == list(np.repeat(fitted, 2))
+    assert result.parameters["seasonals"].null_count == 5
+    assert result.forecasts["step"].to_pylist() == [1, 2] * 6
 
 
 @pytest.mark.parametrize("device", ["emulated", "python"])
 def test_every_device_searches_the_same(device: str) -> None:
     segments = segments_of([3.0, 9.0, 4.5, 9.5, 4.0, 11.0, 6.0])
-    found = {}
+    actual = {}
     for name in ("cpu", device):
         with on_device(name):
             result = kernels.holt_winters(segments, "x", season=2, trend=None, horizon=2)
-            found[name] = [batch.to_arrow().to_pydict() for batch in (result.forecasts, result.parameters)]
-    assert found["cpu"] == found[device]
+            actual[name] = [batch.to_arrow().to_pydict() for batch in (result.forecasts, result.parameters)]
+    assert actual["cpu"] == actual[device]
 
 
 def test_misuse_is_named() -> None:
@@ -277,8 +277,8 @@ def test_in_segments(spark: Any, device: str) -> None:
 
     gs.ledger(spark).clear()
     schema = "k bigint, step bigint, forecast double, lower double, upper double"
-    found = gs.apply_in_segments(frame, "k", ahead, schema, order_by="t").collect()
-    rows = sorted(found, key=lambda row: (row.k, row.step))
+    result = gs.apply_in_segments(frame, "k", ahead, schema, order_by="t").collect()
+    rows = sorted(result, key=lambda row: (row.k, row.step))
     assert [(r.k, r.step) for r in rows] == [(k, step) for k in range(3) for step in (1, 2)]
     assert [r.forecast for r in rows] == pytest.approx([26.0, 32.0] * 3, rel=1e-6)
     assert sum(record.rows for record in gs.ledger(spark).records) == 48

@@ -32,10 +32,10 @@ def expected(a: str | None, b: str | None, cutoff: int | None) -> int | None:
 
 def check(device: str, left: pa.Array, right: pa.Array, cutoff: int | None) -> None:
     with on_device(device):
-        found = kernels.levenshtein(left, right, cutoff=cutoff)
-    assert found.type == pa.int32()
+        result = kernels.levenshtein(left, right, cutoff=cutoff)
+    assert result.type == pa.int32()
     pairs = zip(left.to_pylist(), right.to_pylist(), strict=True)
-    assert found.to_pylist() == [expected(a, b, cutoff) for a, b in pairs]
+    assert result.to_pylist() == [expected(a, b, cutoff) for a, b in pairs]
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -28,10 +28,10 @@ def features(draw: st.DrawFn, values: st.SearchStrategy[float]) -> np.ndarray:
     return draw(arrays("f8", (draw(st.integers(0, 6)), draw(st.integers(1, 4))), elements=values))
 
 
-def assert_same(found: np.ndarray, right: list[list[float]], columns: int) -> None:
-    assert found.shape == (len(right), columns)
-    assert found.dtype == np.float64
-    np.testing.assert_array_equal(found, np.reshape(right, found.shape))
+def assert_same(result: np.ndarray, right: list[list[float]], columns: int) -> None:
+    assert result.shape == (len(right), columns)
+    assert result.dtype == np.float64
+    np.testing.assert_array_equal(result, np.reshape(right, result.shape))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -40,10 +40,10 @@ def assert_same(found: np.ndarray, right: list[list[float]], columns: int) -> No
 def test_each_feature_is_shifted_and_scaled(device: str, x: np.ndarray, data: st.DataObject) -> None:
     shift, scale = (data.draw(arrays("f8", x.shape[1], elements=of)) for of in (FINITE, SCALE))
     with on_device(device):
-        found = Standardise(Constant(shift), Constant(scale)).apply(x)
+        result = Standardise(Constant(shift), Constant(scale)).apply(x)
     columns = list(zip(shift.tolist(), scale.tolist(), strict=True))
     right = [[(v - b) / s for v, (b, s) in zip(row, columns, strict=True)] for row in x.tolist()]
-    assert_same(found, right, x.shape[1])
+    assert_same(result, right, x.shape[1])
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -55,10 +55,10 @@ def test_each_feature_is_stretched_and_held_between_its_ends(
     factor, shift = (data.draw(arrays("f8", x.shape[1], elements=of)) for of in (SCALE, FINITE))
     low, high = ends or (-math.inf, math.inf)
     with on_device(device):
-        found = Stretch(Constant(factor), Constant(shift), low, high).apply(x)
+        result = Stretch(Constant(factor), Constant(shift), low, high).apply(x)
     columns = list(zip(factor.tolist(), shift.tolist(), strict=True))
     right = [[held(v * f + b, low, high) for v, (f, b) in zip(row, columns, strict=True)] for row in x.tolist()]
-    assert_same(found, right, x.shape[1])
+    assert_same(result, right, x.shape[1])
 
 
 def held(value: float, low: float, high: float) -> float:
@@ -72,10 +72,10 @@ def test_rows_are_multiplied_with_a_matrix(device: str, x: np.ndarray, count: in
     matrix = data.draw(arrays("f8", (x.shape[1], count), elements=WHOLE))
     shift = data.draw(arrays("f8", count, elements=WHOLE))
     with on_device(device):
-        found = Product(Constant(matrix), Constant(shift)).apply(x)
+        result = Product(Constant(matrix), Constant(shift)).apply(x)
     columns = list(zip(matrix.T.tolist(), shift.tolist(), strict=True))
     right = [[sum(map(float.__mul__, row, column), b) for column, b in columns] for row in x.tolist()]
-    assert_same(found, right, count)
+    assert_same(result, right, count)
 
 
 # Samples: see tests/support/kernel_samples.py

@@ -60,8 +60,8 @@ def test_philox_gives_the_published_numbers(device: str) -> None:
         np.array([[int(word, 16) for word in vector[n].split()] for vector in VECTORS], np.uint64) for n in range(3)
     )
     with on_device(device):
-        found = words(len(expected), counter, key, Out("uint64", expected.size))
-    np.testing.assert_array_equal(found.reshape(expected.shape), expected)
+        result = words(len(expected), counter, key, Out("uint64", expected.size))
+    np.testing.assert_array_equal(result.reshape(expected.shape), expected)
 
 
 @pytest.mark.parametrize("device", DEVICES)

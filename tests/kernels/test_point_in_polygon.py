@@ -50,10 +50,10 @@ def stars(draw: st.DrawFn) -> Any:
 
 
 def shapely_finds(polygons: list[Any], x: Any, y: Any) -> list[int]:
-    found = np.full(len(x), -1)
+    result = np.full(len(x), -1)
     for number in reversed(range(len(polygons))):
-        found[shapely.contains_xy(polygons[number], x, y)] = number
-    return found.tolist()
+        result[shapely.contains_xy(polygons[number], x, y)] = number
+    return result.tolist()
 
 
 def found_in(polygons: Any, x: Any, y: Any, **options: Any) -> Any:
@@ -96,8 +96,8 @@ def test_floats(polygons: list[Any], cells: int | None, seed: int) -> None:
     far = shapely.distance(lines, shapely.points(x, y)) > 1e-15 * max(abs(left), abs(right), 1)
     assert far.sum() > 1000
     with on_device("cpu"):
-        found = found_in(polygons, x[far], y[far], cells=cells)
-    assert found == shapely_finds(polygons, x[far], y[far])
+        result = found_in(polygons, x[far], y[far], cells=cells)
+    assert result == shapely_finds(polygons, x[far], y[far])
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -133,11 +133,11 @@ def test_nulls_nan_infinities_and_slices(device: str) -> None:
     y = pa.array([9.0, 2.0, 1.0, None, 1.0, 1.0, 1.0, math.nan, 1e300, 3.0]).slice(1)
     polygons = Polygons([[SQUARE]])
     with on_device(device):
-        found = kernels.point_in_polygon(x, y, polygons=polygons)
+        result = kernels.point_in_polygon(x, y, polygons=polygons)
         inside = kernels.within(x, y, polygons=polygons)
-    assert found.type == pa.int32()
-    assert found.to_pylist() == [0, None, None, -1, -1, -1, -1, -1, 0]
-    assert inside.to_pylist() == [None if n is None else n == 0 for n in found.to_pylist()]
+    assert result.type == pa.int32()
+    assert result.to_pylist() == [0, None, None, -1, -1, -1, -1, -1, 0]
+    assert inside.to_pylist() == [None if n is None else n == 0 for n in result.to_pylist()]
 
 
 @pytest.mark.parametrize("kind", [pa.int8(), pa.int64(), pa.float32(), pa.float64()])

@@ -40,8 +40,8 @@ def like_pandas(series: list[list[Any]], compute: Any) -> list[float]:
 def same_numbers(ours: gs.Column, theirs: list[float], close: float) -> None:
     """pandas' NaN is our null, and nothing else is."""
     assert ours.type == pa.float64()
-    for found, want in zip(ours.to_pylist(), theirs, strict=True):
-        assert found == (None if math.isnan(want) else pytest.approx(want, rel=1e-9, abs=close))
+    for result, want in zip(ours.to_pylist(), theirs, strict=True):
+        assert result == (None if math.isnan(want) else pytest.approx(want, rel=1e-9, abs=close))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -75,10 +75,10 @@ def test_deviations_are_exact_far_from_zero(values: list[float], window: int, of
     """Against rational arithmetic, where sums of squares would have lost all digits."""
     values = [offset + x for x in values]
     with on_device("cpu"):
-        found = kernels.rolling([0, len(values)], values, window, "std").to_pylist()
+        result = kernels.rolling([0, len(values)], values, window, "std").to_pylist()
     for row in range(window - 1, len(values)):
         want = statistics.stdev(values[row - window + 1 : row + 1])
-        assert found[row] == pytest.approx(want, rel=1e-6, abs=abs(offset) * 1e-15 + 1e-12)
+        assert result[row] == pytest.approx(want, rel=1e-6, abs=abs(offset) * 1e-15 + 1e-12)
 
 
 def test_what_left_the_window_leaves_nothing_behind() -> None:
@@ -94,9 +94,9 @@ def test_long_windows_and_whole_numbers() -> None:
     values = np.arange(10_000) % 97
     with on_device("cpu"):
         for window in (1, 1_000, 9_999, 10_000, 20_000):
-            found = kernels.rolling([0, 4_000, 10_000], values, window, "sum", min_periods=1)
+            result = kernels.rolling([0, 4_000, 10_000], values, window, "sum", min_periods=1)
             parts = [pd.Series(part).rolling(window, min_periods=1).sum() for part in np.split(values, [4_000])]
-            assert found.to_pylist() == pd.concat(parts).tolist()
+            assert result.to_pylist() == pd.concat(parts).tolist()
 
 
 def test_no_rows_and_empty_groups() -> None:

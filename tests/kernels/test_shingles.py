@@ -88,8 +88,8 @@ def test_every_device_finds_what_pythons_sets_share(
 ) -> None:
     left, right = (pa.array([row[n] for row in rows], type_).slice(skipped) for n in (0, 1))
     with on_device(device):
-        found = kernels.jaccard(left, right, shingle=length)
-    assert found.to_pylist() == [exact(a, b, length) for a, b in rows[skipped:]]
+        result = kernels.jaccard(left, right, shingle=length)
+    assert result.to_pylist() == [exact(a, b, length) for a, b in rows[skipped:]]
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -98,8 +98,8 @@ def test_a_text_shorter_than_a_shingle_is_one_of_its_own(device: str) -> None:
     numbers = [f"{n:06}" for n in range(0, 100_000, 1_000)]
     rows = [("abc", "abc"), ("", "abc"), ("", ""), *((n, n[:3]) for n in numbers), *((n[:3], n) for n in numbers)]
     with on_device(device):
-        found = kernels.jaccard(*(pa.array(column) for column in zip(*rows, strict=True)), shingle=5)
-    assert found.to_pylist() == [1.0, 0.0, 1.0] + [0.0] * 200
+        result = kernels.jaccard(*(pa.array(column) for column in zip(*rows, strict=True)), shingle=5)
+    assert result.to_pylist() == [1.0, 0.0, 1.0] + [0.0] * 200
 
 
 @pytest.mark.parametrize("device", ["cpu", CUDA])
@@ -107,8 +107,8 @@ def test_a_text_shorter_than_a_shingle_is_one_of_its_own(device: str) -> None:
 def test_similarity_of_longer_texts(device: str, length: int) -> None:
     rows = similar_texts(200)
     with on_device(device):
-        found = kernels.jaccard(*(pa.array(column) for column in zip(*rows, strict=True)), shingle=length)
-    assert found.to_pylist() == [exact(a, b, length) for a, b in rows]
+        result = kernels.jaccard(*(pa.array(column) for column in zip(*rows, strict=True)), shingle=length)
+    assert result.to_pylist() == [exact(a, b, length) for a, b in rows]
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -125,11 +125,11 @@ def test_signatures_are_what_the_formula_says(
 ) -> None:
     """To the bit, everywhere: signatures may be stored."""
     with on_device(device):
-        found = kernels.minhash(
+        result = kernels.minhash(
             pa.array(rows, pa.string()).slice(skipped), permutations=permutations, shingle=length, seed=seed
         )
-    assert found.type == pa.list_(pa.int64())
-    assert found.to_pylist() == [signature(text, length, permutations, seed) for text in rows[skipped:]]
+    assert result.type == pa.list_(pa.int64())
+    assert result.to_pylist() == [signature(text, length, permutations, seed) for text in rows[skipped:]]
 
 
 @pytest.mark.parametrize("device", ["cpu", CUDA])
@@ -150,8 +150,8 @@ def test_estimates_err_as_a_binomial_does_and_as_datasketch(device: str, seed: i
         theirs.append(sketches[0].jaccard(sketches[1]))
     assert (estimates[true == 1] == 1).all()
     between = (true > 0) & (true < 1)
-    for found in (estimates, np.array(theirs)):
-        deviations = (found - true)[between] / np.sqrt((true * (1 - true))[between] / SIZES)
+    for result in (estimates, np.array(theirs)):
+        deviations = (result - true)[between] / np.sqrt((true * (1 - true))[between] / SIZES)
         assert abs(deviations).max() < 5
         assert abs(deviations.mean()) < 0.5  # texts of one language share hashes, so errors are not independent
         assert 0.7 < sqrt((deviations**2).mean()) < 1.3
@@ -167,12 +167,12 @@ def test_estimates_err_as_a_binomial_does_and_as_datasketch(device: str, seed: i
 def test_keys_are_equal_where_their_numbers_are(device: str, rows: list[Any], bands: int, skipped: int) -> None:
     signatures = pa.array(rows, pa.list_(pa.int64())).slice(skipped)
     with on_device(device):
-        found = kernels.lsh_bands(signatures, bands=bands)
-    assert found.type == pa.list_(pa.int64())
+        result = kernels.lsh_bands(signatures, bands=bands)
+    assert result.type == pa.list_(pa.int64())
     numbers: dict[int, tuple[Any, ...]] = {}
     parts = set()
     length = 6 // bands
-    for row, made in zip(rows[skipped:], found.to_pylist(), strict=True):
+    for row, made in zip(rows[skipped:], result.to_pylist(), strict=True):
         if row is None:
             assert made is None
             continue

@@ -53,9 +53,9 @@ def test_every_device_measures_as_scipy_does(
 ) -> None:
     left, right = (pa.array([row[n] for row in rows], pa.list_(value)).slice(skipped) for n in (0, 1))
     with on_device(device):
-        found = getattr(kernels, kernel)(left, right)
-    assert found.type == pa.float64()
-    for ours, row in zip(found.to_pylist(), rows[skipped:], strict=True):
+        result = getattr(kernels, kernel)(left, right)
+    assert result.type == pa.float64()
+    for ours, row in zip(result.to_pylist(), rows[skipped:], strict=True):
         want = expected(kernel, *row)
         assert ours == (want if want is None else pytest.approx(want, rel=1e-9, abs=1e-6, nan_ok=True))
 
@@ -74,9 +74,9 @@ def test_a_cosine_is_never_beyond_one_nor_lost_by_size(
     left = [[0.1, 0.2, 0.3], *([math.ldexp(x, min(n, 980)) for x in vector] for n in factors)]
     right = [[sign * x * 3 for x in left[0]], *([sign * x for x in vector] for _ in factors)]
     with on_device(device):
-        found = kernels.cosine_similarity(pa.array(left), pa.array(right)).to_pylist()
+        result = kernels.cosine_similarity(pa.array(left), pa.array(right)).to_pylist()
         nearest = kernels.top_k(pa.array(left[:1] * 2), matrix=right[:1], k=1).to_pylist()
-    assert [math.acos(x) for x in found] == pytest.approx([0.0 if sign > 0 else math.pi] * len(found), abs=1e-6)
+    assert [math.acos(x) for x in result] == pytest.approx([0.0 if sign > 0 else math.pi] * len(result), abs=1e-6)
     assert all(math.acos(one[0]["score"]) >= 0 for one in nearest)
 
 
@@ -85,9 +85,9 @@ def test_a_cosine_that_there_is_not_is_nan(device: str) -> None:
     left = [[0.0, 0.0], [], [math.inf, 1.0], [math.nan, 1.0], [0.0, 1e-320], [1e300, -1e300]]
     right = [[1.0, 2.0], [], [1.0, 1.0], [1e300, 1e300], [0.0, 0.0], [1e300, 1e300]]
     with on_device(device):
-        found = kernels.cosine_similarity(pa.array(left), pa.array(right)).to_pylist()
-    assert [math.isnan(x) for x in found] == [True, True, True, True, True, False]
-    assert found[-1] == 0.0
+        result = kernels.cosine_similarity(pa.array(left), pa.array(right)).to_pylist()
+    assert [math.isnan(x) for x in result] == [True, True, True, True, True, False]
+    assert result[-1] == 0.0
 
 
 def test_vectors_that_do_not_fit_are_named() -> None:

@@ -49,9 +49,9 @@ def test_every_device_finds_what_numpy_ranks_first(
     queries = data.draw(st.lists(st.none() | arrays("f8", length, elements=SMALL), max_size=4))
     column = pa.array(queries, pa.list_(pa.float32())).slice(skipped)
     with on_device(device):
-        found = kernels.top_k(column, matrix=gs.Constant(matrix.astype(dtype)), k=k, metric=metric)
-    assert str(found.type).replace(" not null", "") == "list<item: struct<index: int32, score: double>>"
-    for ours, query in zip(found.to_pylist(), queries[skipped:], strict=True):
+        result = kernels.top_k(column, matrix=gs.Constant(matrix.astype(dtype)), k=k, metric=metric)
+    assert str(result.type).replace(" not null", "") == "list<item: struct<index: int32, score: double>>"
+    for ours, query in zip(result.to_pylist(), queries[skipped:], strict=True):
         if query is None:
             assert ours is None
             continue
@@ -94,8 +94,8 @@ def test_products_choose_what_measuring_each_row_would(metric: str) -> None:
 @pytest.mark.parametrize("metric", METRICS)
 def test_of_equal_rows_the_first_comes_first(device: str, metric: str) -> None:
     with on_device(device):
-        found = kernels.top_k(pa.array([[2.0, 0.0]]), matrix=[[1, 0], [1, 0], [0, 1], [1, 0]], k=3, metric=metric)
-    assert [o["index"] for o in found.to_pylist()[0]] == [0, 1, 3]
+        result = kernels.top_k(pa.array([[2.0, 0.0]]), matrix=[[1, 0], [1, 0], [0, 1], [1, 0]], k=3, metric=metric)
+    assert [o["index"] for o in result.to_pylist()[0]] == [0, 1, 3]
 
 
 @pytest.mark.parametrize("device", ["cpu", "python"])
@@ -104,8 +104,8 @@ def test_numbers_that_overflow_or_are_none(device: str) -> None:
     matrix = np.array([[1e30, 1e30], [1.0, 1.0], [np.nan, 0.0], [3e38, 3e38]], "f4")
     queries = pa.array([[1e30, 1e30], [np.nan, 1.0], [1.0, 1.0]], pa.list_(pa.float32()))
     with on_device(device):
-        found = kernels.top_k(queries, matrix=matrix, k=4, metric="dot").to_pylist()
-    assert [[o["index"] for o in row] for row in found] == [[3, 0, 1], [], [3, 0, 1]]
+        result = kernels.top_k(queries, matrix=matrix, k=4, metric="dot").to_pylist()
+    assert [[o["index"] for o in row] for row in result] == [[3, 0, 1], [], [3, 0, 1]]
 
 
 def test_scikit_learns_neighbours_and_clusters() -> None:
@@ -116,9 +116,9 @@ def test_scikit_learns_neighbours_and_clusters() -> None:
         search = NearestNeighbors(n_neighbors=5, metric=metric, algorithm="brute").fit(matrix)
         distances, indices = search.kneighbors(queries)
         with on_device("cpu"):
-            found = kernels.top_k(column, matrix=matrix, k=5, metric=metric).to_pylist()
-        assert [[o["index"] for o in row] for row in found] == indices.tolist()
-        scores = np.array([[o["score"] for o in row] for row in found])
+            result = kernels.top_k(column, matrix=matrix, k=5, metric=metric).to_pylist()
+        assert [[o["index"] for o in row] for row in result] == indices.tolist()
+        scores = np.array([[o["score"] for o in row] for row in result])
         np.testing.assert_allclose(1 - scores if metric == "cosine" else scores, distances, atol=1e-12)
     clusters = KMeans(6, n_init=1, random_state=0).fit(matrix)
     with on_device("cpu"):

@@ -97,9 +97,9 @@ def walked(node: Any, row: list[float], dtype: type[np.floating[Any]]) -> float:
 def test_each_row_ends_where_python_ends(device: str, trees: list[Any], rows: list[list[float]], dtype: Any) -> None:
     ensemble = kernels.tree_ensemble([flat(t) for t in trees], FEATURES, compared=np.dtype(dtype).name)
     with on_device(device):
-        found = ensemble.margins(np.array(rows, float).reshape(len(rows), FEATURES))
+        result = ensemble.margins(np.array(rows, float).reshape(len(rows), FEATURES))
     # Leaves are eighths: their sums are exact in any order.
-    assert found[:, 0].tolist() == [sum(walked(t, row, dtype) for t in trees) for row in rows]
+    assert result[:, 0].tolist() == [sum(walked(t, row, dtype) for t in trees) for row in rows]
 
 
 @pytest.mark.parametrize("device", ["python", "cpu", "emulated"])
@@ -107,8 +107,8 @@ def test_a_missing_category_is_not_one_that_no_tree_lists(device: str) -> None:
     tree = flat(Ask(CODED, 0.0, (3,), codes_go_right=False, missing_left=True, left=1.0, right=2.0))
     rows = [[0.0, 0.0, code] for code in (3, 4, 1e9, -1.0, math.nan)]
     with on_device(device):
-        found = kernels.tree_ensemble([tree], FEATURES).margins(np.array(rows))
-    assert found[:, 0].tolist() == [1.0, 2.0, 2.0, 2.0, 1.0]
+        result = kernels.tree_ensemble([tree], FEATURES).margins(np.array(rows))
+    assert result[:, 0].tolist() == [1.0, 2.0, 2.0, 2.0, 1.0]
 
 
 def test_sums_of_several_outputs_start_somewhere_and_are_averaged() -> None:

@@ -88,30 +88,30 @@ def run(layer: Layer, measurement: Measurement | None = None) -> Found:
     return Found([f"{case.get('classname')} {case.get('name')}" for case in cases], failed, time.perf_counter() - start)
 
 
-def table(found: list[tuple[Layer, Found | None]]) -> str:
+def table(actual: list[tuple[Layer, Found | None]]) -> str:
     """Counts of tests: for each layer, and for each operation that they name."""
     operations = list(dict.fromkeys([*CATALOGUE, *SAMPLES]))
-    rows = [("", *(layer.name.split()[0] for layer, _ in found))]
-    rows += [(name, *(str(result.about(name)) if result else "-" for _, result in found)) for name in operations]
-    others = [len(r.names) - sum(map(r.about, operations)) if r else 0 for _, r in found]
+    rows = [("", *(layer.name.split()[0] for layer, _ in actual))]
+    rows += [(name, *(str(result.about(name)) if result else "-" for _, result in actual)) for name in operations]
+    others = [len(r.names) - sum(map(r.about, operations)) if r else 0 for _, r in actual]
     rows.append(("others", *map(str, others)))
-    rows.append(("failed", *(str(result.failed) if result else "not built" for _, result in found)))
-    rows.append(("seconds", *(f"{result.seconds:.0f}" if result else "-" for _, result in found)))
+    rows.append(("failed", *(str(result.failed) if result else "not built" for _, result in actual)))
+    rows.append(("seconds", *(f"{result.seconds:.0f}" if result else "-" for _, result in actual)))
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join([*(f"layer {layer.name}" for layer, _ in found), "", *lines])
+    return "\n".join([*(f"layer {layer.name}" for layer, _ in actual), "", *lines])
 
 
 def main() -> int:
-    found: list[tuple[Layer, Found | None]] = []
+    actual: list[tuple[Layer, Found | None]] = []
     with tempfile.TemporaryDirectory() as folder:
         measurement = Measurement(Path(folder))
         for layer in LAYERS:
             print(f"{layer.name} ...", file=sys.stderr, flush=True)
-            found.append((layer, run(layer, measurement) if layer.tests else None))
+            actual.append((layer, run(layer, measurement) if layer.tests else None))
         uncovered = measurement.report() if any(layer.measured for layer in LAYERS) else ""
-    print(table(found))
-    device, others = found[0][1], [result for _, result in found[1:] if result is not None]
+    print(table(actual))
+    device, others = actual[0][1], [result for _, result in actual[1:] if result is not None]
     ran = len(device.names) if device else 0
     print(f"{ran} device tests run{'' if ran else ': verified on device: never'}")
     print(uncovered)

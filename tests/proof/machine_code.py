@@ -115,9 +115,9 @@ def _disassembled(cubin: bytes) -> list[str]:
         file.write(cubin)
         file.flush()
         done = subprocess.run([_disassembler(), "-c", file.name], capture_output=True, text=True, check=False)
-    found = _INSTRUCTION.findall(done.stdout)
-    assert found, done.stderr
-    return found
+    result = _INSTRUCTION.findall(done.stdout)
+    assert result, done.stderr
+    return result
 
 
 @cache

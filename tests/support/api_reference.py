@@ -95,7 +95,7 @@ def _attributes(cls: type) -> dict[str, str]:
     """Returns the fields of a dataclass and the attributes that the constructor sets, with the strings below them."""
     [tree] = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     bodies = [tree.body, *(node.body for node in tree.body if getattr(node, "name", "") == "__init__")]  # type: ignore[attr-defined]
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for body in bodies:
         for statement, following in zip(body, [*body[1:], ast.Pass()], strict=True):
             target = getattr(statement, "target", None) or getattr(statement, "targets", [None])[0]
@@ -107,8 +107,8 @@ def _attributes(cls: type) -> dict[str, str]:
                     described = ""
             field = body is tree.body and isinstance(statement, ast.AnnAssign)  # type: ignore[attr-defined]
             if not name.startswith("_") and (described or field):
-                found[name] = described
-    return found
+                result[name] = described
+    return result
 
 
 def _signature(function: Any, *, leave_out_self: bool = False) -> str:

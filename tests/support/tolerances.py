@@ -15,9 +15,9 @@ LINK_ULP = 8
 (a probability is often 1 minus another one)."""
 
 
-def assert_linked(found: Any, wanted: Any) -> None:
+def assert_linked(result: Any, wanted: Any) -> None:
     """Asserts that ``found`` is ``wanted`` to within :data:`LINK_ULP`."""
-    found, wanted = np.asarray(found), np.asarray(wanted, np.float64)
-    assert found.shape == wanted.shape
-    apart = np.abs(found - wanted) / np.spacing(np.maximum(np.abs(wanted), 1.0))
+    result, wanted = np.asarray(result), np.asarray(wanted, np.float64)
+    assert result.shape == wanted.shape
+    apart = np.abs(result - wanted) / np.spacing(np.maximum(np.abs(wanted), 1.0))
     assert apart.max(initial=0.0) <= LINK_ULP

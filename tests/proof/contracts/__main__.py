@@ -35,14 +35,14 @@ def main() -> int:
     misfits = missing + [text for use in uses if (text := record.misfit(use, paths))]
     print(f"{len(uses)} uses of {len(paths)} names")
     write(CUDF, cudf_record())
-    found = {
+    result = {
         "versions": record.versions(),
         "paths": paths,
         "errors": {path: record.bases(path) for path in ERRORS},
         "failures": all_failures(),
         "jobs": jobs.all_jobs(),
     }
-    write(record.FILE, found)
+    write(record.FILE, result)
     print("\n".join(misfits))
     return 1 if misfits else 0
 

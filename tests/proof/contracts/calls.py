@@ -92,20 +92,20 @@ def uses_in(file: str, text: str) -> list[Use]:
 def strangers(file: str, text: str) -> list[str]:
     """Parameters of type ``Any`` of a file whose attributes are used, and that :data:`OBJECTS` does not name:
     what they are is not known, and so neither whether that exists."""
-    found = []
+    result = []
     for function in ast.walk(ast.parse(text)):
         if not isinstance(function, ast.FunctionDef):
             continue
         parameters = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
         opaque = {p.arg for p in parameters if p.annotation is not None and ast.unparse(p.annotation) == "Any"}
-        found += [
+        result += [
             f"{file}, line {node.lineno}: {ast.unparse(node)}: tests/proof/contracts/calls.py does not say what "
             f"{node.value.id} is"
             for node in ast.walk(function)
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
             if node.value.id in opaque - set(OBJECTS[file]) and ast.unparse(node) not in OBJECTS[file]
         ]
-    return found
+    return result
 
 
 class _Reader(ast.NodeVisitor):

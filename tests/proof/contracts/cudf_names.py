@@ -46,12 +46,12 @@ def cudf_record() -> dict[str, Any]:
 
 def names_of(kind: type) -> dict[str, str]:
     """The public names and operators of a class."""
-    found = {}
+    result = {}
     for name in dir(kind):
         operator = name.startswith("__") and name.endswith("__") and name not in _OF_EVERY_OBJECT | _INNER
         if operator or not name.startswith("_"):
-            found[name] = entry(kind, name)
-    return found
+            result[name] = entry(kind, name)
+    return result
 
 
 def entry(kind: type, name: str) -> str:
@@ -79,27 +79,27 @@ def only_raises(function: Any) -> str | None:
 
 def only_of(kind: type) -> dict[str, dict[str, Any]]:
     """By method and parameter, the only value that is not answered by ``NotImplementedError``."""
-    found = {}
+    result = {}
     for name in names_of(kind):
         thing = getattr(kind, name)
         values = only_values(inspect.unwrap(thing)) if callable(thing) and not inspect.isclass(thing) else {}
         if values:
-            found[name] = values
-    return found
+            result[name] = values
+    return result
 
 
 def only_values(function: Any) -> dict[str, Any]:
     """What the tests at a method's top level leave of its parameters."""
     steps = [*_steps(function)]
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     while steps:
         match steps.pop(0):
             case ast.If(test, [ast.Raise(exc=ast.Call(func=ast.Name("NotImplementedError")))], others):
                 for part in test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or) else [test]:
-                    found |= _left(part)
+                    result |= _left(part)
                 steps = [*others, *steps]
-    parameters = inspect.signature(function).parameters if found else {}
-    return {name: value for name, value in found.items() if name in parameters}
+    parameters = inspect.signature(function).parameters if result else {}
+    return {name: value for name, value in result.items() if name in parameters}
 
 
 def _left(test: ast.expr) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _steps(function: Any) -> list[ast.stmt]:
 
 def numpy_names() -> list[str]:
     """NumPy's functions (``numpy.sqrt``, ``numpy.linalg.norm``) of which CuPy has one of its own, by the same name."""
-    found = []
+    result = []
     for module in NUMPY:
         ours = importlib.import_module(module)
         theirs = importlib.import_module(module.replace("numpy", "cupy"))
@@ -137,11 +137,11 @@ def numpy_names() -> list[str]:
             function = getattr(ours, name)
             dispatches = hasattr(function, "nin") or hasattr(function, "_implementation")
             if dispatches and getattr(theirs, name, function) is not function:
-                found.append(f"{module}.{name}")
-    return sorted(found)
+                result.append(f"{module}.{name}")
+    return sorted(result)
 
 
 def _class(path: str) -> type:
     module, _, name = path.rpartition(".")
-    found: type = getattr(importlib.import_module(module), name)
-    return found
+    result: type = getattr(importlib.import_module(module), name)
+    return result

@@ -67,8 +67,8 @@ def probed(code: str, environment: dict[str, str] | None = None) -> dict[str, An
     told = [line for line in done.stdout.splitlines() if line.startswith("FOUND ")]
     if not told:
         raise RuntimeError(f"{code}\nended with {done.returncode}: {done.stderr}")
-    found: dict[str, Any] | None = json.loads(told[-1].removeprefix("FOUND "))
-    return found
+    result: dict[str, Any] | None = json.loads(told[-1].removeprefix("FOUND "))
+    return result
 
 
 def all_failures() -> dict[str, dict[str, dict[str, Any]]]:
@@ -77,4 +77,4 @@ def all_failures() -> dict[str, dict[str, dict[str, Any]]]:
     with old_driver() as environment:
         old = {what: probed(code, environment) for what, code in PROBES.items() if "imported" not in what}
     by_driver = {"no driver": without, "an old driver": old}
-    return {driver: {what: one for what, one in found.items() if one} for driver, found in by_driver.items()}
+    return {driver: {what: one for what, one in result.items() if one} for driver, result in by_driver.items()}

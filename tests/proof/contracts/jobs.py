@@ -75,18 +75,18 @@ def run(dialects: Sequence[str], settings: dict[str, str]) -> dict[str, dict[str
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     frame = spark.range(ROWS).select((F.col("id") / 4).alias("x"))
-    found = {}
+    result = {}
     for name in dialects:
         gs.ledger(spark).clear()
         total = DIALECTS[name](frame).agg(F.sum("y")).first()
         [summary] = gs.ledger(spark).summary()
-        found[name] = {
+        result[name] = {
             "sum is right": total is not None and total[0] == EXPECTED,
             "devices": summary.devices,
             "reasons": list(summary.reasons),
         }
     spark.stop()
-    return found
+    return result
 
 
 def all_jobs() -> dict[str, dict[str, Any]]:

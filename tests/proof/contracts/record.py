@@ -28,8 +28,8 @@ DISTRIBUTIONS = (
 
 
 def read() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(FILE.read_text())
-    return found
+    result: dict[str, Any] = json.loads(FILE.read_text())
+    return result
 
 
 def versions() -> dict[str, str]:
@@ -41,13 +41,13 @@ def looked_up(path: str) -> tuple[Any, Any]:
     words = path.split(".")
     for cut in range(len(words), 0, -1):
         try:
-            found: Any = importlib.import_module(".".join(words[:cut]))
+            result: Any = importlib.import_module(".".join(words[:cut]))
         except ModuleNotFoundError:
             continue
         owner = None
         for word in words[cut:]:
-            owner, found = found, getattr(found, word)
-        return found, owner
+            owner, result = result, getattr(result, word)
+        return result, owner
     raise AttributeError(f"there is no {path}")
 
 

@@ -77,11 +77,11 @@ def main(rooms: list[str]) -> int:
         copy(Path(folder))
         for planned in chosen:
             start = time.perf_counter()
-            found, told = seen(planned, Path(folder))
-            verdict = "seen  " if found else "UNSEEN"
+            result, told = seen(planned, Path(folder))
+            verdict = "seen  " if result else "UNSEEN"
             print(f"{verdict} {time.perf_counter() - start:5.1f} s  {planned.room}: {planned.what}", flush=True)
             print(f"       {told[:140]}", flush=True)
-            unseen += [] if found else [planned]
+            unseen += [] if result else [planned]
     print(f"{len(chosen)} breaks, {len(unseen)} unseen")
     return 1 if unseen else 0
 

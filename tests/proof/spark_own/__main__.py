@@ -21,17 +21,17 @@ def main() -> int:
     recorded = {way: outcomes.kept(way) for way in WAYS}
     known = differences.read()
     ours = [way for way in WAYS if way != PLAIN]
-    found = [test for way in ours for test in outcomes.differing(recorded[PLAIN], way, recorded[way])]
+    differing = [test for way in ours for test in outcomes.differing(recorded[PLAIN], way, recorded[way])]
     plain = {outcome.test for outcome in recorded[PLAIN] if outcome.outcome == "passed"}
     ran = [(outcome.name, way) for way in ours for outcome in recorded[way] if outcome.test in plain]
-    page.write(recorded, known, found)
-    new = differences.unlisted(known, found)
+    page.write(recorded, known, differing)
+    new = differences.unlisted(known, differing)
     complaints = [f"not listed: {test.name} on {test.way}: {test.reason}" for test in new]
-    complaints += [f"passes now: {test}" for test in differences.outdated(known, found, ran)]
+    complaints += [f"passes now: {test}" for test in differences.outdated(known, differing, ran)]
     if {o.module for o in recorded[PLAIN]} == set(map(_module, WAYS[PLAIN])):
         names = [outcome.name for outcome in recorded[PLAIN]]
         complaints += [f"is no test: {pattern}" for pattern in differences.superfluous(known, names)]
-    print(*complaints, f"{len(ran)} runs of tests that pass plainly, {len(found)} differ: {page.PAGE}", sep="\n")
+    print(*complaints, f"{len(ran)} runs of tests that pass plainly, {len(differing)} differ: {page.PAGE}", sep="\n")
     return bool(complaints)
 
 
