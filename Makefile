@@ -47,7 +47,7 @@ demo: setup ## the flight data of New York 2013, on every device that is here
 	@$(IN) gpuspark demo
 
 test: setup ## everything that a change must pass
-	@$(MAKE) --no-print-directory lint types & first=$$!; $(MAKE) --no-print-directory connect && wait $$first
+	@$(MAKE) --no-print-directory lint types & first=$$!; $(MAKE) --no-print-directory spark-classes connect && wait $$first
 	@$(MAKE) --no-print-directory unit
 
 quick: setup ## the tests that take less than ten seconds each
@@ -62,8 +62,12 @@ types: setup
 connect: setup
 	@$(IN) pytest -m 'connect and not device'
 
-unit: setup c-compiler
+unit: setup c-compiler spark-classes
 	@$(IN) $(PYTEST)
+
+# The tests start dozens of Sparks, which takes half the time with it.
+spark-classes: setup
+	@$(IN) python -m tests.support.spark_classes
 
 page: setup ## the benchmark's page in a headless Chromium, which is installed where none is found
 	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit; done; .ci/debian chromium
@@ -122,7 +126,7 @@ corpus: setup ## every scalar function of the public package fluids against Pyth
 spark-tests: setup ## Spark's own tests of its functions, plainly and on gpuspark: writes docs/spark-tests.md (half an hour and more)
 	@$(IN) python -m tests.proof.spark_own
 
-sabotage: setup ## does every test fail when the code that it guards is broken? (an hour and a half)
+sabotage: setup ## does every test fail when the code that it guards is broken? (most of an hour)
 	@$(IN) python -m tests.proof.sabotage
 
 bench: setup ## the benchmark, into artifacts/bench: half an hour, or minutes with SUITE=smoke
@@ -148,5 +152,5 @@ device-suite: ## on a GPU node, in the environment of environment.yml: device te
 clean: ## removes the environments and everything that was built
 	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse
 
-.PHONY: help setup demo test quick page lint types connect unit c-compiler lanes lane-oldest lane-connect lane-middle lane-newest masked \
+.PHONY: help setup demo test quick page lint types connect unit c-compiler spark-classes lanes lane-oldest lane-connect lane-middle lane-newest masked \
 	toolchains evidence contracts properties programs corpus spark-tests sabotage bench measure sweep dist device-suite clean

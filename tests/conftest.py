@@ -25,6 +25,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from gpuspark.spark.session import settings as settings_of
+from tests.support.spark_classes import java_options
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -60,8 +63,7 @@ collect_ignore_glob = ["support/*bod*.py"]
 # import functions of the tests as this process does: `test_x`, or `tests.x`.
 TESTS = Path(__file__).parent
 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-# Jobs are short, so Java that starts quickly beats Java that runs quickly; also where a test starts a Spark itself.
-os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+os.environ.setdefault("SPARK_SUBMIT_OPTS", java_options())  # also where a test starts a Spark itself
 os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS.parent), str(TESTS)])
 
 
@@ -70,12 +72,30 @@ def spark() -> Iterator[SparkSession]:
     """A classic session on two cores."""
     from pyspark.sql import SparkSession
 
+    remember_names_of_java()
     builder = SparkSession.builder.master("local[2]").appName("gpuspark tests")
     for key, value in (SETTINGS | FLAGS).items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     yield session
     session.stop()
+
+
+def remember_names_of_java() -> None:
+    """Makes Py4J look up each package and class once in this process. Each look-up, and an error takes forty, searches
+    the 300 jars of Spark for the packages' names too."""
+    from py4j import java_gateway
+
+    for owner in (java_gateway.JavaPackage, java_gateway.JVMView):
+        look_up = owner.__getattr__
+
+        def remembered(self: Any, name: str, look_up: Any = look_up) -> Any:
+            value = look_up(self, name)
+            if not name.startswith("_"):
+                self.__dict__[name] = value
+            return value
+
+        owner.__getattr__ = remembered
 
 
 @pytest.fixture(scope="session")
@@ -128,8 +148,9 @@ def flags_are_put_back(request: pytest.FixtureRequest) -> Iterator[None]:
     """Undoes what the test set under ``spark.gpuspark.``; starts no session itself."""
     yield
     for name in {"spark", "connect"} & set(request.fixturenames):
-        conf = request.getfixturevalue(name).conf
-        for key in [key for key in conf.getAll if key.startswith("spark.gpuspark.")]:
+        session = request.getfixturevalue(name)
+        conf = session.conf
+        for key in [key for key in settings_of(session) if key.startswith("spark.gpuspark.")]:
             conf.unset(key)
         for key, value in FLAGS.items():
             conf.set(key, value)

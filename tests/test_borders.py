@@ -124,34 +124,32 @@ def loaded_by(module: str, imports: list[Import]) -> set[str]:
         loaded.add(name)
         if "." in name:
             todo.append(name.rpartition(".")[0])
-        todo += [result.target for result in imports if result.eager and result.module == name]
+        todo += [entry.target for entry in imports if entry.eager and entry.module == name]
     return loaded
 
 
-def _in_bench(result: Import) -> bool:
-    return within(result.module, "gpuspark.bench") and not result.eager
+def _in_bench(entry: Import) -> bool:
+    return within(entry.module, "gpuspark.bench") and not entry.eager
 
 
 def strangers(imports: list[Import]) -> list[Import]:
     """Imports of CUDA libraries, compilers and libraries of models outside the rooms that may know them, or of the
     first and the last at once. The benchmark compares with the libraries of models."""
     return [
-        result
-        for result in running(imports)
-        if (result.top in CUDA and (result.eager or result.module not in CUDA_MODULES))
+        entry
+        for entry in running(imports)
+        if (entry.top in CUDA and (entry.eager or entry.module not in CUDA_MODULES))
         or (
-            result.top in COMPILERS
-            and not within(result.module, COMPILER_FOLDER)
-            and (result.module, result.top) != LOADER
+            entry.top in COMPILERS and not within(entry.module, COMPILER_FOLDER) and (entry.module, entry.top) != LOADER
         )
-        or (result.top in MODELS and (result.eager or result.module != MODELS_MODULE) and not _in_bench(result))
+        or (entry.top in MODELS and (entry.eager or entry.module != MODELS_MODULE) and not _in_bench(entry))
     ]
 
 
 def heavy_loads(imports: list[Import]) -> list[str]:
     """Modules outside those rooms that load a CUDA library as soon as they are imported, through
     whatever chain; and what ``import gpuspark`` loads that is heavy."""
-    modules = {result.module for result in imports} - CUDA_MODULES
+    modules = {entry.module for entry in imports} - CUDA_MODULES
     at_once = [
         f"import {module} loads {name}"
         for module in sorted(modules)
@@ -211,11 +209,11 @@ def circles(imports: list[Import]) -> list[list[str]]:
 def bench_users(imports: list[Import]) -> list[Import]:
     """Imports of the benchmark from outside it; the command line may, lazily."""
     return [
-        result
-        for result in running(imports)
-        if within(result.target, "gpuspark.bench")
-        and not within(result.module, "gpuspark.bench")
-        and not (result.module == "gpuspark.cli" and not result.eager)
+        entry
+        for entry in running(imports)
+        if within(entry.target, "gpuspark.bench")
+        and not within(entry.module, "gpuspark.bench")
+        and not (entry.module == "gpuspark.cli" and not entry.eager)
     ]
 
 
@@ -244,8 +242,8 @@ def imports() -> list[Import]:
     return result
 
 
-def listed(result: list[Import] | list[str]) -> str:
-    return "\n".join(map(str, result))
+def listed(entries: list[Import] | list[str]) -> str:
+    return "\n".join(map(str, entries))
 
 
 def test_cuda_and_the_compilers_are_known_in_their_rooms_only(imports: list[Import]) -> None:

@@ -48,7 +48,7 @@ def job(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def found(job: Path) -> dict[str, Checked]:
+def result(job: Path) -> dict[str, Checked]:
     return {one.function: one for one in check(str(job))}
 
 

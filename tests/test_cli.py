@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from typer.testing import CliRunner
 from gpuspark import cli
 from gpuspark.config import Config
 from gpuspark.tools import demo
+from tests.support.own_spark import quick_environment
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,8 +21,7 @@ ROOT = Path(__file__).parents[1]
 def gpuspark(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs the command in a process of its own."""
     command = [sys.executable, "-c", "from gpuspark.cli import main; main()", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env=quick_environment(), check=False)
 
 
 def test_info_is_readable_by_people_and_machines() -> None:

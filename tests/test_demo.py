@@ -14,7 +14,7 @@ FUNCTIONS = ["distance (scalar)", "delay score (series)", "distance (batch)"]
 
 
 @pytest.fixture(scope="module")
-def found() -> dict:
+def result() -> dict:
     done = gpuspark("demo", "--json")
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.own_spark import quick_environment
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
@@ -32,10 +34,8 @@ TOLD = {
 def test_an_example_runs_as_its_docstring_says(file: Path, tmp_path: Path) -> None:
     [said] = re.findall(r"^Run it: python (examples/\w+\.py)", file.read_text(), re.M)
     assert ROOT / said == file
-    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, str(file)], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    command, environment = [sys.executable, str(file)], quick_environment()
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert TOLD[file.stem] in done.stdout
 

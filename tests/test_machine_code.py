@@ -30,7 +30,7 @@ def most_registers(name: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def found() -> list[Row]:
+def result() -> list[Row]:
     return rows()
 
 

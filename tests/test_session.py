@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyspark.resource import ResourceInformation
 
+import gpuspark
 from gpuspark.config import Config
 from gpuspark.errors import ConfigError
 from gpuspark.spark import session
+from tests.support.own_spark import quick_environment
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -95,7 +97,16 @@ def check_the_ledger_switch(spark: SparkSession) -> None:
         spark.conf.set(session.WORKER_LOGGING, before)
 
 
+def check_settings(spark: SparkSession) -> None:
+    for value in ("", "a -> b", "two\nlines, and -> more", "ü"):
+        spark.conf.set("spark.some.key", value)
+        assert session.settings(spark) == spark.conf.getAll
+    spark.conf.unset("spark.some.key")
+    assert session.settings(spark) == spark.conf.getAll
+
+
 CHECKS = [
+    check_settings,
     check_what_tasks_read,
     check_what_the_driver_reads,
     check_a_misspelt_key_in_a_task,
@@ -107,6 +118,24 @@ CHECKS = [
 def test_classic(spark: SparkSession, check: Any) -> None:
     assert not session.is_connect()
     check(spark)
+
+
+def test_a_column_asks_the_jvm_little(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question takes a fraction of a millisecond, and a notebook builds many columns."""
+    from py4j.clientserver import ClientServerConnection
+
+    function = gpuspark.udf("double")(lambda x: x + 1)
+    function("id")
+    asked: list[str] = []
+    ask = ClientServerConnection.send_command
+
+    def counted(connection: Any, command: str) -> str:
+        asked.append(command)
+        return ask(connection, command)
+
+    monkeypatch.setattr(ClientServerConnection, "send_command", counted)
+    function("id")
+    assert 0 < len(asked) < 60
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -161,7 +190,8 @@ for _ in range(2):
     print([tuple(row) for row in rows.collect()], len(gs.ledger(spark).summary()))
     spark.stop()
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    command, environment = [sys.executable, "-c", script], quick_environment()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.splitlines() == ["[(0.0, 1.0, 0), (1.0, 2.0, 1), (2.0, 3.0, 2)] 3"] * 2
     assert "accumulator" not in done.stderr

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from gpuspark.spark import worker_log
+from tests.support.own_spark import quick_environment
 
 PRINTED = 20_000
 """Lines of one task; Spark's reader fails after about ten thousand consecutive ones."""
@@ -38,7 +39,8 @@ spark.stop()
 
 def test_a_job_that_prints_many_lines_ends() -> None:
     """A gpuspark function, then a PySpark function in the same worker: the ledger makes Spark log both."""
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, timeout=120)
+    command, environment = [sys.executable, "-c", SCRIPT], quick_environment()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     total = PRINTED * (PRINTED - 1) // 2
     assert done.stdout.split() == [str(total), str(total), str(PRINTED), "0"]

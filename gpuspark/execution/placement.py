@@ -20,6 +20,7 @@ from gpuspark.devices import open_device, open_for_rapids
 from gpuspark.devices.protocol import Device, DeviceName
 from gpuspark.errors import DeviceError, DeviceLost, DeviceUnavailable, OutOfMemory
 from gpuspark.execution.plan import Plan, devices_of, enforce, plan
+from gpuspark.spark.collector import exempt_loaded_modules
 from gpuspark.spark.session import task_config, task_facts
 
 _Result = TypeVar("_Result")
@@ -164,6 +165,7 @@ class Placement:
                 self._remember(error)
                 continue
             warn_once(self.plan, self.config)
+            exempt_loaded_modules()
             return
 
     def _open(self) -> None:

@@ -8,11 +8,12 @@ Spark Connect, so a change between two actions takes effect. Default values are 
 from __future__ import annotations
 
 import sys
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from gpuspark.config import Config
@@ -69,7 +70,21 @@ def driver_config(spark: SparkSession | None = None) -> Config:
     Raises :class:`~gpuspark.errors.ConfigError` for an unknown ``spark.gpuspark.*`` key or a bad value.
     """
     spark = spark or active_session()
-    return Config() if spark is None else Config.from_mapping(spark.conf.getAll)
+    return Config() if spark is None else Config.from_mapping(settings(spark))
+
+
+def settings(spark: SparkSession) -> dict[str, str]:
+    """Returns all properties that are set in the session: ``spark.conf.getAll`` with one call of the JVM.
+
+    PySpark's own goes through a Java map with a call for each step, and one that fails at its end, which takes tens of
+    milliseconds; each column that is built reads the properties.
+    """
+    if is_connect():
+        return spark.conf.getAll
+    separator = uuid.uuid4().hex  # occurs in no property
+    conf: Any = spark.conf
+    entries: str = conf._jconf.getAll().mkString(separator)  # noqa: SLF001  # PySpark's only way to Spark's own object
+    return dict(entry.split(" -> ", 1) for entry in entries.split(separator) if entry)
 
 
 def enable_ledger(spark: SparkSession, config: Config) -> None:
@@ -95,7 +110,7 @@ def application_is_profiled(spark: SparkSession | None) -> bool:
     """Returns whether the application was started with a PySpark profiler, which wraps functions on the driver."""
     if spark is None or is_connect():
         return False
-    conf = spark.sparkContext.getConf()
+    conf = spark.sparkContext._conf  # noqa: SLF001  # getConf() copies all properties, with a call of the JVM for each
     return any(conf.get(key, "false") == "true" for key in _APPLICATION_PROFILERS)
 
 

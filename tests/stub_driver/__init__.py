@@ -56,7 +56,7 @@ class Stage:
     def __init__(self, library: Path, cache: Path) -> None:
         self._cache = cache
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["stub_driver.detection_scenes"])
+        self._context.set_forkserver_preload(["tests.support.warm_compilers", "stub_driver.detection_scenes"])
         paths = {"LD_LIBRARY_PATH": str(library.parent), "PYTHONPATH": os.pathsep.join(sys.path)}
         with pytest.MonkeyPatch.context() as patch:
             for name, value in paths.items():

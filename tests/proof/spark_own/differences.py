@@ -38,15 +38,15 @@ def read(text: str | None = None) -> list[Difference]:
     return [Difference(tuple(e.pop("tests")), tuple(e.pop("ways", ("cpu", "cuda"))), **e) for e in entries]
 
 
-def unlisted(known: Iterable[Difference], result: Iterable[Differing]) -> list[Differing]:
+def unlisted(known: Iterable[Difference], differing: Iterable[Differing]) -> list[Differing]:
     """The tests that differ and that nothing lists."""
     known = list(known)
-    return [test for test in result if not any(each.covers(test.name, test.way) for each in known)]
+    return [test for test in differing if not any(each.covers(test.name, test.way) for each in known)]
 
 
-def outdated(known: Iterable[Difference], result: Iterable[Differing], ran: Iterable[tuple[str, str]]) -> list[str]:
+def outdated(known: Iterable[Difference], differing: Iterable[Differing], ran: Iterable[tuple[str, str]]) -> list[str]:
     """The listed tests that pass now, of those that ran (``Class.test`` and the way)."""
-    failing = {(test.name, test.way) for test in result}
+    failing = {(test.name, test.way) for test in differing}
     known, passing = list(known), [each for each in ran if each not in failing]
     return [f"{name} on {way}" for name, way in passing if any(each.covers(name, way) for each in known)]
 

@@ -28,18 +28,18 @@ passes.
 """
 
 
-def write(recorded: Mapping[str, list[Outcome]], known: list[Difference], result: list[Differing]) -> None:
+def write(recorded: Mapping[str, list[Outcome]], known: list[Difference], differing: list[Differing]) -> None:
     """The page of these outcomes, by way."""
-    PAGE.write_text(text(recorded, known, result))
+    PAGE.write_text(text(recorded, known, differing))
 
 
-def text(recorded: Mapping[str, list[Outcome]], known: list[Difference], result: list[Differing]) -> str:
+def text(recorded: Mapping[str, list[Outcome]], known: list[Difference], differing: list[Differing]) -> str:
     versions = {name: version(name) for name in ("pyspark", "pandas", "pyarrow")}
     parts = [INTRODUCTION.format(**versions), _counts(recorded)]
     decided = [each for each in known if each.decision]
     faults = [each for each in known if each.open]
-    parts += ["## Different on purpose\n", _listing(decided, result)] if decided else []
-    parts += ["## To mend\n", _listing(faults, result)] if faults else []
+    parts += ["## Different on purpose\n", _listing(decided, differing)] if decided else []
+    parts += ["## To mend\n", _listing(faults, differing)] if faults else []
     return "\n".join(parts)
 
 
@@ -66,11 +66,11 @@ def _case(outcome: Outcome) -> str:
     return f"`{outcome.test.rsplit('.', 2)[-2]}`"
 
 
-def _listing(known: list[Difference], result: list[Differing]) -> str:
+def _listing(known: list[Difference], differing: list[Differing]) -> str:
     rows: list[list[object]] = []
     for each in known:
         ways: dict[str, list[str]] = {}
-        for test in result:
+        for test in differing:
             if each.covers(test.name, test.way):
                 ways.setdefault(test.name, []).append(test.way)
         why = f"[{each.why}](differences.md#{each.decision})" if each.decision else each.why
