@@ -162,6 +162,7 @@ TESTS = (
     "tests/test_catalogue.py::test_type_checkers_see_every_name",
     "tests/test_catalogue.py::test_the_page_describes_every_kernel",
     "tests/test_catalogue.py::test_the_catalogue_is_in_alphabetical_order",
+    "tests/test_docs.py::test_the_api_reference_is_that_of_the_docstrings",
     "tests/test_interface.py::test_kernels_and_column_functions",
     "tests/test_bench.py::test_every_kernel_has_its_case",
     "tests/test_borders.py::test_kernels_know_their_spec_only",

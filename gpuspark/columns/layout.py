@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 def texts(array: pa.Array, name: str = "the column") -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Returns the `rows + 1` int64 offsets of a string column and its UTF-8 bytes; a null has no bytes.
+    """Returns the `rows + 1` int64 offsets of a string column and its UTF-8 bytes. What is between a null's offsets is
+    unspecified.
 
     Raises :class:`~gpuspark.errors.CallError` for another type.
     """

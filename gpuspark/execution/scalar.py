@@ -37,7 +37,7 @@ class ScalarFunction:
     nulls: Nulls
     result: ColumnType
     arrow: pa.DataType
-    """The declared type as an Arrow type."""
+    """The declared type as an Arrow type; null in ``explain``, so obstacles are read from ``result``."""
     body: Body | None
     """The rewritten body; ``None`` if it does not compile."""
     refusals: tuple[str, ...]
