@@ -141,7 +141,7 @@ def test_the_page_describes_every_kernel() -> None:
 # A new kernel
 
 FOLDERS = ("gpuspark", "kernels", "bench", "tests", "docs")
-FILES = ("pyproject.toml", "CHANGELOG.md")
+FILES = ("pyproject.toml", "CHANGELOG.md", "README.md", "CONTRIBUTING.md")
 PAGE = ROOT / "docs" / "write-a-kernel.md"
 
 FOUND_EVERYWHERE = """
