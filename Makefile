@@ -126,7 +126,7 @@ corpus: setup ## every scalar function of the public package fluids against Pyth
 spark-tests: setup ## Spark's own tests of its functions, plainly and on gpuspark: writes docs/spark-tests.md (half an hour and more)
 	@$(IN) python -m tests.proof.spark_own
 
-sabotage: setup ## does every test fail when the code that it guards is broken? (most of an hour)
+sabotage: setup ## does every test fail when the code that it guards is broken? (an hour)
 	@$(IN) python -m tests.proof.sabotage
 
 bench: setup ## the benchmark, into artifacts/bench: half an hour, or minutes with SUITE=smoke
