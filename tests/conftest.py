@@ -57,7 +57,8 @@ settings.register_profile(
 settings.load_profile("gpuspark")
 
 # Imported by tests only: as an example of its own, a file of bodies would be a second module of another name.
-collect_ignore_glob = ["support/*bod*.py"]
+# Those that prepare a process to be forked would prepare this one.
+collect_ignore_glob = ["support/*bod*.py", "support/warm_*.py"]
 
 # Spark starts its workers with this interpreter, not with whatever `python3` is on the path, and they
 # import functions of the tests as this process does: `test_x`, or `tests.x`.

@@ -32,8 +32,8 @@ NAMES = [
 def written(file: Path, begin: str, end: str, content: str) -> None:
     """Compares the text of ``file`` between the lines ``begin`` and ``end`` with ``content``, or writes it."""
     before, _, rest = file.read_text().partition(f"{begin}\n")
-    _, result, after = rest.partition(end)
-    assert result, f"{file.name} has no lines {begin} and {end}"
+    _, separator, after = rest.partition(end)
+    assert separator, f"{file.name} has no lines {begin} and {end}"
     text = f"{before}{begin}\n{content}\n{end}{after}"
     if os.environ.get("GPUSPARK_WRITE_DOCS"):
         file.write_text(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import math
 
@@ -73,6 +74,22 @@ def test_an_error_in_a_later_slice_names_the_row_of_the_batch() -> None:
     with pytest.raises(ZeroDivisionError) as raised:
         _runner(inverse, [column], device="cpu", target_bytes=1).run([column], Work(), 10_000)
     assert "row=12500" in "".join(raised.value.__notes__)
+
+
+def test_an_error_in_a_batch_at_the_calendars_end_names_its_row() -> None:
+    """Such a batch runs in Python as a whole."""
+
+    @gs.udf("bigint")
+    def inverse(day, n):
+        return 1 // n
+
+    columns = [pa.array([datetime.date(9999, 12, 31)] * 3), pa.array([1, 2, 0])]
+    runner, work = _runner(inverse, columns, device="cpu"), Work()
+    assert runner.run([column[:2] for column in columns], work).to_pylist() == [1, 0]
+    assert work.rows == {"python": 2}
+    with pytest.raises(ZeroDivisionError) as raised:
+        runner.run(columns, Work(), 10_000)
+    assert "row=10002" in "".join(raised.value.__notes__)
 
 
 def test_pieces_that_never_fit_run_on_the_cpu_with_a_reason() -> None:

@@ -18,13 +18,21 @@ sys.path_importer_cache.clear()
 
 from pyspark.daemon import manager  # noqa: E402
 
-for name in ("numpy", "pandas", "pyarrow.compute", "pyspark.sql.pandas.types", "pyspark.worker"):
-    importlib.import_module(name)
-for name in ("tests.support.warm_compilers", "numba.cuda.compiler", "numba.cuda.descriptor"):
+for name in (
+    "numpy",
+    "pandas",
+    "pyarrow.compute",
+    "pyspark.sql.pandas.types",
+    "pyspark.worker",
+    "tests.support.warm_compilers",
+    "numba.cuda.compiler",
+):
     importlib.import_module(name)
 
+from numba.cuda.descriptor import cuda_target  # noqa: E402
+
 if __name__ == "__main__":
-    importlib.import_module("numba.cuda.descriptor").cuda_target.target_context.refresh()
+    cuda_target.target_context.refresh()
     gc.collect()
     gc.freeze()
     manager()

@@ -457,6 +457,8 @@ BREAKS = (
           "tests/test_udf.py tests/test_arguments.py"),
     Break("errors", "the row of an error is its place in the batch", "gpuspark/execution/rowwise.py",
           "[first_row + int(index) for index in indices]", "[int(index) for index in indices]", "tests/test_udf.py"),
+    Break("errors", "a slice at the calendar's ends numbers its rows from 0", "gpuspark/execution/rowwise.py",
+          "range(first_row, first_row + rows)", "range(rows)", "tests/test_rowwise.py"),
     Break("errors", "a type that Spark does not have is found by Spark", "gpuspark/dialects/scalar.py",
           'raise DeclarationError(f"gs.udf decorates a function', 'raise ValueError(f"gs.udf decorates a function',
           "tests/test_udf.py"),

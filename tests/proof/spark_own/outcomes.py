@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.proof.spark_own.cases import submit_arguments
+from tests.support.spark_classes import java_options
 
 ROOT = Path(__file__).parents[3]
 KEPT = ROOT / "artifacts" / "spark-tests"
@@ -49,7 +50,7 @@ def run(way: str, tests: str) -> list[Outcome]:
     with tempfile.TemporaryDirectory() as folder:
         file, log = Path(folder, "outcomes"), Path(folder, "log")
         environment = {
-            "SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+            "SPARK_SUBMIT_OPTS": java_options(),
             **os.environ,
             "PYSPARK_PYTHON": sys.executable,
             "PYSPARK_SUBMIT_ARGS": submit_arguments(way),
