@@ -251,6 +251,24 @@ def test_too_little_room_is_said(machine: Machine, checkout: Path, free_kib: flo
     assert done.stderr == "" if enough else f"need 8 GiB in {checkout}, and 4 GiB are free there" in done.stderr
 
 
+@pytest.mark.parametrize("to_be_had", [True, False])
+def test_where_there_is_no_uv_one_is_fetched_or_pip_installs(machine: Machine, checkout: Path, to_be_had: bool) -> None:
+    """Python's stand-in makes environments whose own Python notes what pip installs, and can install uv or not."""
+    uv, inner = machine.folder / "uv", machine.folder / "python of an environment"
+    (machine.bin / "uv").rename(uv)
+    for tool in ("cp", "ln"):
+        (machine.bin / tool).symlink_to(shutil.which(tool) or "")
+    fetch = f"ln -s '{uv}' .venv-uv/bin/uv" if to_be_had else "exit 1"
+    script(inner, f"echo pip \"$@\" >>'{machine.folder}/log'\ncase \"$*\" in *' uv') {fetch} ;; esac")
+    make = f'mkdir -p "$3/bin" && cp "{inner}" "$3/bin/python"'
+    machine.command("python3", f'[ "$2" != venv ] || {{ {make}; }}')
+    for _ in range(2):
+        done = machine.run(checkout / ".ci/setup", ".venv")
+        assert done.returncode == 0, done.stderr
+    by_pip = [line for line in machine.log if line.startswith("pip -m pip install") and "--editable" in line]
+    assert (installs(machine), len(by_pip)) == ((1, 0) if to_be_had else (0, 1))
+
+
 def test_without_python_or_uv_it_says_what_to_install(machine: Machine, checkout: Path) -> None:
     (machine.bin / "uv").unlink()
     done = machine.run(checkout / ".ci/setup", ".venv")
