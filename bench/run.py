@@ -178,9 +178,10 @@ def observe(spark: SparkSession, run: Callable[[], None]) -> dict[str, Any]:
         start = time.perf_counter()
         run()
         wall = time.perf_counter() - start
-    records = gs.ledger(spark).records
+    ledger = gs.ledger(spark)
+    records = ledger.records
     phases: dict[str, float] = {}
-    devices: dict[str, int] = {}
+    devices: dict[str, int] = dict.fromkeys(["sql"] if ledger.expressions else [], 0)  # whose rows are not counted
     for record in records:
         devices[record.device] = devices.get(record.device, 0) + record.rows
         for phase, seconds in record.seconds.items():

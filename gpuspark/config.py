@@ -17,7 +17,7 @@ from gpuspark.errors import ConfigError, nearest
 PREFIX = "spark.gpuspark."
 OFF = "off"
 
-DeviceChoice = Literal["auto", "cuda", "cpu", "emulated", "python"]
+DeviceChoice = Literal["auto", "sql", "cuda", "cpu", "emulated", "python"]
 Fallback = Literal["warn", "silent", "raise"]
 Arithmetic = Literal["python", "native"]
 
@@ -84,7 +84,10 @@ class Config:
 
     enabled: bool = _key("enabled", True, _boolean, "false: functions run exactly as plain PySpark would run them")
     device: DeviceChoice = _key(
-        "device", "auto", _one_of("auto", "cuda", "cpu", "emulated", "python"), "auto: cuda if present, else cpu"
+        "device",
+        "auto",
+        _one_of("auto", "sql", "cuda", "cpu", "emulated", "python"),
+        "auto: sql where that is exact and the function is light, else cuda if present, else cpu",
     )
     fallback: Fallback = _key(
         "fallback", "warn", _one_of("warn", "silent", "raise"), "what to do when the device asked for is not used"

@@ -14,6 +14,7 @@ import gpuspark as gs
 from gpuspark.columns.types import parse
 from gpuspark.compiler import CannotCompile, Request, compile_program, rewrite, toolchain
 from gpuspark.compiler import programs as compiler
+from gpuspark.config import Config
 
 SOURCE = """
 import sys
@@ -237,5 +238,6 @@ def added(a):
     ],
 )
 def test_a_refusal_of_types_reads_as_the_body_does(body, declared, reason) -> None:
-    texts = [each.text for each in gs.udf(body, declared).explain(["double"]).reasons]
+    function = gs.udf(body, declared).scalar_function(("a",))
+    texts = function.obstacles([parse("double")], Config(), ["cpu"])["cpu"]
     assert any(reason in text for text in texts), texts

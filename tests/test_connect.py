@@ -13,6 +13,7 @@ from gpuspark import functions, kernels
 from gpuspark.errors import ConfigError
 from gpuspark.execution.capsule import read
 from tests.support import faulty
+from tests.support.spark_plans import has_python
 
 
 def triple(n, plus=0):
@@ -100,3 +101,16 @@ def test_kernels_over_columns(connect, device) -> None:
     assert [tuple(row) for row in rows] == [(3, 0), (None, 0)]
     result = {(s.function, s.rows, tuple(s.devices)) for s in gs.ledger(connect).summary()}
     assert result == {("levenshtein", 2, (device,)), ("point_in_polygon", 2, (device,))}
+
+
+def test_expressions_need_no_python(connect) -> None:
+    frame = connect.range(0, 100, 1, 2).selectExpr("cast(id as double) as a", "cast(id as int) as b")
+    f = gs.udf("double")(lambda a, b: a * 0.5 + b if a > 3 else None)
+    chosen = frame.select(f("a", "b"), f(b="a", a=lit(4)), functions.haversine("a", "b", "a", 1.0))
+    assert not has_python(chosen)
+    assert not has_python(frame.where(f("a", "b") > 1).groupBy(f("b", "a")).count())
+    assert [row[0] for row in chosen.collect()] == [n * 1.5 if n > 3 else None for n in range(100)]
+    assert has_python(frame.select(f("a", (lit(1) * 2).cast("decimal(10,2)"))))
+    with pytest.raises(Exception, match="ZeroDivisionError: float division by zero"):
+        frame.select(gs.udf("double")(lambda a: 1 / a)("a")).collect()
+    assert gs.ledger(connect).expressions[-1] == "<lambda>"

@@ -33,6 +33,7 @@ def test_each_function_ran_on_every_device_that_is_here(result) -> None:
     for function in FUNCTIONS:
         ran = {row["path"]: row for row in result["rows"] if row["function"] == function}
         assert {"plain PySpark", "device=auto", "device=cpu", "device=emulated", "device=python"} <= set(ran)
+        assert ("device=sql" in ran) == ("scalar" in function)
         for path, row in ran.items():
             if path == "device=emulated" and "series" in function:
                 assert row["device"] == "cpu"
@@ -48,6 +49,10 @@ def test_computed_and_recorded_distances_agree(result) -> None:
     assert "differ by 0.19% in the median" in result["distance"]
 
 
+def _selected(trips, function):
+    return trips.select(function("v"))
+
+
 def test_a_wrong_value_a_missing_row_and_a_null_are_noticed(spark, monkeypatch) -> None:
     """Runs the demo's comparison over a small table, with bodies that are wrong on purpose."""
     trips = spark.range(100).selectExpr("cast(id as double) v")
@@ -60,8 +65,8 @@ def test_a_wrong_value_a_missing_row_and_a_null_are_noticed(spark, monkeypatch) 
         plain = F.udf(lambda v: v * 2.0, "double")
         bodies = {"right": lambda v: v * 2.0, "wrong": lambda v: v * 2.0 + (v == 99), "null": lambda v: v * 2.0 or None}
         for name, body in bodies.items():
-            ours = gs.udf(body, "double")("v")
-            yield demo.Case(name, lambda: trips.select(plain("v")), partial(trips.select, ours))
+            ours = gs.udf(body, "double")
+            yield demo.Case(name, lambda: trips.select(plain("v")), partial(_selected, trips, ours))
         yield demo.Case(
             "short",
             lambda: trips.select(plain("v")),

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 JOB = """
 import json
+import math
 import sys
 
 import numpy as np
@@ -36,7 +37,7 @@ from gpuspark.spark.session import configured
 
 @gs.udf("double")
 def scaled(x):
-    return x * 2.5 + 1.0
+    return x * 2.5 + 1.0 + math.erf(0.0)  # which has no Spark expression
 
 
 @gs.array_function

@@ -97,14 +97,16 @@ def test_a_wrong_number_of_columns_is_named_before_spark_runs(spark, given) -> N
         gs.udf(score, "double")("a", "a", z="a")
 
 
-def test_functions_in_one_select_share_one_python_node(frame) -> None:
+def test_functions_in_one_select_share_one_python_node(spark, frame) -> None:
+    spark.conf.set("spark.gpuspark.device", "cpu")
     f, g = gs.udf("double")(lambda a: a + 1), gs.udf("double")(lambda a: a * 2)
     for df in (frame.select(f("a")), frame.select(f("a"), g("a"), f("x")), frame.select(f(g(f("a"))))):
         assert len(re.findall(r"ArrowEvalPython", _plans(df))) == 1
 
 
-def test_spark_recognises_repeated_expressions(frame) -> None:
+def test_spark_recognises_repeated_expressions(spark, frame) -> None:
     """As with PySpark's own UDF: computed once, allowed as a grouping, found in the cache."""
+    spark.conf.set("spark.gpuspark.device", "cpu")
     for build in (gs.udf("double"), gs.pandas_udf("double")):
         f = build(lambda a: a + 1)
         twice = _plans(frame.select(f("a"), f("a") + f("a")))
@@ -277,17 +279,17 @@ def test_a_function_without_parameters_says_why_python_runs_it(spark) -> None:
 
 def test_explain_needs_no_spark_and_lists_every_reason() -> None:
     f = gs.udf(score, "double")
-    assert f.explain(["double", "double"]).device == "cpu"
-    assert f.explain("a double, b float").device == "cpu"
-    assert f.explain({"a": "double", "b": "bigint"}).device == "cpu"
+    assert f.explain(["double", "double"]).device == "sql"
+    assert f.explain("a double, b float").device == "sql"
+    assert f.explain({"a": "double", "b": "bigint"}).device == "sql"
 
     @gs.udf("string")
     def text(a, b):
         print(a)
         return {a}
 
-    assert f.explain("double, float").device == "cpu"
-    assert f.explain("a double not null, b: int").device == "cpu"
+    assert f.explain("double, float").device == "sql"
+    assert f.explain("a double not null, b: int").device == "sql"
     for wrong, message in (("b double", "no type was given for a"), (["double"] * 4, "4 types were given")):
         with pytest.raises(CallError, match=message):
             f.explain(wrong)
@@ -304,10 +306,10 @@ import sys
 import gpuspark as gs
 from tests.test_compiler import twice
 gs.udf("array<int>")(twice).explain(["decimal(10,2)"])
-print(gs.udf("double")(twice).explain(["double"]).device, "pyspark" in sys.modules)
+print(gs.udf("double")(twice).explain(["double"]).device, "pyspark" in sys.modules, "numba" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["cpu", "False"]
+    assert done.stdout.split() == ["sql", "False", "False"]
 
 
 def test_called_with_numbers_it_is_the_plain_function() -> None:

@@ -76,6 +76,7 @@ def test_the_fraction_of_batches_is_verified() -> None:
 
 def test_a_wrong_program_fails_the_spark_job(spark, monkeypatch) -> None:
     """Plain Python is patched to answer differently from the program that was compiled from the body."""
+    spark.conf.set("spark.gpuspark.device", "cpu")
     wrong = gs.udf("double")(lambda a: a + 1.0)
     plain = wrong.__gpuspark_body__
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from gpuspark.accounting.entries import FOUND, LOGGER, PHASES, Record
+from gpuspark.accounting.expressions import expressions_of, forget_expressions
 from gpuspark.spark.session import WORKER_LOGGING, active_session, driver_config
 
 if TYPE_CHECKING:
@@ -54,12 +55,17 @@ class Summary:
 class Ledger:
     """What gpuspark functions did in a session: prints as a table."""
 
-    def __init__(self, lines: Sequence[_Line], spark: SparkSession | None = None) -> None:
+    def __init__(
+        self, lines: Sequence[_Line], spark: SparkSession | None = None, expressions: Sequence[str] = ()
+    ) -> None:
         self._lines = lines
         self._spark = spark
         self.records, self.superseded = _winners(_merge(lines))
         self.missing = _missing(lines)
         """The number of lines that workers wrote and that did not arrive."""
+        self.expressions = tuple(expressions)
+        """The functions that were built as Spark expressions. Their rows are not counted; those of columns whose types
+        have no expression are, as workers run the function for them."""
 
     def summary(self) -> list[Summary]:
         """Returns one summary per function, in the order of their first records."""
@@ -85,10 +91,19 @@ class Ledger:
             marks = _cleared.setdefault(self._spark, {})
             for line in self._lines:
                 marks[line["sender"]] = max(marks.get(line["sender"], -1), line["number"])
-        self._lines, self.records, self.superseded, self.missing = [], [], [], 0
+            forget_expressions(self._spark)
+        self._lines, self.records, self.superseded, self.missing, self.expressions = [], [], [], 0, ()
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """Returns the cells of the table, with its head."""
+        return [
+            _HEAD,
+            *((name, "not counted", "", "sql", *("",) * (len(_HEAD) - 4)) for name in self.expressions),
+            *(_cells(summary) for summary in self.summary()),
+        ]
 
     def __str__(self) -> str:
-        rows = [_HEAD, *(_cells(summary) for summary in self.summary())]
+        rows = self._rows()
         widths = [max(len(row[n]) for row in rows) for n in range(len(_HEAD))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         passed_over = {s.function: [r for r in s.reasons if not r.startswith(FOUND)] for s in self.summary()}
@@ -100,7 +115,7 @@ class Ledger:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        rows = [_HEAD, *(_cells(summary) for summary in self.summary())]
+        rows = self._rows()
         table = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
         return f"<table>{table}</table>" + "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
 
@@ -124,7 +139,7 @@ def ledger(spark: SparkSession | None = None) -> Ledger:
         return Ledger([])
     driver_config(spark)
     if spark.conf.get(WORKER_LOGGING, "false") != "true":
-        return Ledger([], spark)
+        return Ledger([], spark, expressions_of(spark))
     lines = _read(spark)
     for _ in range(_READINGS):
         time.sleep(_PAUSE)
@@ -133,7 +148,8 @@ def ledger(spark: SparkSession | None = None) -> Ledger:
             break
         lines = again
     marks = _cleared.get(spark, {})
-    return Ledger([line for line in lines if line["number"] > marks.get(line["sender"], -1)], spark)
+    recent = [line for line in lines if line["number"] > marks.get(line["sender"], -1)]
+    return Ledger(recent, spark, expressions_of(spark))
 
 
 def reasons_by_function(reasons: Mapping[str, Sequence[str]], prefix: str = "") -> list[str]:

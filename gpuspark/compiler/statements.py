@@ -23,6 +23,9 @@ def rewritten(unit: Unit, called: Called, name: str) -> ast.FunctionDef:
 class Statements(Expressions):
     """Rewrites the statements of one function. The entry function of a program stores its own result."""
 
+    keeps_strings = False
+    """Whether strings are values of the rewritten text, and not only options that are known beforehand."""
+
     def __init__(self, unit: Unit, called: Called, is_entry: bool) -> None:
         super().__init__(unit, called, *body_of(called.source, called.columns, called.fixed))
         self.is_entry = is_entry
@@ -51,15 +54,15 @@ class Statements(Expressions):
 
     def initialise(self, name: str, value: object) -> list[ast.stmt]:
         """Returns the assignments for a parameter with a fixed value that the body assigns again."""
-        if isinstance(value, str):
+        if isinstance(value, str) and not self.keeps_strings:
             return self.remember_static(name, value)
         initial = [assignment(name, self.constant(value, self.source.node))]
-        return [*initial, *self.remember_static(name, value)] if value is None else initial
+        return [*initial, *self.remember_static(name, value)] if isinstance(value, str | None) else initial
 
     def remember_static(self, name: str, value: str | None) -> list[ast.stmt]:
-        """Notes that ``name`` holds ``value`` from here on. Returns no statements: strings have no code."""
+        """Notes that ``name`` holds ``value`` from here on. Returns no statements."""
         self.scope.static_locals[name] = value
-        if isinstance(value, str):
+        if isinstance(value, str) and not self.keeps_strings:
             self.string_names.add(name)
         return []
 
@@ -148,7 +151,7 @@ class Statements(Expressions):
             names = target.elts if isinstance(target, ast.Tuple) else [target]
             if not all(isinstance(n, ast.Name) and n.id in self.scope.local for n in names):
                 self.refuse(node, f"assignment to {ast.unparse(target)}")
-        is_string = static is not None and isinstance(static[0], str)
+        is_string = static is not None and isinstance(static[0], str) and not self.keeps_strings
         new = [] if is_string else [ast.Assign(targets=node.targets, value=self.expression(node.value))]
         self.forget_static([node])
         for target in node.targets:

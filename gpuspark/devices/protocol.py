@@ -17,8 +17,8 @@ from typing import Literal, NewType, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-DeviceName = Literal["cuda", "emulated", "cpu", "python"]
-"""The devices of a plan. ``python`` is plain Python and has no :class:`Device`."""
+DeviceName = Literal["sql", "cuda", "emulated", "cpu", "python"]
+"""The devices of a plan. ``sql``, a Spark expression, and ``python``, plain Python, have no :class:`Device`."""
 Target = Literal["cpu", "ptx"]
 """What a program is compiled to."""
 Handle = NewType("Handle", object)

@@ -22,6 +22,7 @@ class _PlacedRows:
     """The :class:`~gpuspark.execution.placement.Placeable` of a function that no device runs."""
 
     uses_rapids = False
+    not_sql = ("PySpark's own udf calls the function",)
     left_to_python = ()
 
     def __init__(self, name: str, key: str, obstacles: Sequence[str]) -> None:

@@ -10,22 +10,26 @@ from __future__ import annotations
 import datetime
 import decimal
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from gpuspark.accounting.entries import call_id
+from gpuspark.accounting.expressions import note_expression
 from gpuspark.columns import types
+from gpuspark.compiler.catalyst import Expression, expression_of
 from gpuspark.compiler.source import HoldsBody, own_signature
 from gpuspark.config import Config
 from gpuspark.dialects.arguments import bind
 from gpuspark.dialects.body_copy import copy_body
+from gpuspark.dialects.expression_column import expression_column, why_not_chosen
 from gpuspark.errors import CallError, DeclarationError
 from gpuspark.execution import user_types
-from gpuspark.execution.plan import Plan
+from gpuspark.execution.plan import Plan, Reason
 from gpuspark.execution.scalar import Nulls, ScalarFunction
-from gpuspark.spark.builder import UdfCache, arrow_udf, is_spark_column, plain_udf, prepare
+from gpuspark.spark.builder import Prepared, UdfCache, arrow_udf, is_spark_column, plain_udf, prepare
 from gpuspark.spark.decorated import name_after
-from gpuspark.spark.session import active_session, application_is_profiled, driver_config, running_task
+from gpuspark.spark.session import active_session, application_is_profiled, driver_config, keeps_ledger, running_task
 from gpuspark.spark.worker_log import name_users_functions
 
 if TYPE_CHECKING:
@@ -77,6 +81,8 @@ class ScalarUDF(HoldsBody):
         self._built = UdfCache()
         self._prepared: dict[tuple[str, ...], ScalarFunction] = {}
         """The functions that were pickled with this one, by the names of their columns."""
+        self._expressions: dict[tuple[str, ...], Expression] = {}
+        """The function as Spark expressions, by the names of its columns."""
 
     def __call__(self, *columns: Any, **named: Any) -> Any:
         arguments = [*columns, *named.values()]
@@ -107,6 +113,7 @@ class ScalarUDF(HoldsBody):
             "_body_copy": None,
             "_built": UdfCache(),
             "_prepared": prepared,
+            "_expressions": {},
         }
         return self.__dict__ | replaced
 
@@ -130,7 +137,17 @@ class ScalarUDF(HoldsBody):
 
         names, column_types = types.named(schema_or_types, self.signature)
         config = driver_config()
-        return decide(PlacedScalar(self._function_of(names, _unused_type), column_types, config), config)
+        function = self._function_of(names, _unused_type)
+        if not config.enabled or config.device not in ("auto", "sql"):
+            return decide(PlacedScalar(function, column_types, config), config)
+        types_by_name = {name: column.name for name, column in zip(names, column_types, strict=True)}
+        refusals = self._refusals_of_sql(config, names, types_by_name)
+        if not refusals:
+            return Plan(function.name, "sql", (), fell_back=False)
+        plan = decide(PlacedScalar(replace(function, not_sql=refusals), column_types, config), config)
+        if config.device == "sql":
+            return plan
+        return replace(plan, reasons=(*(Reason("sql", text) for text in refusals), *plan.reasons))
 
     def scalar_function(self, columns: Sequence[str]) -> ScalarFunction:
         """Returns the function that is pickled for workers, with columns for these parameters."""
@@ -190,10 +207,66 @@ class ScalarUDF(HoldsBody):
     def _column(self, columns: Sequence[Any], named: Mapping[str, Any]) -> Column:
         from gpuspark.dialects.scalar_worker import ScalarWorker
 
-        bound = tuple(self.bind(columns, named))
-        pyspark_udf = self._pyspark_udf(bound, lambda call: ScalarWorker(self.scalar_function(bound), call))
-        by_name = {name: self._as_column(name, value) for name, value in named.items()}
-        return pyspark_udf(*map(self._as_column, bound, columns), **by_name)  # type: ignore[no-any-return]
+        session = prepare()
+        values = {name: self._as_column(name, value) for name, value in self.bind(columns, named).items()}
+        bound = tuple(values)
+        refusals = self._not_sql(session, bound)
+
+        def worker(call: str) -> ScalarWorker:
+            return ScalarWorker(replace(self.scalar_function(bound), not_sql=refusals or _NOT_THESE_TYPES), call)
+
+        pyspark_udf = self._pyspark_udf((*bound, *refusals), worker, session)
+        by_name = {name: values[name] for name in named}
+        made: Column = pyspark_udf(*list(values.values())[: len(columns)], **by_name)
+        if refusals:
+            return made
+        if session.spark is not None and keeps_ledger(session.config):
+            note_expression(session.spark, self.__name__)
+        arguments = {name: values[name] for name in [*bound[: len(columns)], *named]}  # as the call gives them
+        verified = self._verified(bound, values, session) if session.config.verify_fraction > 0 else None
+        return expression_column(
+            self._expression(bound), self.__name__, arguments, named, made, session.spark, verified
+        )
+
+    def _verified(
+        self, bound: tuple[str, ...], values: Mapping[str, Any], session: Prepared
+    ) -> Callable[[Column], Column]:
+        """Returns what makes of the function's Spark expression a column that compares it with Python."""
+        from gpuspark.dialects.scalar_worker import ExpressionVerifier
+
+        verifier = self._pyspark_udf(
+            (*bound, "verified"), lambda call: ExpressionVerifier(self.scalar_function(bound), call), session
+        )
+        return lambda native: verifier(*values.values(), native)
+
+    def _not_sql(self, session: Prepared, bound: tuple[str, ...]) -> tuple[str, ...]:
+        """Returns why columns of this function are no Spark expressions; an empty tuple if they are, where the types
+        of the columns have one."""
+        config = session.config
+        if config.device not in ("auto", "sql") or not _runs_in_our_worker(session.spark, config):
+            return (f"spark.gpuspark.device was {config.device} when the column was built",)
+        return self._refusals_of_sql(config, bound)
+
+    def _refusals_of_sql(
+        self, config: Config, columns: tuple[str, ...], types: Mapping[str, str] | None = None
+    ) -> tuple[str, ...]:
+        """Returns why calls with these columns are no Spark expressions. ``types``: Spark's names of their types, if
+        they are known."""
+        if not columns:
+            return ("it is called without columns",)
+        if not self.deterministic:
+            return ("the function is marked as nondeterministic",)
+        return tuple(why_not_chosen(config, self._expression(columns), types))
+
+    def _expression(self, columns: tuple[str, ...]) -> Expression:
+        """Returns the function as Spark expressions of columns for these parameters."""
+        if columns not in self._expressions:
+            body = self._body_copy or self.__gpuspark_body__
+            hints = {name: parameter.annotation for name, parameter in self.signature.parameters.items()}
+            self._expressions[columns] = expression_of(
+                body, columns, nullable=self.nulls == "pass", result=self.result, hints=hints
+            )
+        return self._expressions[columns]
 
     def _as_column(self, name: str, value: Any) -> Any:
         """Returns a number, a date or ``None`` as a literal column, and a column or its name unchanged."""
@@ -208,12 +281,12 @@ class ScalarUDF(HoldsBody):
             "Give columns, their names, or numbers."
         )
 
-    def _pyspark_udf(self, form: tuple[str, ...], worker: Callable[[str], Any]) -> Any:
+    def _pyspark_udf(self, form: tuple[str, ...], worker: Callable[[str], Any], session: Prepared | None = None) -> Any:
         """Returns PySpark's Arrow UDF of our worker, or PySpark's own UDF of the body. Cached per ``form`` and Spark
         application, so that Spark can recognise repeated expressions."""
         from gpuspark.dialects.row_worker import RowWorker
 
-        session = prepare()
+        session = session or prepare()
         by_our_worker = _runs_in_our_worker(session.spark, session.config)
 
         def build() -> Any:
@@ -276,6 +349,9 @@ def _runs_in_our_worker(spark: SparkSession | None, config: Config) -> bool:
     """Returns whether gpuspark's worker runs the function: not with ``spark.gpuspark.enabled=false``, and not in an
     application under PySpark's profilers, which watch plain Python."""
     return config.enabled and not application_is_profiled(spark)
+
+
+_NOT_THESE_TYPES = ("the body has no Spark expression for columns of these types",)
 
 
 class _NullForNull:

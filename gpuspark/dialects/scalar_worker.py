@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,33 @@ class ScalarWorker:
             reasons=[*self._runner.reasons, *work.reasons],
             retries=work.retries,
         )
+
+
+class ExpressionVerifier(ScalarWorker):
+    """The callable that Spark pickles to verify a Spark expression. It takes the columns of the function and then the
+    expression's result, which it returns; a share of the batches is computed in Python too, and compared."""
+
+    def __call__(self, *columns):  # type: ignore[no-untyped-def]
+        *arguments, result = columns
+        config = task_config()
+        self._entry = self._entry or entry(self.function.name, self.call, self)
+        start = time.perf_counter()
+        try:
+            verify(self.function, arguments, result, "sql", config, self._rows)
+        except Exception as error:
+            locate(error, partition=_partition(), rows=f"{self._rows}-{self._rows + len(result) - 1}")
+            self._entry.add_findings("sql", report(error, self.function, arguments, "sql", config, self._rows))
+            raise
+        self._rows += len(result)
+        self._entry.add(
+            device="sql",
+            rows=len(result),
+            bytes_in=sum(c.nbytes for c in arguments),
+            bytes_out=result.nbytes,
+            seconds={"run": time.perf_counter() - start},
+            reasons=[],
+        )
+        return result
 
 
 class SqlWorker(ScalarWorker):

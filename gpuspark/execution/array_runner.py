@@ -18,7 +18,7 @@ from gpuspark.compiler.fingerprint import fingerprint_or_reason
 from gpuspark.config import Config
 from gpuspark.devices.protocol import Device, DeviceName, Handle, Pointer, Program
 from gpuspark.execution.array_arguments import Constant, Out, Scratch, bytes_of
-from gpuspark.execution.placement import Placement
+from gpuspark.execution.placement import NOT_SCALAR, Placement
 from gpuspark.execution.plan import Plan
 from gpuspark.execution.scalar import TARGETS
 
@@ -32,6 +32,7 @@ class PlacedArray:
     """The :class:`~gpuspark.execution.placement.Placeable` of an array function for arguments of certain types."""
 
     uses_rapids = False
+    not_sql = NOT_SCALAR
     left_to_python = ()
 
     def __init__(self, name: str, function: FunctionType, parameters: tuple[Parameter, ...]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpuspark.devices.protocol import DeviceName
+from gpuspark.execution.placement import NOT_SCALAR
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class PlacedFrameBody:
     emulated: str = ""
     """Why the body cannot run on the emulated device; empty if it can, because only the functions it calls run
     there."""
+
+    not_sql = NOT_SCALAR
 
     @property
     def uses_rapids(self) -> bool:

@@ -33,6 +33,10 @@ RECOVERABLE = (DeviceLost, DeviceUnavailable, OutOfMemory)
 """The device errors after which the work continues on another device."""
 
 
+NOT_SCALAR = ("only scalar functions, those of gs.udf, become Spark expressions",)
+"""Why functions of the other dialects are not Spark expressions."""
+
+
 class Placeable(Protocol):
     """A function, and what decides where it can run."""
 
@@ -48,6 +52,10 @@ class Placeable(Protocol):
     @property
     def left_to_python(self) -> Sequence[str]:
         """The constructs on some path of the body that do not compile: rows that reach them are computed in Python."""
+
+    @property
+    def not_sql(self) -> Sequence[str]:
+        """Why the function is not a Spark expression, now that a worker runs it."""
 
     @property
     def uses_rapids(self) -> bool:
@@ -67,7 +75,7 @@ def decide(
     for device in devices_of(config):
         if device in absent or obstacles.get(device) or device == "python":
             continue
-        obstacles[device] = function.obstacles(device)
+        obstacles[device] = function.not_sql if device == "sql" else function.obstacles(device)
         if not obstacles[device]:
             break
     return plan(function.name, obstacles, config, absent, function.left_to_python)
@@ -222,4 +230,4 @@ def planned_device() -> DeviceName:
     work into few large items on a CPU, which suits its caches, and many small ones on a GPU."""
     config = task_config()
     absent = absent_devices(config)
-    return next(device for device in devices_of(config) if device not in absent)
+    return next(device for device in devices_of(config) if device not in absent and device != "sql")

@@ -14,7 +14,8 @@ from gpuspark.devices.protocol import DeviceName
 from gpuspark.errors import FallbackError
 
 _ORDER: dict[str, tuple[DeviceName, ...]] = {
-    "auto": ("cuda", "cpu", "python"),
+    "auto": ("cuda", "cpu", "python"),  # and sql before them, which the driver decides when a column is built
+    "sql": ("sql", "cpu", "python"),
     "cuda": ("cuda", "cpu", "python"),
     "emulated": ("emulated", "cpu", "python"),
     "cpu": ("cpu", "python"),

@@ -54,6 +54,10 @@ class PlacedScalar:
     def left_to_python(self) -> tuple[str, ...]:
         return self.function.body.left_to_python if self.function.body else ()
 
+    @property
+    def not_sql(self) -> tuple[str, ...]:
+        return self.function.not_sql
+
     def obstacles(self, device: DeviceName) -> Sequence[str]:
         """Returns everything that keeps the function off ``device``; only the profiler, if one of PySpark's is on."""
         if self._profiler:

@@ -44,6 +44,8 @@ class ScalarFunction:
     """What in the body does not compile, with file and line."""
     references: tuple[Reference, ...] = ()
     """The values that the compiled body took from modules which workers import themselves."""
+    not_sql: tuple[str, ...] = ("the column was built as a UDF",)
+    """Why a worker runs the function, and not Spark as an expression."""
 
     @classmethod
     def of(

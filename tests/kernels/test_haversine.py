@@ -102,6 +102,7 @@ def example(function: Callable[..., Any]) -> str:
 
 
 def test_on_spark_columns_series_and_numbers(spark) -> None:
+    spark.conf.set("spark.gpuspark.device", "cpu")
     random = np.random.default_rng(1)
     places = [[float(v) for v in random.uniform(-90, 90, 4) * [1, 2, 1, 2]] for _ in range(200)]
     frame = spark.createDataFrame(places, ", ".join(f"{name} double" for name in NAMES))

@@ -1,0 +1,254 @@
+"""The expressions of one function, for each combination of column types that its body tells apart.
+
+The types of columns are not known when a Spark column is built. So a body is lowered for columns that may hold any
+number; where an operation must know which numbers they are, it is lowered once for each.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpuspark.columns.types import ColumnType
+from gpuspark.compiler.catalyst import operations, trees  # noqa: F401  (importing the operations registers them)
+from gpuspark.compiler.catalyst.lowering import lower
+from gpuspark.compiler.catalyst.paths import (
+    SPARK_TYPES,
+    ColumnKind,
+    Decisions,
+    Error,
+    Path,
+    Undecided,
+    parameter_value,
+)
+from gpuspark.compiler.catalyst.trees import Refused, Tree, both, call, choose, either
+from gpuspark.compiler.source import CannotCompile
+from gpuspark.compiler.spark_body import SparkBody, rewrite_for_spark
+
+_MOST_RUNS = 16
+"""How often a body is run, for columns of different types."""
+_ENOUGH_NODES = 400
+"""The number of nodes from which no further variants are built: Spark parses and analyses all of them."""
+_MOST_DECISIONS = 3
+"""The number of parameters, whose numbers the body must know, up to which each is varied by itself."""
+_OF_NUMBERS = ("number", "narrow", "float", "integer", "bigint")
+_HINTS: dict[Any, ColumnKind] = {
+    float: "number", int: "number", bool: "number", str: "string",
+    "float": "number", "int": "number", "bool": "number", "str": "string",
+}  # fmt: skip
+"""What a type hint says of a column."""
+_DATES = tuple(trees.Tree(f"date'{day}'", form="literal") for day in ("0001-01-01", "9999-12-31"))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The expression for columns of some types."""
+
+    kinds: Mapping[str, ColumnKind]
+    """What the columns hold; a parameter that is missing may have any type."""
+    errors: tuple[Error, ...]
+    """The conditions at which Python raises, in their order, each with the text of the error."""
+    result: Tree
+    """The result where no error is raised."""
+
+    def takes(self, names: Mapping[str, str]) -> bool:
+        """Returns whether the variant is for columns of these Spark types, by parameter."""
+        return all(names.get(parameter) in SPARK_TYPES[kind] for parameter, kind in self.kinds.items())
+
+    def tree(self, raised: Callable[[Tree], Tree]) -> Tree:
+        """Returns the expression where no column is null. ``raised`` makes an expression of an error's text."""
+        if not self.errors:
+            return self.result
+        invalid = trees.FALSE
+        for condition, _ in self.errors:  # together, so that Spark computes once what conditions and result share
+            invalid = either(invalid, condition)
+        *cases, (_, last) = self.errors
+        while cases and cases[-1][1] == last:
+            cases.pop()
+        error = raised(last)
+        if cases:
+            error = call("when", *(part for condition, text in cases for part in (condition, raised(text))), error)
+        return choose(invalid, error, self.result)
+
+    @property
+    def condition(self) -> Tree:
+        """The condition that the columns' types must meet."""
+        condition = trees.TRUE
+        for parameter, kind in self.kinds.items():
+            names = [trees.text(name) for name in SPARK_TYPES[kind]]
+            condition = both(condition, call("in", call("typeof", trees.column(parameter)), *names))
+        return condition
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A function as Spark expressions."""
+
+    variants: tuple[Variant, ...]
+    null: Tree
+    """Where the result is null because a column is."""
+    refusals: tuple[str, ...]
+    """Why the body has no expression at all, or none for columns of some types."""
+
+    @property
+    def condition(self) -> Tree:
+        """The condition that the columns' types must meet for some variant."""
+        condition = trees.FALSE
+        for variant in self.variants:
+            condition = either(condition, variant.condition)
+        return condition
+
+    def refusals_for(self, types: Mapping[str, str]) -> list[str]:
+        """Returns why columns of these Spark types, by parameter, have no expression; an empty list if they have."""
+        if any(variant.takes(types) for variant in self.variants):
+            return []
+        if self.refusals:
+            return list(self.refusals)
+        names = ", ".join(f"{parameter} {name}" for parameter, name in types.items())
+        return [f"the expression is not for columns of these types ({names})"]
+
+    def tree(self, fallback: Tree, function: str) -> Tree:
+        """Returns the expression for columns of any type: ``fallback`` where no variant is for them."""
+        cases: dict[Tree, Tree] = {}
+        for variant in self.variants:
+            whole = variant.tree(lambda error: _raise(error, function))
+            cases[whole] = either(cases.get(whole, trees.FALSE), variant.condition)
+        if len(cases) == 1:
+            [(whole, condition)] = cases.items()
+        else:
+            whole = call("when", *(part for tree, condition in cases.items() for part in (condition, tree)))
+            condition = self.condition
+        return call("when", condition, choose(self.null, trees.NULL, whole), fallback)
+
+
+def _raise(error: Tree, function: str) -> Tree:
+    where = f" (gpuspark ran {function} as a Spark expression)"
+    if error.form == "literal" and error.name.startswith("'"):
+        return call("raise_error", trees.text(error.name[1:-1] + where))
+    return call("raise_error", call("concat", error, trees.text(where)))
+
+
+def expression_of(
+    function: Callable[..., Any],
+    columns: Sequence[str],
+    *,
+    nullable: bool,
+    result: ColumnType,
+    hints: Mapping[str, Any],
+) -> Expression:
+    """Returns a function as Spark expressions of columns for these parameters.
+
+    ``nullable``: the body sees nulls, as ``None``; otherwise a null in any column makes the result null. ``hints``: the
+    type hints of the parameters, which tell numbers from strings where the body does not.
+    """
+    try:
+        body = rewrite_for_spark(function, columns, nullable=nullable)
+    except CannotCompile as refusal:
+        return Expression((), trees.FALSE, tuple(str(refusal).splitlines()))
+    return _Search(body, tuple(columns), nullable, result, hints).expression()
+
+
+def _alternatives(
+    given: Mapping[str, ColumnKind], split: Mapping[str, tuple[ColumnKind, ...]]
+) -> Iterator[dict[str, ColumnKind]]:
+    """Yields what else the parameters may hold that a run has decided on, after those that were given."""
+    before = dict(given)
+    many = len(given) + len(split) > _MOST_DECISIONS
+    for position, (name, (kind, *others)) in enumerate(split.items()):
+        if many and (given or position):
+            return
+        yield from ({**before, name: other} for other in others)
+        before[name] = kind
+
+
+class _Search:
+    """The search for the variants of one body."""
+
+    def __init__(
+        self, body: SparkBody, columns: tuple[str, ...], nullable: bool, result: ColumnType, hints: Mapping[str, Any]
+    ) -> None:
+        self.body, self.columns, self.nullable, self.result = body, columns, nullable, result
+        self.hints = {name: _HINTS[hint] for name, hint in hints.items() if hint in _HINTS and name in columns}
+        self.refusals: dict[str, None] = {}
+
+    def expression(self) -> Expression:
+        """Returns all variants."""
+        variants = self._of_numbers()
+        if not variants and any(name not in self.hints for name in self.columns):
+            refusals = dict(self.refusals)
+            defaults: tuple[ColumnKind, ...] = ("string", "date", "timestamp")
+            others = (self._variant(Decisions(dict(self.hints), default)) for default in defaults)
+            variants = [variant for variant in others if variant][:1]
+            self.refusals = refusals  # those of numbers: what the body would do with strings is no news
+        return Expression(tuple(variants), self._null(), tuple(self.refusals))
+
+    def _of_numbers(self) -> list[Variant]:
+        """Returns the variants for columns of numbers.
+
+        Each run of the body decides which numbers some parameters hold, where it must know; the other possibilities of
+        each decision are then tried in turn. A parameter is first taken for what the one before it was.
+        """
+        variants: list[Variant] = []
+        waiting: deque[dict[str, ColumnKind]] = deque([{}])
+        nodes = 0
+        for _ in range(_MOST_RUNS):
+            if not waiting or nodes > _ENOUGH_NODES:
+                break
+            given = waiting.popleft()
+            decisions = Decisions({**self.hints, **given}, usual=next(reversed(given.values()), None))
+            try:
+                variant = self._variant(decisions)
+            except Undecided as undecided:
+                waiting.extend({**given, undecided.parameter: option} for option in undecided.options)
+                continue
+            if variant is not None:
+                variants.append(variant)
+                nodes += variant.tree(lambda error: error).size
+            waiting.extend(_alternatives(given, decisions.split))
+        return variants
+
+    def _variant(self, decisions: Decisions) -> Variant | None:
+        """Returns the variant for columns of these kinds, ``None`` if the body is refused. Raises
+        :class:`~gpuspark.compiler.catalyst.paths.Undecided` if it must know more of them."""
+        path = Path(decisions)
+        for name in self.columns:
+            path.names[name] = parameter_value(name, decisions.kinds.get(name), self.nullable)
+        try:
+            errors, result = lower(self.body, self.result, path)
+            variant = Variant(self._read(decisions, errors, result), tuple(errors), result)
+            variant.tree(lambda error: error)  # which is refused if it is too large
+        except (CannotCompile, Refused) as refusal:
+            self.refusals.update(dict.fromkeys(str(refusal).splitlines()))
+            return None
+        except RecursionError:
+            self.refusals["an expression is nested too deeply"] = None
+            return None
+        return variant if self._is_analysed(variant, decisions) else None
+
+    def _read(self, decisions: Decisions, errors: list[Error], result: Tree) -> dict[str, ColumnKind]:
+        """Returns the kinds of the columns that the expression reads, or that decided how it came out."""
+        read = {name for tree in (result, *itertools.chain(*errors)) for name in tree.columns()}
+        kinds = {name: decisions.kinds[name] for name in self.columns if name in decisions.kinds}
+        return {name: kind for name, kind in kinds.items() if name in read or kind not in ("number", "narrow")}
+
+    def _null(self) -> Tree:
+        null = trees.FALSE
+        for name in () if self.nullable else self.columns:
+            null = either(null, call("isnull", trees.column(name)))
+        return null
+
+    def _is_analysed(self, variant: Variant, decisions: Decisions) -> bool:
+        """Returns whether Spark can analyse the expression for every call that Python can run: it casts columns to
+        numbers, which Spark refuses for dates and lists."""
+        unsure = [
+            name
+            for name, kind in variant.kinds.items()
+            if kind in _OF_NUMBERS and name not in decisions.numbers() and name not in self.hints
+        ]
+        for name in unsure:
+            hint = f"give it a type hint ({name}: float)"
+            self.refusals[f"nothing in the body shows that {name} is a number and no date or list: {hint}"] = None
+        return not unsure

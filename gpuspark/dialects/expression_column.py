@@ -1,0 +1,134 @@
+"""Device ``sql``: a scalar function as a Spark expression, with no Python worker.
+
+The types of columns are not known when a Spark column is built. So it holds the expression for each combination of
+types that has one, and our UDF for all others; Spark's optimizer drops what the types rule out, and with the UDF its
+worker.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gpuspark.compiler.catalyst import Expression, trees
+from gpuspark.compiler.catalyst.trees import Tree, column, fold
+from gpuspark.config import Config
+from gpuspark.spark.expressions import column_of_text, displayed
+from gpuspark.spark.session import is_connect
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, SparkSession
+
+_UDF = "our own UDF"
+"""The name of the UDF's column in a tree: no parameter has it."""
+_LABEL = "_gpuspark_label"
+"""The attribute of our columns that holds their names, for the names of columns that they are arguments of."""
+_PLACEHOLDER = "_gpuspark_argument_{}"
+_PLAIN_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+"""Names of columns, and of fields in them, that need no quotes of their own."""
+_MOST_MATHEMATICS = 40
+"""The calls of functions of mathematics from which on ``device=auto`` prefers a compiled program. Measured by the
+benchmark's case ``expression_crossing``."""
+_MATHEMATICS = frozenset(
+    "exp expm1 ln log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh cbrt atan2 hypot power".split()
+)
+
+
+def why_not_chosen(config: Config, expression: Expression, types: Mapping[str, str] | None = None) -> list[str]:
+    """Returns why a function does not run as a Spark expression; an empty list if it does. ``types``: Spark's names of
+    the columns' types, if they are known."""
+    if config.arithmetic == "native":
+        return ["spark.gpuspark.arithmetic=native, and expressions compute as Python does"]
+    if types is not None:
+        refusals = expression.refusals_for(types)
+    else:
+        refusals = [] if expression.variants else list(expression.refusals)
+    if not refusals and config.device == "auto" and _is_heavy(expression):
+        return [f"the body calls more than {_MOST_MATHEMATICS} functions of mathematics: a compiled program is faster"]
+    return refusals
+
+
+def _is_heavy(expression: Expression) -> bool:
+    trees = [variant.tree(lambda error: error) for variant in expression.variants]
+    return any(_calls_of_mathematics(tree) > _MOST_MATHEMATICS for tree in trees)
+
+
+def _calls_of_mathematics(tree: Tree) -> int:
+    """Returns the number of different calls of functions of mathematics: Spark computes equal ones once."""
+    calls: set[Tree] = set()
+
+    def visit(node: Tree) -> None:
+        if node not in calls:
+            calls.add(node)
+            for argument in node.arguments:
+                visit(argument)
+
+    visit(tree)
+    return sum(node.name in _MATHEMATICS for node in calls)
+
+
+def expression_column(
+    expression: Expression,
+    name: str,
+    arguments: Mapping[str, Column | str],
+    by_name: Collection[str],
+    udf: Column,
+    spark: SparkSession | None,
+    verified: Callable[[Column], Column] | None,
+) -> Column:
+    """Returns a column of the function ``name``: its expression where the types of ``arguments`` have one, and ``udf``
+    elsewhere. It is called what Spark calls the UDF's. ``arguments``: columns or their names; ``by_name``: those that
+    were given by name; ``verified``: what makes a column that compares the expression with Python."""
+    labels = []
+    for parameter, value in arguments.items():
+        label = value if isinstance(value, str) else vars(value).get(_LABEL) or displayed(value)
+        labels.append(f"{parameter} => {label}" if parameter in by_name else label)
+    columns = {**arguments, _UDF: udf}
+    if verified is None:
+        chosen = column_of(expression.tree(column(_UDF), name), columns, spark)
+    else:
+        from pyspark.sql import functions
+
+        native = verified(column_of(expression.tree(trees.NULL, name), arguments, spark))
+        chosen = functions.when(column_of(expression.condition, arguments, spark), native).otherwise(udf)
+    label = f"{name}({', '.join(labels)})"
+    named = chosen.alias(label)
+    vars(named)[_LABEL] = label
+    return named
+
+
+def column_of(tree: Tree, columns: Mapping[str, Column | str], spark: SparkSession | None) -> Column:
+    """Returns a tree as a Spark column. ``columns``: what is given for its parameters, columns or their names."""
+    return _by_calls(tree, columns) if is_connect() else _by_text(tree, columns, spark)
+
+
+def _by_calls(tree: Tree, columns: Mapping[str, Column | str]) -> Column:
+    """Returns a tree as a column of Spark Connect, which builds calls without asking the server."""
+    from pyspark.sql import functions
+
+    def of_column(parameter: str) -> Column:
+        value = columns[parameter]
+        return functions.col(value) if isinstance(value, str) else value
+
+    return fold(
+        tree,
+        of_column,
+        lambda text: functions.expr(text),
+        lambda name, parts: functions.call_function(f"`{name}`", *parts),
+    )
+
+
+def _by_text(tree: Tree, columns: Mapping[str, Column | str], spark: Any) -> Column:
+    """Returns a tree as a column of classic Spark, which parses its text. The names of columns are part of the text."""
+    from pyspark.sql import functions
+
+    names: dict[str, str] = {}
+    arguments: dict[str, Column] = {}
+    for position, (parameter, value) in enumerate(columns.items()):
+        if isinstance(value, str) and _PLAIN_NAME.fullmatch(value):
+            names[parameter] = ".".join(f"`{part}`" for part in value.split("."))
+            continue
+        names[parameter] = _PLACEHOLDER.format(position)
+        arguments[names[parameter]] = functions.col(value) if isinstance(value, str) else value
+    return column_of_text(tree.text(names), arguments, spark)
