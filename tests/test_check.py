@@ -68,6 +68,15 @@ def test_a_refusal_names_construct_and_line(result) -> None:
     assert result["spelled"].cost is None
 
 
+def test_what_could_run_as_a_spark_expression(result) -> None:
+    assert result["hypotenuse"].expression
+    assert "runs as a Spark expression, with no Python worker" in str(result["hypotenuse"])
+    assert not result["spelled"].expression
+    expected = "could run as a Spark expression, but for: a set (a_job_to_check.py, line 11)"
+    assert expected in str(result["spelled"])
+    assert "expression" not in str(result["shifted"])
+
+
 def test_types_that_run_and_types_that_do_not(result) -> None:
     works = {name for name, runs in result["whole"].types.items() if runs}
     assert works == {"bigint", "int", "boolean"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import time
 from collections.abc import Callable
@@ -17,6 +18,17 @@ from gpuspark import functions
 from gpuspark.compiler.catalyst import trees
 from gpuspark.dialects.expression_column import _calls_of_mathematics
 from tests.support.spark_plans import has_python, plan_of
+
+FACTOR = 2.0
+PRICES = """
+import math
+RATE = 2.0
+ROOT = math.sqrt(RATE)
+def by_rate(x):
+    return x * RATE
+def by_root(x):
+    return x * ROOT
+"""
 
 
 def half_more(x, y):
@@ -54,6 +66,14 @@ PLACES: dict[str, Callable[[Any, Any], Any]] = {
     "inner join": lambda frame, f: frame.alias("l").join(frame.alias("r"), f("l.a", "r.b") == F.col("r.c")),
     "left join": lambda frame, f: frame.alias("l").join(frame.alias("r"), f("l.a", "r.b") == F.col("r.c"), "left"),
 }
+
+
+def test_dates_beyond_pythons_calendar_raise(spark) -> None:
+    frame = spark.sql("select date'2024-03-01' as d, date'+10000-01-01' as e")
+    days = gs.udf("bigint")(lambda d, e: (e - d).days)
+    assert not has_python(frame.select(days("d", "d")))
+    with pytest.raises(Exception, match="OverflowError: date value out of range"):
+        frame.select(days("d", "e")).collect()
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -128,6 +148,16 @@ def test_strings_and_labels(frame) -> None:
     assert [tuple(row) for row in labels.collect()] == [("small", 3), ("large", 1), ("large", None)]
 
 
+def test_arguments_that_differ_from_reading_to_reading_keep_the_udf(frame) -> None:
+    square = gs.udf("double")(lambda x: x * x - x * x)
+    random = F.udf(lambda x: x, "double").asNondeterministic()
+    for argument in (F.rand(), F.rand() + 1, F.expr("rand() * 2"), random("a"), F.udf(lambda x: x, "double")("a")):
+        chosen = frame.select(square(argument).alias("v"))
+        assert has_python(chosen)
+        assert {row.v for row in chosen.collect() if row.v == row.v} <= {0.0, None}
+    assert not has_python(frame.select(square(F.sqrt(F.abs("a")) + F.coalesce("c", F.lit(1.0)))))
+
+
 def test_a_kernel_is_an_expression(frame) -> None:
     assert not has_python(frame.select(functions.haversine("a", "b", "c", 1.0)))
 
@@ -178,11 +208,34 @@ def test_a_share_of_the_rows_is_compared_with_python(spark, frame) -> None:
     assert has_python(columns)
     assert [tuple(row) for row in columns.collect()[::2]] == [(2.75, 4.0), (None, 4.0)]
     assert {(r.function, r.device, r.rows) for r in gs.ledger(spark).records} == {("half_more", "sql", 6)}
-    [variant] = [v for v in f._expression(("x", "y")).variants if v.kinds == {"x": "number", "y": "number"}]
+    [variant] = [v for v in f.expression(("x", "y")).variants if v.kinds == {"x": "number", "y": "number"}]
     wrong = replace(variant, result=trees.real(7.0))
-    f._expressions["x", "y"] = replace(f._expression(("x", "y")), variants=(wrong,))
+    f._expressions["x", "y"] = replace(f.expression(("x", "y")), variants=(wrong,))
     with pytest.raises(Exception, match=r"half_more gave 7\.0 on sql and 2\.75 in Python for row 0"):
         frame.select(f("a", "b")).collect()
+
+
+def test_captured_values_are_those_of_the_first_column(frame, monkeypatch) -> None:
+    f = gs.udf("double")(lambda x: x * FACTOR)
+    monkeypatch.setitem(globals(), "FACTOR", 3.0)
+    assert f.explain("x double").device == "sql"
+    monkeypatch.setitem(globals(), "FACTOR", 4.0)
+    column = f("a")
+    monkeypatch.setitem(globals(), "FACTOR", 5.0)
+    assert frame.select(column, f("a")).first() == (6.0, 6.0)
+
+
+def test_values_that_workers_read_for_themselves_must_be_written_out(frame, tmp_path, monkeypatch) -> None:
+    """A worker imports the module, and has its values; an expression has the driver's."""
+    (tmp_path / "prices.py").write_text(PRICES)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    prices = importlib.import_module("prices")
+    assert not has_python(frame.select(gs.udf("double")(lambda x: prices.by_rate(x))("a")))
+    by_root = gs.udf("double")(lambda x: prices.by_root(x))
+    assert has_python(frame.select(by_root("a")))
+    assert "prices.ROOT is not written out there as 1.414" in str(by_root.explain("x double"))
+    monkeypatch.setattr(prices, "RATE", 3.0)
+    assert has_python(frame.select(gs.udf("double")(lambda x: prices.by_rate(x))("a")))
 
 
 def test_explain_says_where_and_why_not() -> None:
@@ -193,7 +246,7 @@ def test_explain_says_where_and_why_not() -> None:
 
 def test_equal_calls_of_mathematics_count_once() -> None:
     f = gs.udf("double")(lambda x: math.exp(x) + math.exp(x) * math.sin(x))
-    [variant] = f._expression(("x",)).variants
+    [variant] = f.expression(("x",)).variants
     assert _calls_of_mathematics(variant.tree(lambda error: error)) == 2
 
 

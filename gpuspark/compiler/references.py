@@ -8,7 +8,9 @@ runs there in plain Python, as it does in PySpark.
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
 import operator
 import sys
 import types
@@ -50,6 +52,18 @@ class Reference:
         if not self.name or plain_function(value) is not None:
             return f"{path} is another function on the driver than in this worker"
         return f"{path} is {self.shown} on the driver and {_shown(value)} in this worker"
+
+    def unsure(self) -> str | None:
+        """Returns why a worker may have another value, as far as the module's source tells; ``None`` if it has the
+        driver's. A name's value is sure if the source writes it out, once, as the driver has it."""
+        if not self.name or not self.function:  # the code of a function, or an attribute of an imported module
+            return None
+        value = self._read()
+        if value is UNBOUND or isinstance(value, types.ModuleType | type) or callable(value):
+            return None
+        if _digest(_written_out(importlib.import_module(self.module), self.name)) == self.digest:
+            return None
+        return f"{self.module}.{self.name} is not written out there as {self.shown}, so workers may have another value"
 
     def _read(self) -> Any:
         """Returns the value in this process."""
@@ -109,6 +123,32 @@ def _digest(value: Any) -> str:
     except CannotCompile:
         function = plain_function(value)
         return why_unusable(value) if function is None else digest_of(function.__code__)
+
+
+def _written_out(module: types.ModuleType, name: str) -> Any:
+    """Returns the value that a module's source gives a name by one assignment of a literal; else :data:`UNBOUND`."""
+    try:
+        tree = ast.parse(inspect.getsource(module))
+    except (OSError, TypeError, SyntaxError):
+        return UNBOUND
+    stored = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store)]
+    if len(stored) != 1:
+        return UNBOUND
+    for statement in tree.body:
+        match statement:
+            case ast.Assign(targets=[ast.Name() as target], value=value) if target is stored[0]:
+                return _literal(value)
+            case ast.AnnAssign(target=ast.Name() as target, value=ast.expr() as value) if target is stored[0]:
+                return _literal(value)
+    return UNBOUND
+
+
+def _literal(node: ast.expr) -> Any:
+    """Returns the value of a literal; :data:`UNBOUND` for any other expression."""
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return UNBOUND
 
 
 def _shown(value: Any) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gpuspark.compiler.catalyst import Expression, trees
 from gpuspark.compiler.catalyst.trees import Tree, column, fold
 from gpuspark.config import Config
-from gpuspark.spark.expressions import column_of_text, displayed
+from gpuspark.spark.expressions import column_of_text, displayed, is_surely_deterministic
 from gpuspark.spark.session import is_connect
 
 if TYPE_CHECKING:
@@ -68,34 +68,43 @@ def _calls_of_mathematics(tree: Tree) -> int:
     return sum(node.name in _MATHEMATICS for node in calls)
 
 
-def expression_column(
-    expression: Expression,
-    name: str,
-    arguments: Mapping[str, Column | str],
-    by_name: Collection[str],
-    udf: Column,
-    spark: SparkSession | None,
-    verified: Callable[[Column], Column] | None,
-) -> Column:
-    """Returns a column of the function ``name``: its expression where the types of ``arguments`` have one, and ``udf``
-    elsewhere. It is called what Spark calls the UDF's. ``arguments``: columns or their names; ``by_name``: those that
-    were given by name; ``verified``: what makes a column that compares the expression with Python."""
+def label_of(name: str, arguments: Mapping[str, Column | str], by_name: Collection[str]) -> str:
+    """Returns what Spark calls a column of the function ``name``. ``by_name``: the arguments that are given by name."""
     labels = []
     for parameter, value in arguments.items():
         label = value if isinstance(value, str) else vars(value).get(_LABEL) or displayed(value)
         labels.append(f"{parameter} => {label}" if parameter in by_name else label)
+    return f"{name}({', '.join(labels)})"
+
+
+def labelled(column: Column, label: str) -> Column:
+    """Returns ``column``, one of ours that has one value for each row, with its label, for columns that read it."""
+    vars(column)[_LABEL] = label
+    return column
+
+
+def may_be_repeated(value: Column | str) -> bool:
+    """Returns whether an argument, a column or its name, has the same value wherever an expression reads it."""
+    return isinstance(value, str) or _LABEL in vars(value) or is_surely_deterministic(displayed(value))
+
+
+def expression_column(
+    expression: Expression,
+    name: str,
+    arguments: Mapping[str, Column | str],
+    udf: Column,
+    spark: SparkSession | None,
+    verified: Callable[[Column], Column] | None,
+) -> Column:
+    """Returns a column of the function ``name``: its expression where the types of ``arguments``, columns or their
+    names, have one, and ``udf`` elsewhere. ``verified`` makes a column that compares the expression with Python."""
     columns = {**arguments, _UDF: udf}
     if verified is None:
-        chosen = column_of(expression.tree(column(_UDF), name), columns, spark)
-    else:
-        from pyspark.sql import functions
+        return column_of(expression.tree(column(_UDF), name), columns, spark)
+    from pyspark.sql import functions
 
-        native = verified(column_of(expression.tree(trees.NULL, name), arguments, spark))
-        chosen = functions.when(column_of(expression.condition, arguments, spark), native).otherwise(udf)
-    label = f"{name}({', '.join(labels)})"
-    named = chosen.alias(label)
-    vars(named)[_LABEL] = label
-    return named
+    native = verified(column_of(expression.tree(trees.NULL, name), arguments, spark))
+    return functions.when(column_of(expression.condition, arguments, spark), native).otherwise(udf)
 
 
 def column_of(tree: Tree, columns: Mapping[str, Column | str], spark: SparkSession | None) -> Column:

@@ -18,11 +18,18 @@ from gpuspark.accounting.entries import call_id
 from gpuspark.accounting.expressions import note_expression
 from gpuspark.columns import types
 from gpuspark.compiler.catalyst import Expression, expression_of
-from gpuspark.compiler.source import HoldsBody, own_signature
+from gpuspark.compiler.references import references_among
+from gpuspark.compiler.source import HoldsBody, own_signature, recorded_reads
 from gpuspark.config import Config
 from gpuspark.dialects.arguments import bind
 from gpuspark.dialects.body_copy import copy_body
-from gpuspark.dialects.expression_column import expression_column, why_not_chosen
+from gpuspark.dialects.expression_column import (
+    expression_column,
+    label_of,
+    labelled,
+    may_be_repeated,
+    why_not_chosen,
+)
 from gpuspark.errors import CallError, DeclarationError
 from gpuspark.execution import user_types
 from gpuspark.execution.plan import Plan, Reason
@@ -218,15 +225,17 @@ class ScalarUDF(HoldsBody):
         pyspark_udf = self._pyspark_udf((*bound, *refusals), worker, session)
         by_name = {name: values[name] for name in named}
         made: Column = pyspark_udf(*list(values.values())[: len(columns)], **by_name)
-        if refusals:
+        arguments = {name: values[name] for name in [*bound[: len(columns)], *named]}  # as the call gives them
+        if not self.deterministic:
             return made
+        label = label_of(self.__name__, arguments, named)
+        if refusals or not all(map(may_be_repeated, arguments.values())):
+            return labelled(made, label)
         if session.spark is not None and keeps_ledger(session.config):
             note_expression(session.spark, self.__name__)
-        arguments = {name: values[name] for name in [*bound[: len(columns)], *named]}  # as the call gives them
         verified = self._verified(bound, values, session) if session.config.verify_fraction > 0 else None
-        return expression_column(
-            self._expression(bound), self.__name__, arguments, named, made, session.spark, verified
-        )
+        chosen = expression_column(self.expression(bound), self.__name__, arguments, made, session.spark, verified)
+        return labelled(chosen.alias(label), label)
 
     def _verified(
         self, bound: tuple[str, ...], values: Mapping[str, Any], session: Prepared
@@ -245,6 +254,7 @@ class ScalarUDF(HoldsBody):
         config = session.config
         if config.device not in ("auto", "sql") or not _runs_in_our_worker(session.spark, config):
             return (f"spark.gpuspark.device was {config.device} when the column was built",)
+        self._copy_of_body()
         return self._refusals_of_sql(config, bound)
 
     def _refusals_of_sql(
@@ -256,17 +266,22 @@ class ScalarUDF(HoldsBody):
             return ("it is called without columns",)
         if not self.deterministic:
             return ("the function is marked as nondeterministic",)
-        return tuple(why_not_chosen(config, self._expression(columns), types))
+        return tuple(why_not_chosen(config, self.expression(columns), types))
 
-    def _expression(self, columns: tuple[str, ...]) -> Expression:
+    def expression(self, columns: tuple[str, ...]) -> Expression:
         """Returns the function as Spark expressions of columns for these parameters."""
-        if columns not in self._expressions:
-            body = self._body_copy or self.__gpuspark_body__
-            hints = {name: parameter.annotation for name, parameter in self.signature.parameters.items()}
-            self._expressions[columns] = expression_of(
-                body, columns, nullable=self.nulls == "pass", result=self.result, hints=hints
-            )
-        return self._expressions[columns]
+        if columns in self._expressions:
+            return self._expressions[columns]
+        body = self._body_copy or self.__gpuspark_body__
+        hints = {name: parameter.annotation for name, parameter in self.signature.parameters.items()}
+        with recorded_reads() as reads:
+            expression = expression_of(body, columns, nullable=self.nulls == "pass", result=self.result, hints=hints)
+        unsure = [problem for reference in references_among(reads) if (problem := reference.unsure())]
+        if unsure:
+            expression = replace(expression, variants=(), refusals=tuple(unsure))
+        if self._body_copy is not None:  # else the captured values may still change
+            self._expressions[columns] = expression
+        return expression
 
     def _as_column(self, name: str, value: Any) -> Any:
         """Returns a number, a date or ``None`` as a literal column, and a column or its name unchanged."""

@@ -61,6 +61,24 @@ def column_of_text(text: str, arguments: Mapping[str, Column], spark: SparkSessi
     return ClassicColumn(classes.columns.column(classes.parser.parseExpression(text).transformDown(by_name)))
 
 
+_CALL = re.compile(r"([^\s(),]+)\(")
+_RANDOM = frozenset(
+    "rand randn random randstr uniform uuid shuffle monotonically_increasing_id input_file_name java_method reflect "
+    "try_reflect udf pandas_udf arrow_udf call_function call_udf expr".split()
+)
+"""Functions of PySpark whose results differ from call to call, or may."""
+
+
+def is_surely_deterministic(text: str) -> bool:
+    """Returns whether a column has one value for each row, however often it is computed: whether all functions that its
+    ``text`` shows are Spark's own, and not random. Of UDFs it is not known."""
+    from pyspark.sql import functions
+
+    names = [name.lower() for name in _CALL.findall(text)]
+    return all(_OPERATOR_NAME.fullmatch(name) or (hasattr(functions, name) and name not in _RANDOM) for name in names)
+
+
+_OPERATOR_NAME = re.compile(r"[-+*/%&|^<>=!~]+|and|or|not|in|between|case|when|if|cast")
 _OPERATOR = re.compile(r"(?P<operator>[-+*/%&|^<>=!]+|and|or)\((?P<operands>.*)\)", re.DOTALL)
 
 

@@ -103,6 +103,10 @@ class Checked:
     reasons: list[str] = field(default_factory=list)
     """Why it does not run; if it runs, why it does not for some types."""
     cost: Cost | None = None
+    expression: bool | None = None
+    """Whether it runs as a Spark expression, for some types at least; ``None`` for a series function."""
+    not_expression: list[str] = field(default_factory=list)
+    """Why it is no Spark expression, for any types or for some."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the result as JSON types."""
@@ -119,6 +123,10 @@ class Checked:
         lines += [f"  {'not for ' if self.runs else 'because: '}{reason}" for reason in self.reasons]
         if self.cost:
             lines += self.cost.lines()
+        if self.expression:
+            lines.append("  runs as a Spark expression, with no Python worker, where the types allow it")
+        elif self.not_expression:
+            lines.append(f"  could run as a Spark expression, but for: {self.not_expression[0]}")
         return "\n".join(lines)
 
 
@@ -207,7 +215,15 @@ def _check(udf: ScalarUDF | SeriesUDF, types: Sequence[str], arch: str) -> Check
         if not obstacles and cost is None:
             cost = _cost(function, column_types, arch)
     runs = any(verdicts.values())
-    return Checked(name, "scalar", line, runs, verdicts, [*function.refusals] or reasons, cost)
+    expression = udf.expression(columns)
+    fits = any(not expression.refusals_for(_by_name(columns, each)) for each in tried.values())
+    refusals = list(expression.refusals) or ["the types of the columns"]
+    against = [] if fits else refusals
+    return Checked(name, "scalar", line, runs, verdicts, [*function.refusals] or reasons, cost, fits, against)
+
+
+def _by_name(columns: Sequence[str], types: Sequence[ColumnType]) -> dict[str, str]:
+    return {name: column_type.name for name, column_type in zip(columns, types, strict=True)}
 
 
 def _cost(function: ScalarFunction, types: Sequence[ColumnType], arch: str) -> Cost | None:

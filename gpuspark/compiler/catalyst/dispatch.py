@@ -6,6 +6,7 @@ number; where an operation must know which numbers they are, it is lowered once 
 
 from __future__ import annotations
 
+import datetime
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from gpuspark.compiler.catalyst.paths import (
     Error,
     Path,
     Undecided,
+    error_text,
     parameter_value,
 )
 from gpuspark.compiler.catalyst.trees import Refused, Tree, both, call, choose, either
@@ -40,7 +42,6 @@ _HINTS: dict[Any, ColumnKind] = {
     "float": "number", "int": "number", "bool": "number", "str": "string",
 }  # fmt: skip
 """What a type hint says of a column."""
-_DATES = tuple(trees.Tree(f"date'{day}'", form="literal") for day in ("0001-01-01", "9999-12-31"))
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,16 @@ def _alternatives(
         before[name] = kind
 
 
+def _outside_of_calendar(decisions: Decisions) -> Iterator[Error]:
+    """Yields the error of each date that Python's calendar lacks: Spark's has more years."""
+    for name, kind in decisions.kinds.items():
+        if kind == "date":
+            first, last = (Tree(f"date'{day}'", form="literal") for day in ("0001-01-01", "9999-12-31"))
+            date = trees.column(name)
+            outside = either(call("<", date, first), call(">", date, last))
+            yield outside, error_text(lambda: datetime.date.max + datetime.timedelta(1))
+
+
 class _Search:
     """The search for the variants of one body."""
 
@@ -179,7 +190,7 @@ class _Search:
         variants = self._of_numbers()
         if not variants and any(name not in self.hints for name in self.columns):
             refusals = dict(self.refusals)
-            defaults: tuple[ColumnKind, ...] = ("string", "date", "timestamp")
+            defaults: tuple[ColumnKind, ...] = ("string", "date")
             others = (self._variant(Decisions(dict(self.hints), default)) for default in defaults)
             variants = [variant for variant in others if variant][:1]
             self.refusals = refusals  # those of numbers: what the body would do with strings is no news
@@ -218,6 +229,7 @@ class _Search:
             path.names[name] = parameter_value(name, decisions.kinds.get(name), self.nullable)
         try:
             errors, result = lower(self.body, self.result, path)
+            errors = [*_outside_of_calendar(decisions), *errors]
             variant = Variant(self._read(decisions, errors, result), tuple(errors), result)
             variant.tree(lambda error: error)  # which is refused if it is too large
         except (CannotCompile, Refused) as refusal:

@@ -14,7 +14,7 @@ from gpuspark.compiler.catalyst.trees import Refused, Tree, both, call, negation
 from gpuspark.compiler.catalyst.values import EXACT, Choice, Operand, Value, boolean, merge, real
 from gpuspark.compiler.catalyst.values import Sequence as Items
 
-ColumnKind = Literal["number", "narrow", "float", "integer", "bigint", "boolean", "string", "date", "timestamp"]
+ColumnKind = Literal["number", "narrow", "float", "integer", "bigint", "boolean", "string", "date"]
 """What a parameter's column holds. ``number`` is any number or boolean, which the body only uses as a float; ``narrow``
 is the same without ``bigint``: then sums and differences are exact as floats, whatever the numbers are."""
 SPARK_TYPES: dict[ColumnKind, tuple[str, ...]] = {
@@ -26,7 +26,6 @@ SPARK_TYPES: dict[ColumnKind, tuple[str, ...]] = {
     "number": ("double", "float", "int", "smallint", "tinyint", "bigint", "boolean"),
     "string": ("string",),
     "date": ("date",),
-    "timestamp": ("timestamp_ntz",),
 }
 """Spark's names of the types that a column of each kind may have."""
 _MOST_STEPS = 3000
@@ -99,6 +98,8 @@ class Path:
 
     def assume(self, condition: Tree, holds: bool) -> None:
         """Notes that ``condition`` is true here, or false."""
+        if condition.form == "literal":
+            return
         self.truths = {**self.truths, condition: holds}
         match condition.name:
             case "not":
@@ -248,8 +249,8 @@ def column_of(parameter: str, kind: ColumnKind) -> Value:
             return replace(boolean(flag), parameters=(parameter,))
         case "string":
             return Value("string", call("string", column), parameters=(parameter,))
-        case "date" | "timestamp":
-            return Value(kind, column, parameters=(parameter,))
+        case "date":
+            return Value("date", column, parameters=(parameter,))
 
 
 def parameter_value(parameter: str, kind: ColumnKind | None, nullable: bool) -> Operand:

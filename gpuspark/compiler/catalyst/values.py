@@ -16,9 +16,7 @@ import numpy as np
 from gpuspark.compiler.catalyst import trees
 from gpuspark.compiler.catalyst.trees import Refused, Tree
 
-Kind = Literal[
-    "any", "number", "float", "integer", "large", "boolean", "string", "date", "timestamp", "interval", "none"
-]
+Kind = Literal["any", "number", "float", "integer", "large", "boolean", "string", "date", "interval", "none"]
 """``any`` and ``number`` are columns whose type nothing has decided yet, or computed from such. A ``large`` value is an
 integer that was a float: it is still held as one, which it equals, and may need more than 64 bits. An ``interval`` is
 held as a number of days."""

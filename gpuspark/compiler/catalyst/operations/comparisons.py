@@ -84,7 +84,7 @@ def _bounded(result: Operand, a: Value, b: Value, low: float, high: float) -> Op
 def compare(path: Path, relation: str, a: Value, b: Value) -> Value:
     """Returns an ordering of two numbers, strings, dates or time differences."""
     a, b = alike_or_numbers(path, a, b)
-    if a.kind == b.kind and a.kind in ("string", "date", "timestamp", "interval"):
+    if a.kind == b.kind and a.kind in ("string", "date", "interval"):
         return boolean(call(relation, a.tree, b.tree))
     if not (a.kind in ALL_NUMBERS and b.kind in ALL_NUMBERS):
         raise Refused(f"{relation} of a {a.kind} and a {b.kind}")
@@ -106,7 +106,11 @@ def _large(a: Value, b: Value) -> list[str]:
 def _comparable(path: Path, a: Value, b: Value) -> tuple[Value, Value]:
     """Returns two numbers as floats or as integers, whichever compares them exactly."""
     for one, other in ((a, b), (b, a)):
-        if other.constant is not None and other.within(-EXACT, EXACT) and one.kind in ("number", "float", "large"):
+        if (
+            other.constant is not None
+            and other.within(1 - EXACT, EXACT - 1)
+            and one.kind in ("number", "float", "large")
+        ):
             one_as_float = as_float(path, one)
             other_as_float = as_float(path, other)
             return (one_as_float, other_as_float) if one is a else (other_as_float, one_as_float)
@@ -135,7 +139,7 @@ def equal(path: Path, a: Value, b: Value) -> Operand:
     a, b = alike_or_numbers(path, a, b)
     numbers = a.kind in ALL_NUMBERS, b.kind in ALL_NUMBERS
     if a.kind != b.kind and not all(numbers):
-        if "timestamp" in (a.kind, b.kind) or "date" in (a.kind, b.kind):
+        if "date" in (a.kind, b.kind):
             raise Refused(f"== of a {a.kind} and a {b.kind}")
         return boolean(trees.FALSE)
     return compare(path, "=", a, b)

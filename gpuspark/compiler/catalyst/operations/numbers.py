@@ -163,7 +163,7 @@ def folded(function: Callable[[Any, Any], Any], a: Value, b: Value) -> Value | N
 def alike_or_numbers(path: Path, a: Value, b: Value) -> tuple[Value, Value]:
     """Returns the operands of ``+``, ``-`` and comparisons. A column whose type is not known is what the other
     operand is."""
-    kinds: tuple[ColumnKind, ...] = ("string", "date", "timestamp")
+    kinds: tuple[ColumnKind, ...] = ("string", "date")
     for kind in kinds:
         if kind in (a.kind, b.kind):
             a, b = path.as_kind(a, kind), path.as_kind(b, kind)
