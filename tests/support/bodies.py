@@ -112,6 +112,16 @@ def smaller_and_larger(a, b):
     return min(a, b) - max(a, b)
 
 
+@case("double", "double double")
+def smaller(a, b):
+    return min(a, b)
+
+
+@case("double", "double double")
+def larger(a, b):
+    return max(a, b)
+
+
 @case("bigint", "bigint bigint", "int int")
 def nearest_of_three(a, b):
     return max(min(a, b, 1000), -1000, a // 2)

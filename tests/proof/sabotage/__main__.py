@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 FAILED = 1  # pytest's exit code where tests failed; others mean that it did not come so far, or died of a signal
 
 COPIES = 2
-PATIENCE = 600
+PATIENCE = 900
 """Seconds for the tests of one break. Tests that hang tell nothing: the test must end by itself."""
 
 
