@@ -12,7 +12,6 @@ import contextlib
 import importlib
 import io
 import math
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import fields
@@ -34,9 +33,8 @@ from gpuspark.errors import ConfigError, ResultError
 from gpuspark.execution.plan import devices_of
 from gpuspark.spark.session import active_session
 from tests.support.api_reference import reference
+from tests.support.pages import DOCS, ROOT, section, table
 
-ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 WITH_EXAMPLES = [page for page in PAGES if "```python" in page.read_text()]
 BLOCK = re.compile(r"```python\n(.*?)```(?:\s*```text\n(.*?)```)?", re.S)
@@ -100,22 +98,6 @@ def test_the_readmes_functions_compute(scope, tmp_path: Path) -> None:
 
 
 # Tables
-
-
-def section(page: Path, name: str, content: str) -> None:
-    """Holds what stands between ``<!-- name -->`` and ``<!-- /name -->`` against ``content``, or writes it."""
-    text = page.read_text()
-    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
-    new = pattern.sub(lambda m: f"{m[1]}{content}\n{m[2]}", text)
-    assert pattern.search(text), f"{page.name} has no section {name}"
-    if os.environ.get("GPUSPARK_WRITE_DOCS"):
-        page.write_text(new)
-    assert page.read_text() == new, "write it anew: GPUSPARK_WRITE_DOCS=1 pytest tests/test_docs.py"
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [f"| {' | '.join(cells)} |" for cells in [head, *rows]]
-    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
 
 
 def _as_spark_writes(value: Any) -> str:

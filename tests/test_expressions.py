@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from pyspark.sql import Window
 from pyspark.sql import functions as F
@@ -125,6 +126,18 @@ def test_errors_are_pythons_with_the_functions_name(spark, frame) -> None:
                 frame.select(f(F.col("b") - 2)).collect()
         finally:
             spark.conf.unset("spark.sql.ansi.enabled")
+
+
+def test_the_first_error_of_a_statement_is_raised(frame) -> None:
+    f = gs.udf("double")(lambda x, y: 1 / x + (k := int(y)) + k)
+    with pytest.raises(Exception, match="ZeroDivisionError: float division by zero"):
+        frame.where("b = 3").select(f("c", "a")).collect()  # int(nan) would raise too
+
+
+def test_a_result_of_numpys_that_may_not_fit_is_refused() -> None:
+    """Python's error would name NumPy's type."""
+    f = gs.udf("bigint")(lambda x: np.sqrt(x))
+    assert "a result that may be a NumPy scalar which bigint cannot hold" in str(f.explain("x double"))
 
 
 def test_columns_are_called_as_those_of_the_udf(spark, frame) -> None:

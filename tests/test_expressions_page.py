@@ -9,7 +9,7 @@ import numpy as np
 from gpuspark.columns import types
 from gpuspark.compiler.catalyst import expression_of
 from gpuspark.compiler.catalyst.operations.registry import lowered_operations
-from tests.test_docs import DOCS, section, table
+from tests.support.pages import DOCS, section, table
 
 LEVELS = (1.0, 2.5, 4.0)
 CONSTRUCTS = (

@@ -16,7 +16,8 @@ The modules, in the order in which a scalar body passes through them:
    functions, and ``references`` lists what a Spark worker imports for itself.
 5. Building. ``build`` gives the text its types and compiles it with Numba; ``operations`` defines what each operation
    does for each type; ``toolchain`` starts the compilers. Array functions skip the rewriting: ``array_functions``.
-6. ``programs`` keeps programs and refusals in memory and on disk, and builds what is missing.
+6. Spark expressions. ``spark_body`` rewrites a function for them, and ``catalyst`` turns it into one.
+7. ``programs`` keeps programs and refusals in memory and on disk, and builds what is missing.
 
 Only ``build``, ``operations`` and ``toolchain`` import Numba, and only for a program that is not in the cache.
 """

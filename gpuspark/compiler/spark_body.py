@@ -98,6 +98,12 @@ class _SparkStatements(Statements):
         self.unit.constants[name] = value
         return ast.Name(name, ast.Load())
 
+    def walrus(self, node: ast.NamedExpr) -> ast.expr:
+        """Returns ``:=`` where it stands: before its statement, its errors would come too early."""
+        if id(node) in self.unhoistable or node.target.id in self.maybe_unset:
+            return self.refuse(node, f"{node.target.id} := where it may not be reached, or the name is read before it")
+        return ast.NamedExpr(node.target, self.expression(node.value))
+
     def call(self, node: ast.Call) -> ast.expr:
         method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
         if method in ("startswith", "endswith") and len(node.args) == 1 and not node.keywords:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 import types
 from typing import Any
 
@@ -54,6 +55,27 @@ def operation_of(callee: Any, count: int) -> str | None:
     if type(callee).__module__ == "numpy" and type(callee).__name__ == "ufunc" and callee.__name__ in _NUMPY:
         return f"np_{callee.__name__}" if count == (2 if callee.__name__ in two else 1) else None
     return None
+
+
+_FORM = re.compile("^(maybe_numpy|numpy|mixed)_|_(both|left|right)$")
+_SYMBOLS = {
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "lshift": "<<",
+    "rshift": ">>", "and": "&", "or": "|", "xor": "^", "neg": "-", "pos": "+", "invert": "~", "real": ".real",
+    "imag": ".imag", "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "round_to": "round",
+    "range_bound": "range", "range_step": "range", "is_element": "'in'", "contains": "'in'", "begin_try": "try",
+    "startswith": ".startswith", "endswith": ".endswith",
+}  # fmt: skip
+
+
+def bare_name(operation: str) -> str:
+    """Returns the name of an operation without its form: ``add`` for ``mixed_add_left`` and ``numpy_add``."""
+    return _FORM.sub("", operation)
+
+
+def as_written(operation: str) -> str:
+    """Returns an operation as a body writes it: ``np.sign`` for ``np_sign``, ``+`` for ``mixed_add_left``."""
+    bare = bare_name(operation)
+    return _SYMBOLS.get(bare) or re.sub("^(math|np)_", r"\1.", bare)
 
 
 def plain_function(callee: Any, *, in_array_function: bool = False) -> types.FunctionType | None:

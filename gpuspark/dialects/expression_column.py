@@ -28,8 +28,8 @@ _PLACEHOLDER = "_gpuspark_argument_{}"
 _PLAIN_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 """Names of columns, and of fields in them, that need no quotes of their own."""
 _MOST_MATHEMATICS = 40
-"""The calls of functions of mathematics from which on ``device=auto`` prefers a compiled program. Measured by the
-benchmark's case ``expression_crossing``."""
+"""The calls of functions of mathematics from which on ``device=auto`` prefers a compiled program: an estimate, which no
+benchmark has confirmed."""
 _MATHEMATICS = frozenset(
     "exp expm1 ln log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh cbrt atan2 hypot power".split()
 )
@@ -45,13 +45,15 @@ def why_not_chosen(config: Config, expression: Expression, types: Mapping[str, s
     else:
         refusals = [] if expression.variants else list(expression.refusals)
     if not refusals and config.device == "auto" and _is_heavy(expression):
-        return [f"the body calls more than {_MOST_MATHEMATICS} functions of mathematics: a compiled program is faster"]
+        return [
+            f"the body calls more than {_MOST_MATHEMATICS} functions of mathematics: a compiled program may be faster"
+        ]
     return refusals
 
 
 def _is_heavy(expression: Expression) -> bool:
-    trees = [variant.tree(lambda error: error) for variant in expression.variants]
-    return any(_calls_of_mathematics(tree) > _MOST_MATHEMATICS for tree in trees)
+    wholes = (variant.tree(lambda error: error) for variant in expression.variants)
+    return any(_calls_of_mathematics(whole) > _MOST_MATHEMATICS for whole in wholes)
 
 
 def _calls_of_mathematics(tree: Tree) -> int:

@@ -1,7 +1,6 @@
 """Puts Spark columns into an expression that is given as SQL text.
 
-Spark's own ways need a call of the JVM for each node of an expression, which takes tens of milliseconds for a body of a
-few lines; the text is parsed in one call.
+Spark's own ways need a call of the JVM for each node of an expression; the text is parsed in one call.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from gpuspark.dialects.expression_column import column_of
 from gpuspark.execution.rowwise import interpret
 from gpuspark.execution.scalar import ScalarFunction
 from gpuspark.execution.verify import tolerance
-from tests.support import last_bits
+from tests.support.last_bits import Answer, excused
 
 EDGES: dict[str, tuple[Any, ...]] = {
     "float": (0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, 2.675, 0.1, 3.0, -3.0, 7.0, 100.0, float("nan"), float("inf"),
@@ -86,19 +86,8 @@ def table_of(names: Sequence[str], columns: Sequence[types.ColumnType], rows: Se
     return pa.table({n: pa.array(v, a) for n, v, a in zip(names, values, arrows, strict=True)})
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What one row gave: a value, or the type and text of an error."""
-
-    value: Any
-    error: str = ""
-
-    def __str__(self) -> str:
-        return self.error or repr(self.value)
-
-
 def python_answers(function: ScalarFunction, table: pa.Table) -> list[Answer]:
-    """Returns plain Python's answer for each row."""
+    """Returns plain Python's answer for each row; of an error, its type and text."""
     answers = []
     for row in range(table.num_rows):
         columns = [pa.concat_arrays(column.chunks) for column in table.slice(row, 1).columns]
@@ -220,5 +209,5 @@ def _excused(function: ScalarFunction, table: pa.Table, row: int, mine: Answer, 
     if not tolerance(function):
         return False
     columns = [pa.concat_arrays(column.chunks) for column in table.slice(row, 1).columns]
-    named = [last_bits.Answer(answer.value, answer.error.partition(":")[0]) for answer in (mine, wanted)]
-    return last_bits.excused(function, columns, *named)
+    named = [Answer(answer.value, answer.error.partition(":")[0]) for answer in (mine, wanted)]
+    return excused(function, columns, *named)

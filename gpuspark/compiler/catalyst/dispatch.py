@@ -24,9 +24,10 @@ from gpuspark.compiler.catalyst.paths import (
     Path,
     Undecided,
     error_text,
+    have_types,
     parameter_value,
 )
-from gpuspark.compiler.catalyst.trees import Refused, Tree, both, call, choose, either
+from gpuspark.compiler.catalyst.trees import Refused, Tree, call, choose, either
 from gpuspark.compiler.source import CannotCompile
 from gpuspark.compiler.spark_body import SparkBody, rewrite_for_spark
 
@@ -77,11 +78,7 @@ class Variant:
     @property
     def condition(self) -> Tree:
         """The condition that the columns' types must meet."""
-        condition = trees.TRUE
-        for parameter, kind in self.kinds.items():
-            names = [trees.text(name) for name in SPARK_TYPES[kind]]
-            condition = both(condition, call("in", call("typeof", trees.column(parameter)), *names))
-        return condition
+        return have_types({parameter: SPARK_TYPES[kind] for parameter, kind in self.kinds.items()})
 
 
 @dataclass(frozen=True)
@@ -153,13 +150,13 @@ def expression_of(
 
 
 def _alternatives(
-    given: Mapping[str, ColumnKind], split: Mapping[str, tuple[ColumnKind, ...]]
+    fixed: Mapping[str, ColumnKind], split: Mapping[str, tuple[ColumnKind, ...]]
 ) -> Iterator[dict[str, ColumnKind]]:
-    """Yields what else the parameters may hold that a run has decided on, after those that were given."""
-    before = dict(given)
-    many = len(given) + len(split) > _MOST_DECISIONS
+    """Yields what else the parameters may hold that a run has decided on, after those that were fixed for it."""
+    before = dict(fixed)
+    many = len(fixed) + len(split) > _MOST_DECISIONS
     for position, (name, (kind, *others)) in enumerate(split.items()):
-        if many and (given or position):
+        if many and (fixed or position):
             return
         yield from ({**before, name: other} for other in others)
         before[name] = kind
@@ -188,13 +185,18 @@ class _Search:
     def expression(self) -> Expression:
         """Returns all variants."""
         variants = self._of_numbers()
+        refusals = tuple(self.refusals)  # what the body would do with strings or dates is no news
         if not variants and any(name not in self.hints for name in self.columns):
-            refusals = dict(self.refusals)
-            defaults: tuple[ColumnKind, ...] = ("string", "date")
-            others = (self._variant(Decisions(dict(self.hints), default)) for default in defaults)
-            variants = [variant for variant in others if variant][:1]
-            self.refusals = refusals  # those of numbers: what the body would do with strings is no news
-        return Expression(tuple(variants), self._null(), tuple(self.refusals))
+            variants = self._of_others("string") or self._of_others("date")
+        return Expression(tuple(variants), self._null(), refusals)
+
+    def _of_others(self, default: ColumnKind) -> list[Variant]:
+        """Returns the variant for columns that are strings, or dates, unless the body needs numbers."""
+        try:
+            variant = self._variant(Decisions(dict(self.hints), default))
+        except Undecided:
+            return []
+        return [variant] if variant else []
 
     def _of_numbers(self) -> list[Variant]:
         """Returns the variants for columns of numbers.
@@ -208,17 +210,17 @@ class _Search:
         for _ in range(_MOST_RUNS):
             if not waiting or nodes > _ENOUGH_NODES:
                 break
-            given = waiting.popleft()
-            decisions = Decisions({**self.hints, **given}, usual=next(reversed(given.values()), None))
+            fixed = waiting.popleft()
+            decisions = Decisions({**self.hints, **fixed}, usual=next(reversed(fixed.values()), None))
             try:
                 variant = self._variant(decisions)
             except Undecided as undecided:
-                waiting.extend({**given, undecided.parameter: option} for option in undecided.options)
+                waiting.extend({**fixed, undecided.parameter: option} for option in undecided.options)
                 continue
             if variant is not None:
                 variants.append(variant)
                 nodes += variant.tree(lambda error: error).size
-            waiting.extend(_alternatives(given, decisions.split))
+            waiting.extend(_alternatives(fixed, decisions.split))
         return variants
 
     def _variant(self, decisions: Decisions) -> Variant | None:

@@ -13,25 +13,24 @@ from typing import Any, Literal
 
 from gpuspark.columns.types import ColumnType
 from gpuspark.compiler.catalyst import trees
-from gpuspark.compiler.catalyst.operations.registry import in_words, lowering
+from gpuspark.compiler.catalyst.operations.registry import lowering
 from gpuspark.compiler.catalyst.operations.results import result_column
 from gpuspark.compiler.catalyst.paths import Error, Path, guarded, items_of
 from gpuspark.compiler.catalyst.trees import Refused, Tree, negation
 from gpuspark.compiler.catalyst.values import (
     NONE,
     Choice,
+    Items,
     Operand,
     Value,
     boolean,
     merge,
     of_constant,
 )
-from gpuspark.compiler.catalyst.values import (
-    Sequence as Items,
-)
 from gpuspark.compiler.source import CannotCompile, Source
 from gpuspark.compiler.spark_body import SparkBody
 from gpuspark.compiler.unit import ENTRY, OP
+from gpuspark.compiler.vocabulary import as_written
 
 _LONGEST_LOOP = 200
 
@@ -204,8 +203,6 @@ class Lowering:
         """Returns the flow of ``for``, with its body once for each item."""
         items = self.items(node, path)
         errors, path.errors = path.errors, []
-        if len(items) > _LONGEST_LOOP:
-            raise self.refusal(node, f"a loop of {len(items)} turns: at most {_LONGEST_LOOP} are written out")
 
         def turn(position: int, path: Path) -> Flow:
             if position == len(items):
@@ -228,13 +225,18 @@ class Lowering:
                 if len(constants) == 3 and constants[2] == 0:
                     raise self.refusal(node, "a range with the step 0")
                 numbers = range(*constants)
-                if len(numbers) > _LONGEST_LOOP:
-                    raise self.refusal(node, f"a loop of {len(numbers)} turns: at most {_LONGEST_LOOP} are written out")
+                self._limit_turns(node, len(numbers))
                 return [of_constant(number) for number in numbers]
         items = self.at(node, path, lambda _path, operand: items_of(operand), self.value(node.iter, path))
         if not isinstance(items, Items):
             raise self.refusal(node, "a loop over what is not of one length for all rows")
+        self._limit_turns(node, len(items.items))
         return items.items
+
+    def _limit_turns(self, node: ast.For, turns: int) -> None:
+        """Raises :class:`CannotCompile` for a loop that is too long to be written out."""
+        if turns > _LONGEST_LOOP:
+            raise self.refusal(node, f"a loop of {turns} turns: at most {_LONGEST_LOOP} are written out")
 
     # --- expressions
 
@@ -246,9 +248,13 @@ class Lowering:
             case ast.Name(id=name) if name in path.names:
                 return path.known(path.names[name])
             case ast.Name(id=name) if name in self.body.constants:
+                path.decisions.uses_numpy |= hasattr(self.body.constants[name], "dtype")
                 return self.at(node, path, lambda _path: of_constant(self.body.constants[name]))
             case ast.Name(id=name):
                 raise self.refusal(node, f"the name {name!r}, which is not set on every path")
+            case ast.NamedExpr(target=ast.Name(id=name), value=assigned):
+                path.names[name] = self.value(assigned, path)
+                return path.names[name]
             case ast.Tuple(elts=elements):
                 return Items(tuple(self.value(element, path) for element in elements))
             case ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
@@ -267,6 +273,7 @@ class Lowering:
 
     def operation(self, node: ast.expr, name: str, arguments: Sequence[ast.expr], path: Path) -> Operand:
         """Returns the result of an operation."""
+        path.decisions.uses_numpy |= name.startswith(("np_", "numpy_", "maybe_numpy_"))
         if name == "is_marked":
             return boolean(trees.FALSE)
         if name in ("range_bound", "range_step"):
@@ -348,7 +355,7 @@ def _is_none(_path: Path, a: Any) -> Operand:
 
 def _with_operation(name: str, reason: str) -> str:
     """Returns a reason that names the operation."""
-    written = in_words(name)
+    written = as_written(name)
     return reason if written in reason or name in ("non_null", "item", "read_if_set") else f"{written}: {reason}"
 
 

@@ -7,12 +7,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from gpuspark.compiler.catalyst import trees
 from gpuspark.compiler.catalyst.trees import Refused, Tree, both, call, negation
-from gpuspark.compiler.catalyst.values import EXACT, Choice, Operand, Value, boolean, merge, real
-from gpuspark.compiler.catalyst.values import Sequence as Items
+from gpuspark.compiler.catalyst.values import EXACT, NONE, Choice, Items, Operand, Value, boolean, merge, real
 
 ColumnKind = Literal["number", "narrow", "float", "integer", "bigint", "boolean", "string", "date"]
 """What a parameter's column holds. ``number`` is any number or boolean, which the body only uses as a float; ``narrow``
@@ -40,7 +39,9 @@ class Undecided(Exception):
 
 
 OPTIONS: tuple[ColumnKind, ...] = ("float", "integer", "bigint")
+"""What a column of numbers may hold, where the body must know which they are."""
 WHOLE_OPTIONS: tuple[ColumnKind, ...] = ("integer", "bigint", "boolean")
+"""The same where the body needs an integer."""
 
 
 @dataclass
@@ -58,6 +59,8 @@ class Decisions:
     """The parameters of which the body itself shows that they are numbers: anything else would raise."""
     compared: list[tuple[str, str]] = field(default_factory=list)
     """Pairs of parameters that the body orders: if one is a number, so is the other."""
+    uses_numpy: bool = False
+    """Whether the body calls functions of NumPy's or captures NumPy's values, so that its own may be NumPy scalars."""
     steps: int = 0
 
     def numbers(self) -> set[str]:
@@ -134,6 +137,10 @@ class Path:
         nan = before[2] and relation not in ("<", "<=", "=")  # to Spark, NaN is the greatest number
         self.bounds = {**self.bounds, left: (max(before[0], low), min(before[1], high), nan)}
 
+    @overload
+    def known(self, operand: Value) -> Value: ...
+    @overload
+    def known(self, operand: Operand) -> Operand: ...
     def known(self, operand: Operand) -> Operand:
         """Returns an operand with what is known of it here: the side of a choice, a column's kind, narrower bounds."""
         while isinstance(operand, Choice) and operand.condition in self.truths:
@@ -259,7 +266,7 @@ def parameter_value(parameter: str, kind: ColumnKind | None, nullable: bool) -> 
     column = column_of(parameter, kind) if kind else Value("any", trees.column(parameter), parameters=(parameter,))
     if not nullable:
         return column
-    from gpuspark.compiler.catalyst.values import NONE
+    from gpuspark.compiler.catalyst.values import Choice
 
     return Choice(call("isnull", trees.column(parameter)), NONE, column)
 
@@ -280,10 +287,16 @@ def _number(tree: Tree) -> float | None:
 
 def all_integers(parameters: Sequence[str]) -> Tree:
     """Returns whether all of these parameters' columns hold integers or booleans, which Spark knows beforehand."""
-    names = [trees.text(name) for kind in (*WHOLE_OPTIONS,) for name in SPARK_TYPES[kind]]
+    names = [name for kind in WHOLE_OPTIONS for name in SPARK_TYPES[kind]]
+    return have_types(dict.fromkeys(parameters, names))
+
+
+def have_types(types: Mapping[str, Sequence[str]]) -> Tree:
+    """Returns whether the column of each parameter is of one of these Spark types, which Spark knows beforehand."""
     condition = trees.TRUE
-    for parameter in dict.fromkeys(parameters):
-        condition = both(condition, call("in", call("typeof", trees.column(parameter)), *names))
+    for parameter, names in types.items():
+        of_one = call("in", call("typeof", trees.column(parameter)), *map(trees.text, names))
+        condition = both(condition, of_one)
     return condition
 
 
@@ -291,6 +304,6 @@ def error_text(raising: Callable[[], Any]) -> Tree:
     """Returns the type and text of the error that ``raising`` raises in this Python, as tracebacks show them."""
     try:
         raising()
-    except Exception as error:  # noqa: BLE001  (whatever Python raises is the answer)
+    except (ArithmeticError, LookupError, ValueError) as error:
         return trees.text(f"{type(error).__name__}: {error}")
     raise AssertionError("this Python raises no error there")

@@ -21,8 +21,8 @@ class Refused(Exception):
     """Raised for a construct that has no equal Spark expression, with the reason."""
 
 
-MOST_NODES = 1500
-"""The largest tree that is built: Spark analyses and compiles every node."""
+MOST_NODES, MOST_DEEP = 1500, 150
+"""The largest and the deepest tree that is built: Spark parses, analyses and compiles every node."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +35,12 @@ class Tree:
     form: Literal["call", "literal", "column"] = "call"
     size: int = field(init=False)
     """The number of nodes, each counted as often as it occurs."""
+    depth: int = field(init=False)
     _hash: int = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", 1 + sum(argument.size for argument in self.arguments))
+        object.__setattr__(self, "depth", 1 + max((argument.depth for argument in self.arguments), default=0))
         object.__setattr__(self, "_hash", hash((self.name, self.form, self.arguments)))
 
     def __hash__(self) -> int:
@@ -99,11 +101,12 @@ def _written(name: str, arguments: list[str]) -> str:
 
 
 def call(name: str, *arguments: Tree) -> Tree:
-    """Returns a call of Spark's function ``name``. Raises :class:`Refused` if the tree is larger than
-    :data:`MOST_NODES`."""
+    """Returns a call of Spark's function ``name``. Raises :class:`Refused` if the tree is too large or too deep."""
     tree = Tree(name, arguments)
     if tree.size > MOST_NODES:
         raise Refused(f"an expression of more than {MOST_NODES:,} nodes, with names and calls written out")
+    if tree.depth > MOST_DEEP:
+        raise Refused(f"an expression of more than {MOST_DEEP} calls inside each other")
     return tree
 
 
@@ -144,7 +147,7 @@ def boolean(value: bool) -> Tree:
 def negation(condition: Tree) -> Tree:
     """Returns ``not condition``."""
     if condition in (TRUE, FALSE):
-        return boolean(condition is FALSE or condition == FALSE)
+        return boolean(condition == FALSE)
     return condition.arguments[0] if condition.name == "not" else call("not", condition)
 
 

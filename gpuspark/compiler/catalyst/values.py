@@ -7,7 +7,7 @@ A :class:`Value` has one Python type on every path. Where a name is one type on 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence as AbstractSequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -76,18 +76,18 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class Items:
     """A tuple, list or array, whose number of items is known."""
 
     items: tuple[Any, ...]
     python_type: type = tuple
 
-    def is_like(self, other: Sequence) -> bool:
+    def is_like(self, other: Items) -> bool:
         """Returns whether another sequence is of this type and length."""
         return self.python_type is other.python_type and len(self.items) == len(other.items)
 
 
-Operand = Value | Choice | Sequence
+Operand = Value | Choice | Items
 NONE = Value("none", trees.NULL)
 NAN = Value("float", trees.real(math.nan), nan=True)
 
@@ -115,9 +115,9 @@ def of_constant(value: Any) -> Operand:
     if isinstance(value, np.ndarray):
         if value.ndim != 1:
             raise Refused("an array of two dimensions")
-        return Sequence(tuple(map(of_constant, value)), np.ndarray)
+        return Items(tuple(map(of_constant, value)), np.ndarray)
     if isinstance(value, tuple | list):
-        return Sequence(tuple(map(of_constant, value)), type(value))
+        return Items(tuple(map(of_constant, value)), type(value))
     plain = value.item() if isinstance(value, np.generic) else value
     match plain:
         case None:
@@ -136,6 +136,13 @@ def of_constant(value: Any) -> Operand:
     raise Refused(f"a {type(value).__name__}")
 
 
+def number_of(value: bool | float) -> Value:
+    """Returns a number or boolean that is the same for all rows. Raises :class:`Refused` for -0.0."""
+    number = of_constant(value)
+    assert isinstance(number, Value)
+    return number
+
+
 def merge(condition: Tree, then: Operand, otherwise: Operand) -> Operand:
     """Returns the value that is ``then`` where ``condition`` is true, and ``otherwise`` elsewhere."""
     if then == otherwise or condition == trees.TRUE:
@@ -151,12 +158,12 @@ def merge(condition: Tree, then: Operand, otherwise: Operand) -> Operand:
         low, high = min(then.low, otherwise.low), max(then.high, otherwise.high)
         guarded = then.guarded or otherwise.guarded
         return Value(then.kind, tree, low, high, then.nan or otherwise.nan, guarded)
-    if isinstance(then, Sequence) and isinstance(otherwise, Sequence) and then.is_like(otherwise):
+    if isinstance(then, Items) and isinstance(otherwise, Items) and then.is_like(otherwise):
         pairs = zip(then.items, otherwise.items, strict=True)
         return replace(then, items=tuple(merge(condition, *pair) for pair in pairs))
     return Choice(condition, then, otherwise)
 
 
-def corners(a: Value, b: Value, combine: Any) -> AbstractSequence[float]:
+def corners(a: Value, b: Value, combine: Callable[[float, float], float]) -> Sequence[float]:
     """Returns ``combine`` of the bounds of two values, in all four pairs."""
     return [combine(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]

@@ -19,13 +19,13 @@ import numpy as np
 
 from gpuspark.compiler.operations.registry import (
     MARKED,
-    as_written,
     chooser,
     is_boolean,
     is_float,
     operation,
     primitive,
 )
+from gpuspark.compiler.vocabulary import as_written
 
 _rint = primitive("rint", lambda x: lambda x: np.rint(x))
 _BINARY = "add sub mul truediv floordiv mod pow lshift rshift and or xor".split()

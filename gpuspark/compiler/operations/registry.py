@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 import types as python_types
 from collections.abc import Callable
 from typing import Any, cast
@@ -17,6 +16,8 @@ from typing import Any, cast
 from llvmlite import ir
 from numba import extending, types
 from numba.core import cgutils, errors
+
+from gpuspark.compiler.vocabulary import as_written
 
 _INLINE = {"forceinline": True}
 NULL_RESULT = 1
@@ -208,20 +209,6 @@ def _explained(stub: Callable[..., Any], choose: Callable[..., Any]) -> Callable
     parameters = [p.replace(annotation=p.empty) for p in inspect.signature(choose).parameters.values()]
     explained.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return explained
-
-
-_SYMBOLS = {
-    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "lshift": "<<",
-    "rshift": ">>", "and": "&", "or": "|", "xor": "^", "neg": "-", "pos": "+", "invert": "~", "real": ".real",
-    "imag": ".imag", "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "round_to": "round",
-    "range_bound": "range", "range_step": "range", "is_element": "'in'",
-}  # fmt: skip
-
-
-def as_written(name: str) -> str:
-    """Returns the operation ``name`` as a body writes it: ``np.sign`` for ``np_sign``, ``+`` for ``mixed_add_left``."""
-    bare = re.sub("^(maybe_numpy|numpy|mixed)_|_(both|left|right)$", "", name)
-    return _SYMBOLS.get(bare) or re.sub("^(math|np)_", r"\1.", bare)
 
 
 def type_in_words(numba_type: Any) -> str:

@@ -5,6 +5,7 @@ Spark calls NaN equal to itself and the greatest number, and skips nulls in ``le
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 
 from gpuspark.compiler.catalyst import trees
@@ -97,29 +98,20 @@ def compare(path: Path, relation: str, a: Value, b: Value) -> Value:
     return boolean(both(call(relation, a.tree, b.tree), not_nan(greater)))
 
 
-def _large(a: Value, b: Value) -> list[str]:
-    """Returns ``float`` if one of two numbers is held as a float and the other is exact as one."""
-    pairs = ((a, b), (b, a))
-    return ["float" for one, other in pairs if one.kind == "large" and other.within(-EXACT, EXACT)]
-
-
 def _comparable(path: Path, a: Value, b: Value) -> tuple[Value, Value]:
     """Returns two numbers as floats or as integers, whichever compares them exactly."""
-    for one, other in ((a, b), (b, a)):
-        if (
-            other.constant is not None
-            and other.within(1 - EXACT, EXACT - 1)
-            and one.kind in ("number", "float", "large")
-        ):
-            one_as_float = as_float(path, one)
-            other_as_float = as_float(path, other)
-            return (one_as_float, other_as_float) if one is a else (other_as_float, one_as_float)
+    has_small_constant = any(value.constant is not None and value.within(1 - EXACT, EXACT - 1) for value in (a, b))
+    if has_small_constant and {a.kind, b.kind} & {"float", "number", "large"}:
+        return as_float(path, a), as_float(path, b)  # no other number is the same float as such a constant
     a, b = settled_pair(path, a, b)
-    if a.kind == b.kind == "large" or "float" not in (a.kind, b.kind, *_large(a, b)):
-        return (as_float(path, a), as_float(path, b)) if a.kind == b.kind == "large" else (as_integer(a), as_integer(b))
-    for one in (a, b):
-        if one.kind == "integer" and not one.within(-EXACT, EXACT):
-            raise Refused("a comparison of a float with an integer that may not be exact as one")
+    inexact = [value for value in (a, b) if value.kind == "integer" and not value.within(-EXACT, EXACT)]
+    held_as_floats = [value for value in (a, b) if value.kind in ("float", "large")]
+    if not held_as_floats:
+        return as_integer(a), as_integer(b)
+    if inexact and all(value.kind == "large" for value in held_as_floats):
+        return as_integer(a), as_integer(b)
+    if inexact:
+        raise Refused("a comparison of a float with an integer that may not be exact as one")
     return as_float(path, a), as_float(path, b)
 
 
@@ -167,22 +159,20 @@ def truth(path: Path, a: Value) -> Operand:
     if a.kind == "any" and path.decisions.default == "number":
         path.decisions.split[a.parameter] = ("number", "boolean")  # the latter needs no sign that it is a number
     a = path.as_kind(a, path.decisions.default)
+    if a.constant is not None:
+        return boolean(trees.boolean(bool(a.constant)))
     match a.kind:
         case "boolean":
             return a
         case "none":
             return boolean(trees.FALSE)
         case "number" | "float" | "large":
-            return boolean(negation(call("=", a.tree, ZERO))) if a.constant is None else _constant_truth(a)
+            return boolean(differ(a.tree, ZERO))
         case "integer" | "interval":
-            return boolean(negation(call("=", a.tree, trees.whole(0)))) if a.constant is None else _constant_truth(a)
+            return boolean(differ(a.tree, trees.whole(0)))
         case "string":
-            return boolean(negation(call("=", a.tree, trees.text(""))))
+            return boolean(differ(a.tree, trees.text("")))
     raise Refused(f"the truth of a {a.kind}")
-
-
-def _constant_truth(a: Value) -> Value:
-    return boolean(trees.boolean(bool(a.constant)))
 
 
 @lowers("not")
@@ -207,9 +197,9 @@ def _bits(name: str, function: str, python: Callable[[int, int], int]) -> None:
         return folded(python, a, b) or whole(call(function, a.tree, b.tree), max(low, LEAST), min(high, MOST))
 
 
-_bits("and", "&", lambda x, y: x & y)
-_bits("or", "|", lambda x, y: x | y)
-_bits("xor", "^", lambda x, y: x ^ y)
+_bits("and", "&", operator.and_)
+_bits("or", "|", operator.or_)
+_bits("xor", "^", operator.xor)
 
 
 @lowers("invert")

@@ -1,19 +1,20 @@
-"""Python's arithmetic and comparisons as Spark expressions.
+"""Python's sums, differences and products as Spark expressions, and the numbers that operations take.
 
 Integers are ``bigint``, and are refused where 64 bits may not suffice; floats are ``double``. Spark calls NaN equal to
-itself and the greatest number, divides by zero to null or an error, and truncates integer quotients: each expression
-gives Python's answer instead, with ``spark.sql.ansi.enabled`` on and off.
+itself and the greatest number, and raises other errors than Python, or none: each expression gives Python's answer
+instead, with ``spark.sql.ansi.enabled`` on and off.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from gpuspark.compiler.catalyst import trees
-from gpuspark.compiler.catalyst.operations.registry import in_words, lowers
+from gpuspark.compiler.catalyst.operations.registry import lowers
 from gpuspark.compiler.catalyst.paths import OPTIONS, ColumnKind, Path, Undecided
 from gpuspark.compiler.catalyst.trees import Refused, Tree, both, call, choose, negation
 from gpuspark.compiler.catalyst.values import (
@@ -23,10 +24,12 @@ from gpuspark.compiler.catalyst.values import (
     Operand,
     Value,
     corners,
+    number_of,
     of_constant,
     real,
     whole,
 )
+from gpuspark.compiler.vocabulary import as_written
 
 _WHOLE = ("number", "integer", "boolean")
 ALL_NUMBERS = ("number", "float", "integer", "large", "boolean")
@@ -65,9 +68,7 @@ def as_float(path: Path, value: Value) -> Value:
             return real(value.tree)
         case "integer" | "boolean":
             if value.constant is not None:
-                converted = of_constant(float(value.constant))
-                assert isinstance(converted, Value)
-                return converted
+                return number_of(float(value.constant))
             column = value.tree.arguments[0] if value.tree.arguments else value.tree
             tree = column if value.tree.name == "bigint" and column.form == "column" else value.tree
             return real(call("double", tree), float(value.low), float(value.high), nan=False)
@@ -84,9 +85,7 @@ def as_integer(value: Value) -> Value:
     """Returns a boolean as an integer, and an integer unchanged."""
     if value.kind == "boolean":
         if value.constant is not None:
-            converted = of_constant(int(value.constant))
-            assert isinstance(converted, Value)
-            return converted
+            return number_of(int(value.constant))
         return whole(call("bigint", value.tree), 0, 1)
     if value.kind == "large":
         if not value.within(-(2.0**62), 2.0**62):
@@ -101,13 +100,13 @@ def operands(path: Path, a: Value, b: Value, operation: str) -> tuple[Value, Val
     """Returns the operands of an arithmetic operator: both floats, or both integers."""
     a, b = path.as_number(a), path.as_number(b)
     if a.kind not in ALL_NUMBERS or b.kind not in ALL_NUMBERS:
-        raise Refused(f"{in_words(operation)} of a {a.kind} and a {b.kind}")
-    if a.kind == "float" or b.kind == "float":
+        raise Refused(f"{as_written(operation)} of a {a.kind} and a {b.kind}")
+    if a.kind == "number" and b.kind != "float":
+        a, b = path.settled(a), path.known(b)
+    if b.kind == "number" and a.kind != "float":
+        b = path.settled(b)
+    if "float" in (a.kind, b.kind):
         return as_float(path, a), as_float(path, b)
-    for position, value in enumerate((a, b)):
-        if value.kind == "number":
-            settled = path.settled(value)
-            return operands(path, *((settled, path.known(b)) if position == 0 else (a, settled)), operation)  # type: ignore[arg-type]
     return as_integer(a), as_integer(b)
 
 
@@ -126,38 +125,28 @@ def undecided_of(a: Value, b: Value) -> tuple[str, ...]:
     return tuple(name for value in (a, b) if value.kind == "number" for name in value.parameters)
 
 
-def _any_number(name: str, a: Value, b: Value, low: float, high: float) -> Value:
+def _any_number(path: Path, name: str, a: Value, b: Value, low: float, high: float) -> Value:
     """Returns an operation of numbers of any type, computed as floats. It is exact for integers of these bounds."""
     if low < -EXACT or high > EXACT:
         raise Undecided(undecided_of(a, b)[0], OPTIONS)
-    floats = (_float_tree(value) for value in (a, b))
+    floats = (as_float(path, value).tree for value in (a, b))
     return Value("number", call(name, *floats), low, high, parameters=undecided_of(a, b), derived=True)
-
-
-def _float_tree(value: Value) -> Tree:
-    """Returns a number as a float; of any type, it is one already."""
-    if value.kind == "number":
-        return value.tree
-    return trees.real(float(value.constant)) if value.constant is not None else call("double", value.tree)
 
 
 def settled_pair(path: Path, a: Value, b: Value) -> tuple[Value, Value]:
     """Returns two numbers whose kinds are decided, and equal if both are of one column."""
     a, b = path.settled(a), path.settled(b)
-    known = path.known(a), path.known(b)
-    assert isinstance(known[0], Value) and isinstance(known[1], Value)
-    return known[0], known[1]
+    return path.known(a), path.known(b)
 
 
-def folded(function: Callable[[Any, Any], Any], a: Value, b: Value) -> Value | None:
-    """Returns the result for two constants, computed by Python; ``None`` if one is not constant, or Python raises."""
-    if a.constant is None or b.constant is None:
+def folded(function: Callable[..., Any], *values: Value) -> Value | None:
+    """Returns the result for constants, computed by Python; ``None`` if one is not constant, or Python raises."""
+    if any(value.constant is None for value in values):
         return None
     try:
-        result = of_constant(function(a.constant, b.constant))
+        return number_of(function(*(value.constant for value in values)))
     except (ArithmeticError, ValueError):
         return None
-    return result if isinstance(result, Value) else None
 
 
 def alike_or_numbers(path: Path, a: Value, b: Value) -> tuple[Value, Value]:
@@ -179,12 +168,12 @@ def add(path: Path, a: Value, b: Value) -> Operand:
         return Value("interval", call("+", a.tree, b.tree), a.low + b.low, a.high + b.high)
     pair = any_numbers(path, a, b)
     if pair:
-        return _any_number("+", *pair, pair[0].low + pair[1].low, pair[0].high + pair[1].high)
+        return _any_number(path, "+", *pair, pair[0].low + pair[1].low, pair[0].high + pair[1].high)
     a, b = operands(path, a, b, "add")
     if a.kind == "integer":
-        return folded(lambda x, y: x + y, a, b) or _whole("+", a, b, a.low + b.low, a.high + b.high)
+        return folded(operator.add, a, b) or _whole("+", a, b, a.low + b.low, a.high + b.high)
     nan = a.nan or b.nan or (a.high == math.inf and b.low == -math.inf) or (a.low == -math.inf and b.high == math.inf)
-    return folded(lambda x, y: x + y, a, b) or _real("+", a, b, _sum(a.low, b.low), _sum(a.high, b.high), nan)
+    return folded(operator.add, a, b) or _real("+", a, b, _sum(a.low, b.low), _sum(a.high, b.high), nan)
 
 
 @lowers("sub")
@@ -197,12 +186,12 @@ def sub(path: Path, a: Value, b: Value) -> Operand:
         return Value("interval", call("-", a.tree, b.tree), a.low - b.high, a.high - b.low)
     pair = any_numbers(path, a, b)
     if pair:
-        return _any_number("-", *pair, pair[0].low - pair[1].high, pair[0].high - pair[1].low)
+        return _any_number(path, "-", *pair, pair[0].low - pair[1].high, pair[0].high - pair[1].low)
     a, b = operands(path, a, b, "sub")
     if a.kind == "integer":
-        return folded(lambda x, y: x - y, a, b) or _whole("-", a, b, a.low - b.high, a.high - b.low)
+        return folded(operator.sub, a, b) or _whole("-", a, b, a.low - b.high, a.high - b.low)
     nan = a.nan or b.nan or (a.high == b.high == math.inf) or (a.low == b.low == -math.inf)
-    return folded(lambda x, y: x - y, a, b) or _real("-", a, b, _sum(a.low, -b.high), _sum(a.high, -b.low), nan)
+    return folded(operator.sub, a, b) or _real("-", a, b, _sum(a.low, -b.high), _sum(a.high, -b.low), nan)
 
 
 def _sum(x: float, y: float) -> float:
@@ -212,16 +201,17 @@ def _sum(x: float, y: float) -> float:
 
 
 @lowers("mul")
-def mul(path: Path, a: Value, b: Value) -> Operand:
+def mul(path: Path, a: Value, b: Value) -> Value:
     factor = a if b.kind in ("any", "number") else b
     if type(factor.constant) is int and factor.constant > 0:  # a negative one makes -0.0 of zero
         pair = any_numbers(path, a, b)
         if pair:
-            return _any_number("*", *pair, min(corners(*pair, _times)), max(corners(*pair, _times)))
+            products = corners(*pair, operator.mul)
+            return _any_number(path, "*", *pair, min(products), max(products))
     a, b = operands(path, a, b, "mul")
-    products = corners(a, b, lambda x, y: x * y)
+    products = corners(a, b, operator.mul)
     if a.kind == "integer":
-        return folded(lambda x, y: x * y, a, b) or _whole("*", a, b, min(products), max(products))
+        return folded(operator.mul, a, b) or _whole("*", a, b, min(products), max(products))
     unbounded = any(map(math.isnan, products)) or a.may_be_infinite or b.may_be_infinite
     low, high = (-math.inf, math.inf) if unbounded else (min(products), max(products))
     if a.tree == b.tree:
@@ -229,11 +219,7 @@ def mul(path: Path, a: Value, b: Value) -> Operand:
     nan = a.nan or b.nan or (a.may_be_zero and b.may_be_infinite) or (b.may_be_zero and a.may_be_infinite)
     if a.tree == b.tree:
         nan = a.nan
-    return folded(lambda x, y: x * y, a, b) or _real("*", a, b, low, high, nan)
-
-
-def _times(x: float, y: float) -> float:
-    return x * y
+    return folded(operator.mul, a, b) or _real("*", a, b, low, high, nan)
 
 
 def _whole(name: str, a: Value, b: Value, low: float, high: float) -> Value:
@@ -262,7 +248,8 @@ def neg(path: Path, a: Value) -> Operand:
     a = as_integer(a)
     if a.low == LEAST:
         raise Refused("- of an integer whose result may need more than 64 bits")
-    return whole(call("negative", a.tree), int(-a.high), int(-a.low))
+    opposite = call("try_subtract", trees.whole(0), a.tree) if a.guarded else call("negative", a.tree)
+    return replace(whole(opposite, int(-a.high), int(-a.low)), guarded=a.guarded)
 
 
 @lowers("abs")
@@ -278,7 +265,10 @@ def absolute(path: Path, a: Value) -> Operand:
     a = as_integer(a)
     if a.low == LEAST:
         raise Refused("abs of an integer whose result may need more than 64 bits")
-    return whole(call("abs", a.tree), int(least), int(most))
+    size = call("abs", a.tree)
+    if a.guarded:  # Spark's abs raises for the least integer
+        size = choose(call("<", a.tree, trees.whole(0)), call("try_subtract", trees.whole(0), a.tree), a.tree)
+    return replace(whole(size, int(least), int(most)), guarded=a.guarded)
 
 
 @lowers("pos", "real")

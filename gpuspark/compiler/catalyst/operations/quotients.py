@@ -5,7 +5,9 @@ Spark divides by zero to null or an error, and truncates integer quotients.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from dataclasses import replace
 
 from gpuspark.compiler.catalyst import trees
@@ -43,13 +45,13 @@ def truediv(path: Path, a: Value, b: Value) -> Operand:
         raise Refused("/ of integers that may not be exact as floats")
     one = 1 if of_integers else 1.0
     path.check(is_zero(b), error_text(lambda: one / (one - one)))
-    constant = folded(lambda x, y: x / y, a, b)
+    constant = folded(operator.truediv, a, b)
     if constant is not None:
         return constant
     a, b = as_float(path, a), as_float(path, b)
     nan = a.nan or b.nan or (a.may_be_infinite and b.may_be_infinite)
     if b.constant or not (b.may_be_zero or b.may_be_infinite or a.may_be_infinite):
-        quotients = corners(a, b, lambda x, y: x / y)
+        quotients = corners(a, b, operator.truediv)
         return real(_divided(a, b), min(quotients), max(quotients), nan=nan)
     return real(_divided(a, b), nan=nan)
 
@@ -78,9 +80,9 @@ def floordiv(path: Path, a: Value, b: Value) -> Operand:
     a, b = operands(path, a, b, "floordiv")
     if a.kind == "integer":
         path.check(is_zero(b), error_text(lambda: 1 // (1 - 1)))
-        return folded(lambda x, y: x // y, a, b) or _whole_quotient(a, b)
+        return folded(operator.floordiv, a, b) or _whole_quotient(a, b)
     path.check(is_zero(b), error_text(lambda: 1.0 // (1.0 - 1.0)))
-    constant = folded(lambda x, y: x // y, a, b)
+    constant = folded(operator.floordiv, a, b)
     if constant is not None:
         return constant
     rest = _remainder(a, b)
@@ -102,7 +104,8 @@ def _zero_like(tree: Tree) -> Tree:
 
 def _whole_quotient(a: Value, b: Value) -> Value:
     """Returns Python's ``a // b``, which rounds down; Spark's ``div`` truncates."""
-    if a.low == LEAST and b.low <= -1 <= b.high:
+    may_be_least = a.low == LEAST or a.guarded
+    if may_be_least and (b.guarded or b.low <= -1 <= b.high):
         raise Refused("// of integers whose result may need more than 64 bits")
     most = max(abs(a.low), abs(a.high))
     divided = call("div", a.tree, _nonzero(b))
@@ -115,7 +118,7 @@ def _whole_quotient(a: Value, b: Value) -> Value:
 
 def _nonzero(b: Value) -> Tree:
     """Returns a divisor that is null where it is zero, so that Spark raises nothing of its own."""
-    return call("nullif", b.tree, trees.whole(0)) if b.may_be_zero else b.tree
+    return call("nullif", b.tree, trees.whole(0)) if b.may_be_zero or b.guarded else b.tree
 
 
 def _negative(b: Value) -> Tree:
@@ -129,9 +132,9 @@ def mod(path: Path, a: Value, b: Value) -> Operand:
     a, b = operands(path, a, b, "mod")
     if a.kind == "integer":
         path.check(is_zero(b), error_text(lambda: 1 % (1 - 1)))
-        return folded(lambda x, y: x % y, a, b) or _whole_rest(a, b)
+        return folded(operator.mod, a, b) or _whole_rest(a, b)
     path.check(is_zero(b), error_text(lambda: 1.0 % (1.0 - 1.0)))
-    constant = folded(lambda x, y: x % y, a, b)
+    constant = folded(operator.mod, a, b)
     if constant is not None:
         return constant
     rest = _remainder(a, b)
@@ -153,7 +156,7 @@ def _whole_rest(a: Value, b: Value) -> Value:
     """Returns Python's ``a % b``, which has the sign of ``b``; Spark's has that of ``a``."""
     low = 0 if b.low >= 0 else int(b.low) + 1
     high = 0 if b.high <= 0 else int(b.high) - 1
-    rest = call("%" if not b.may_be_zero else "try_mod", a.tree, b.tree)
+    rest = call("try_mod" if b.may_be_zero or b.guarded else "%", a.tree, b.tree)
     if a.low >= 0 and b.low >= 0:
         return whole(rest, low, min(high, int(a.high)))
     differs = differ(call("<", rest, trees.whole(0)), _negative(b))
@@ -197,7 +200,6 @@ def _product(path: Path, a: Value, exponent: int) -> Operand:
     """Returns the power of an integer as a product. Python's is a float for a negative exponent."""
     if not 0 <= exponent <= _MOST_FACTORS:
         raise Refused(f"** of an integer with the exponent {exponent}")
-    result: Operand = of_constant(1)
-    for _ in range(exponent):
-        result = a if isinstance(result, Value) and result.constant == 1 else mul(path, result, a)  # type: ignore[arg-type]
-    return result
+    if exponent == 0:
+        return of_constant(1)
+    return functools.reduce(lambda product, factor: mul(path, product, factor), [a] * exponent)

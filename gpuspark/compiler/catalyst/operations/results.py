@@ -14,8 +14,8 @@ from gpuspark.compiler.catalyst.trees import Refused, Tree, call, either
 from gpuspark.compiler.catalyst.values import (
     EXACT,
     NONE,
+    Items,
     Operand,
-    Sequence,
     Value,
     merge,
     of_constant,
@@ -118,8 +118,8 @@ def result_column(declared: ColumnType) -> Callable[[Path, Value], Operand]:
     ``gpuspark.columns.values`` does the same in Python.
     """
 
-    def convert(path: Path, a: Value | Sequence) -> Operand:
-        if isinstance(a, Sequence):
+    def convert(path: Path, a: Value | Items) -> Operand:
+        if isinstance(a, Items):
             raise Refused("a tuple as the result")
         if a == NONE:
             return NONE
@@ -161,10 +161,10 @@ def _in_floats(path: Path, a: Value, declared: ColumnType) -> Value:
     exact = 2**24 if declared.bits == 32 else EXACT
     if a.kind == "integer" and not a.within(-exact, exact):
         outside = either(call("<", a.tree, trees.whole(-exact)), call(">", a.tree, trees.whole(exact)))
-        path.check(outside, _does_not_fit(call("string", a.tree), "int", declared))
+        _refuse_result(path, outside, call("string", a.tree), "int", declared)
     if a.kind == "large" and not a.within(-exact, exact):
         outside = call(">", call("abs", a.tree), trees.real(float(exact)))
-        path.check(outside, _does_not_fit(call("string", a.tree), "int", declared))
+        _refuse_result(path, outside, call("string", a.tree), "int", declared)
     if a.kind not in ("float", "integer", "large", "boolean"):
         raise Refused(f"a {a.kind} as the result, which is {declared}")
     tree = as_float(path, a).tree
@@ -181,19 +181,19 @@ def _in_integers(path: Path, a: Value, declared: ColumnType) -> Value:
     a = as_integer(a)
     if not a.within(low, high):
         outside = either(call("<", a.tree, trees.whole(low)), call(">", a.tree, trees.whole(high)))
-        path.check(outside, _does_not_fit(call("string", a.tree), "int", declared))
+        _refuse_result(path, outside, call("string", a.tree), "int", declared)
     return Value("integer", _narrowed(a.tree, declared), low, high)
 
 
 def _truncated(path: Path, a: Value, declared: ColumnType, low: int, high: int) -> Value:
     if a.nan:
-        path.check(call("isnan", a.tree), _does_not_fit(trees.text("nan"), "float", declared))
+        _refuse_result(path, call("isnan", a.tree), trees.text("nan"), "float", declared)
     under, over = float(low) - (1.0 if declared.bits < 64 else 0.0), float(high + 1)
     below = call("<=" if declared.bits < 64 else "<", a.tree, trees.real(under))
     outside = either(below, call(">=", a.tree, trees.real(over)))
     if not (a.low > under and a.high < over):
         number = call("replace", call("string", a.tree), trees.text("Infinity"), trees.text("inf"))
-        path.check(outside, _does_not_fit(number, "int" if a.kind == "large" else "float", declared))
+        _refuse_result(path, outside, number, "int" if a.kind == "large" else "float", declared)
     return Value("integer", _narrowed(to_bigint(a.tree), declared), low, high)
 
 
@@ -202,8 +202,13 @@ def _narrowed(tree: Tree, declared: ColumnType) -> Tree:
     return tree if declared.bits == 64 else call(declared.name, tree)
 
 
-def _does_not_fit(value: Tree, python_type: str, declared: ColumnType) -> Tree:
-    """Returns the text of the error that Python's conversion raises."""
+def _refuse_result(path: Path, condition: Tree, value: Tree, python_type: str, declared: ColumnType) -> None:
+    """Notes the error that Python's conversion raises where ``condition`` holds, with the value and its type.
+
+    Raises :class:`Refused` where the value may be a NumPy scalar, of which the error names other types.
+    """
+    if path.decisions.uses_numpy:
+        raise Refused(f"a result that may be a NumPy scalar which {declared} cannot hold")
     advice = "Declare another type, or convert the value in the body."
     rest = f" ({python_type}), which a column of {declared} cannot hold. {advice}"
-    return call("concat", trees.text("ResultError: the body returned "), value, trees.text(rest))
+    path.check(condition, call("concat", trees.text("ResultError: the body returned "), value, trees.text(rest)))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from gpuspark.compiler.catalyst.operations.registry import lowers
 from gpuspark.compiler.catalyst.paths import Path
 from gpuspark.compiler.catalyst.trees import Refused, call
-from gpuspark.compiler.catalyst.values import Operand, Sequence, Value, boolean, of_constant, whole
+from gpuspark.compiler.catalyst.values import Items, Operand, Value, boolean, of_constant, whole
 
 
 def _string(path: Path, value: Value) -> Value:
@@ -17,8 +17,8 @@ def _string(path: Path, value: Value) -> Value:
 
 
 @lowers("len")
-def length(path: Path, a: Value | Sequence) -> Operand:
-    if isinstance(a, Sequence):
+def length(path: Path, a: Value | Items) -> Operand:
+    if isinstance(a, Items):
         return of_constant(len(a.items))
     return whole(call("bigint", call("length", _string(path, a).tree)), 0, 2**31 - 1)
 
