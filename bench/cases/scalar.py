@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import gpuspark as gs
-from gpuspark.bench.cases import BATCHES, Aim, Case, in_batches
+from gpuspark.bench.cases import BATCHES, EXPRESSION, Aim, Case, as_expression, in_batches
 from gpuspark.bench.option_value import value, value_arrow, value_numpy
 from gpuspark.bench.spark_functions import untyped_functions
 
@@ -136,7 +136,7 @@ CASES = [
     Case(
         name="scalar_light", data=option_rows, elements=2_000_000, unit="rows of three doubles",
         paths={
-            "gpuspark": column_hook(light), BATCHES: batch_hook(light),
+            "gpuspark": column_hook(light), EXPRESSION: as_expression(column_hook(light)), BATCHES: batch_hook(light),
             "Spark SQL": sql("s * 0.5D + k * t"), "pandas_udf with NumPy": pandas(light),
             "arrow_udf with pyarrow": arrow(lambda s, k, t: pc.add(pc.multiply(s, 0.5), pc.multiply(k, t))),
             "udf": plain(light),
@@ -147,7 +147,7 @@ CASES = [
     Case(
         name="scalar_heavy", suite="smoke", data=option_rows, elements=2_000_000, unit="rows of three doubles",
         paths={
-            "gpuspark": column_hook(value), BATCHES: batch_hook(value),
+            "gpuspark": column_hook(value), EXPRESSION: as_expression(column_hook(value)), BATCHES: batch_hook(value),
             "Spark SQL": sql(VALUE_SQL), "pandas_udf with NumPy": pandas(value_numpy),
             "mapInArrow with Polars": polars(value_polars), "udf": plain(value),
         },
@@ -169,7 +169,8 @@ CASES = [
         name="scalar_nulls", data=rows_with_nulls, elements=2_000_000,
         unit="rows of three doubles, 3 in 10 with a null",
         paths={
-            "gpuspark": column_hook(value), "Spark SQL": sql(VALUE_SQL), "pandas_udf with NumPy": pandas(value_numpy),
+            "gpuspark": column_hook(value), EXPRESSION: as_expression(column_hook(value)),
+            "Spark SQL": sql(VALUE_SQL), "pandas_udf with NumPy": pandas(value_numpy),
             "udf": plain(value, nulls=True),
         },
         oracle="Spark SQL", bytes_in=24, bytes_out=8, operations=30, capped={"udf": 400_000},
@@ -177,7 +178,7 @@ CASES = [
     Case(
         name="scalar_wide", data=wide_rows, elements=400_000, unit="rows of twenty doubles",
         paths={
-            "gpuspark": column_hook(squares),
+            "gpuspark": column_hook(squares), EXPRESSION: as_expression(column_hook(squares)),
             "Spark SQL": sql(" + ".join(f"c{n} * c{n}" for n in range(WIDE))),
             "pandas_udf with NumPy": pandas(lambda *columns: sum(column * column for column in columns)),
             "udf": plain(squares),

@@ -14,7 +14,7 @@ import inspect
 import operator
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,10 @@ from gpuspark.compiler.vocabulary import plain_function
 
 _MAX_SHOWN = 40
 """The most characters of a value that a message shows."""
+_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+}  # fmt: skip
+"""The arithmetic of constants that a module's source computes."""
 
 
 @dataclass(frozen=True)
@@ -126,25 +130,36 @@ def _digest(value: Any) -> str:
 
 
 def _written_out(module: types.ModuleType, name: str) -> Any:
-    """Returns the value that a module's source gives a name by one assignment of a literal; else :data:`UNBOUND`."""
+    """Returns the value that a module's source gives a name by one assignment of literals, or of arithmetic with
+    literals and such names; else :data:`UNBOUND`."""
     try:
         tree = ast.parse(inspect.getsource(module))
     except (OSError, TypeError, SyntaxError):
         return UNBOUND
-    stored = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store)]
-    if len(stored) != 1:
-        return UNBOUND
-    for statement in tree.body:
+    stored = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    assigned: dict[str, Any] = {}
+    for statement in tree.body:  # in order, as the import runs them
         match statement:
-            case ast.Assign(targets=[ast.Name() as target], value=value) if target is stored[0]:
-                return _literal(value)
-            case ast.AnnAssign(target=ast.Name() as target, value=ast.expr() as value) if target is stored[0]:
-                return _literal(value)
-    return UNBOUND
+            case ast.Assign(targets=[ast.Name(id=target)], value=value):
+                pass
+            case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value):
+                pass
+            case _:
+                continue
+        if stored.count(target) == 1:
+            assigned[target] = _computed(value, assigned)
+    return assigned.get(name, UNBOUND)
 
 
-def _literal(node: ast.expr) -> Any:
-    """Returns the value of a literal; :data:`UNBOUND` for any other expression."""
+def _computed(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    """Returns the value of an expression of literals, ``names`` and the arithmetic that every machine rounds alike;
+    :data:`UNBOUND` for any other expression."""
+    match node:
+        case ast.Name(id=name):
+            return names.get(name, UNBOUND)
+        case ast.BinOp(left, op, right) if type(op) in _ARITHMETIC:
+            values = _computed(left, names), _computed(right, names)
+            return _ARITHMETIC[type(op)](*values) if all(type(v) in (int, float) for v in values) else UNBOUND
     try:
         return ast.literal_eval(node)
     except ValueError:
