@@ -23,8 +23,8 @@ from tests.support.spark_plans import has_python, plan_of
 FACTOR = 2.0
 PRICES = """
 import math
-RATE = 2.0
-FEE = 0.5 * RATE + 1
+RATE, HALF = 2.0, 0.5
+FEE = HALF * RATE + 1
 ROOT = math.sqrt(RATE)
 def by_rate(x):
     return x * RATE
@@ -152,10 +152,14 @@ def test_columns_are_called_as_those_of_the_udf(spark, frame) -> None:
 
 
 def test_columns_with_odd_names_and_fields_are_read(spark) -> None:
-    frame = spark.sql("select 1.5D as `a b`, named_struct('x', 2.0D) as s, 3.0D as `_gpuspark_argument_0`")
+    frame = spark.sql(
+        "select 1.5D as `a b`, named_struct('x', 2.0D) as s, 3.0D as `_gpuspark_argument_1`, 3.5D as `_gpuspark_part_0`"
+    )
     f = gs.udf("double")(half_more)
-    row = frame.select(f("`a b`", "s.x"), f("_gpuspark_argument_0", F.col("s.x")), f(F.col("s")["x"], "`a b`")).first()
+    row = frame.select(f("`a b`", "s.x"), f("_gpuspark_argument_1", F.col("s.x")), f(F.col("s")["x"], "`a b`")).first()
     assert tuple(row) == (2.75, 3.5, 2.5)
+    by_part = gs.udf("double")(lambda x, y: (x - 0.5) * (x - 0.5) + y)
+    assert frame.select(by_part("_gpuspark_part_0", F.col("s.x") + 0)).first() == (11.0,)
 
 
 def test_strings_and_labels(frame) -> None:
@@ -263,6 +267,19 @@ def test_explain_says_where_and_why_not() -> None:
     f = gs.udf("double")(half_more)
     assert str(f.explain("x double, y int")) == "half_more runs on sql"
     assert "not on sql: the expression is not for columns of these types" in str(f.explain("x string, y int"))
+
+
+def test_parts_put_back_make_the_whole() -> None:
+    f = gs.udf("double")(lambda x, y: (math.exp(x) + y) / (math.exp(x) * (math.exp(x) + y)) + 1 / y)
+    whole = f.expression(("x", "y")).tree(trees.column("udf"), "f")
+    short, parts = trees.with_parts(whole, "part {}".format)
+    assert parts
+    assert short.size < whole.size
+    texts = {name: name for name in whole.columns()}
+    for name, part in parts.items():
+        assert part.size >= 4
+        texts[name] = part.text(texts)
+    assert short.text(texts) == str(whole)
 
 
 def test_equal_calls_of_mathematics_count_once() -> None:

@@ -30,6 +30,7 @@ from gpuspark.execution.placement import Placeable, Placement, decide
 from gpuspark.execution.plan import Plan
 from gpuspark.execution.runner import PlacedScalar, Runner
 from gpuspark.spark.session import WORKER_LOGGING, TaskFacts
+from tests.support.worker_log import worker_log
 
 
 @gs.udf("double")
@@ -274,7 +275,7 @@ def test_fallback_warns_once_for_each_process_and_function(function, spark) -> N
     spark.conf.set("spark.gpuspark.fallback", "warn")
     for _ in range(3):
         JOBS[function](frame_of(spark)).collect()
-    logged = spark.tvf.python_worker_logs().where("logger = 'gpuspark' and level = 'WARNING'").collect()
+    logged = worker_log(spark).where("logger = 'gpuspark' and level = 'WARNING'").collect()
     warnings = [row.msg for row in logged if row.msg.startswith(f"{function} runs on ")]
     assert 1 <= len(warnings) <= 2, warnings
     assert all("not on cuda: " in warning for warning in warnings)
@@ -284,9 +285,9 @@ def test_fallback_warns_once_for_each_process_and_function(function, spark) -> N
 def test_a_silent_fallback_says_nothing(function, spark) -> None:
     spark.conf.set("spark.gpuspark.device", "cuda")
     spark.conf.set("spark.gpuspark.fallback", "silent")
-    before = spark.tvf.python_worker_logs().where("logger = 'gpuspark'").count()
+    before = worker_log(spark).where("logger = 'gpuspark'").count()
     JOBS[function](frame_of(spark)).collect()
-    assert spark.tvf.python_worker_logs().where("logger = 'gpuspark'").count() == before
+    assert worker_log(spark).where("logger = 'gpuspark'").count() == before
 
 
 @pytest.mark.parametrize("function", JOBS)

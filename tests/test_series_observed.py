@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 import gpuspark as gs
 from gpuspark.errors import FallbackError
+from tests.support.worker_log import worker_log
 
 
 @pytest.fixture(params=["cpu", "cuda"])
@@ -87,9 +88,10 @@ class Rule:
 
 
 def contexts(spark, frame) -> list[dict[str, str]]:
+    worker_log(spark)
     spark._jsparkSession.cleanupPythonWorkerLogs()
     frame.collect()
-    lines = spark.tvf.python_worker_logs().where("logger in ('mine', 'stdout')").collect()
+    lines = worker_log(spark).where("logger in ('mine', 'stdout')").collect()
     return sorted((dict(line.context) for line in lines), key=str)
 
 

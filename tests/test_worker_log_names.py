@@ -13,6 +13,7 @@ from gpuspark.dialects.scalar_worker import ScalarWorker
 from gpuspark.spark.session import WORKER_LOGGING
 from gpuspark.spark.worker_log import users_function
 from tests.support import log_bodies
+from tests.support.worker_log import worker_log
 
 OURS = ("gpuspark", "gpuspark.ledger")
 """gpuspark's loggers, as in docs/ledger.md."""
@@ -20,8 +21,7 @@ OURS = ("gpuspark", "gpuspark.ledger")
 
 def user_lines(spark):
     """Returns text, function and class of each of the user's lines in Spark's log, once no more lines arrive."""
-    gs.ledger(spark)
-    lines = spark.tvf.python_worker_logs().where(~F.col("logger").isin(*OURS)).select("msg", "context").collect()
+    lines = worker_log(spark).where(~F.col("logger").isin(*OURS)).select("msg", "context").collect()
     return {(row.msg, row.context.get("func_name"), row.context.get("class_name")) for row in lines}
 
 

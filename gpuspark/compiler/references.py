@@ -14,7 +14,7 @@ import inspect
 import operator
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,15 +140,26 @@ def _written_out(module: types.ModuleType, name: str) -> Any:
     assigned: dict[str, Any] = {}
     for statement in tree.body:  # in order, as the import runs them
         match statement:
-            case ast.Assign(targets=[ast.Name(id=target)], value=value):
+            case ast.Assign(targets=[target], value=value):
                 pass
-            case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value):
+            case ast.AnnAssign(target=target, value=ast.expr() as value):
                 pass
             case _:
                 continue
-        if stored.count(target) == 1:
-            assigned[target] = _computed(value, assigned)
+        for named, item in _pairs(target, value):
+            if stored.count(named) == 1:
+                assigned[named] = _computed(item, assigned)
     return assigned.get(name, UNBOUND)
+
+
+def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    """Yields the names that an assignment sets, each with the expression of its value."""
+    match target, value:
+        case ast.Name(id=name), _:
+            yield name, value
+        case ast.Tuple(elts=targets), ast.Tuple(elts=values) if len(targets) == len(values):
+            for pair in zip(targets, values, strict=True):
+                yield from _pairs(*pair)
 
 
 def _computed(node: ast.expr, names: Mapping[str, Any]) -> Any:

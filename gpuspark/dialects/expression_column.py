@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gpuspark.compiler.catalyst import Expression, trees
-from gpuspark.compiler.catalyst.trees import Tree, column, fold
+from gpuspark.compiler.catalyst.trees import Tree, column, fold, with_parts
 from gpuspark.config import Config
 from gpuspark.spark.expressions import column_of_text, displayed, is_surely_deterministic
 from gpuspark.spark.session import is_connect
@@ -25,8 +25,9 @@ _UDF = "our own UDF"
 _LABEL = "_gpuspark_label"
 """The attribute of our columns that holds their names, for the names of columns that they are arguments of."""
 _PLACEHOLDER = "_gpuspark_argument_{}"
-_PLAIN_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
-"""Names of columns, and of fields in them, that need no quotes of their own."""
+_PART = "_gpuspark_part_{}"
+_PLAIN_NAME = re.compile(r"(?!_gpuspark_)[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+"""Names of columns, and of fields in them, that may be part of a text without quotes of their own."""
 _MOST_MATHEMATICS = 40
 """The calls of functions of mathematics from which on ``device=auto`` prefers a compiled program: an estimate, which no
 benchmark has confirmed."""
@@ -142,4 +143,7 @@ def _by_text(tree: Tree, columns: Mapping[str, Column | str], spark: Any) -> Col
             continue
         names[parameter] = _PLACEHOLDER.format(position)
         arguments[names[parameter]] = functions.col(value) if isinstance(value, str) else value
-    return column_of_text(tree.text(names), arguments, spark)
+    whole, parts = with_parts(tree, _PART.format)
+    names |= {name: name for name in parts}
+    texts = {name: part.text(names) for name, part in parts.items()}
+    return column_of_text(whole.text(names), texts, arguments, spark)

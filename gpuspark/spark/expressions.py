@@ -6,8 +6,8 @@ Spark's own ways need a call of the JVM for each node of an expression; the text
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -15,49 +15,52 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, SparkSession
 
 
-@dataclass(frozen=True)
-class _Classes:
-    """What building needs of the JVM, looked up once: each name in a path of packages costs a call."""
+class _Parser:
+    """What building needs of the JVM, looked up once for a session: each name in a path of packages costs a call."""
 
-    columns: Any
-    """Spark's conversions between columns and expressions."""
-    new_map: Any
-    to_scala: Any
-    parser: Any
-    placeholders: dict[str, Any]
-    """The parsed names that stand for argument columns."""
-
-    def parsed(self, name: str) -> Any:
-        """Returns the expression of a name that stands for an argument."""
-        if name not in self.placeholders:
-            self.placeholders[name] = self.parser.parseExpression(name)
-        return self.placeholders[name]
-
-
-_classes: WeakKeyDictionary[SparkSession, _Classes] = WeakKeyDictionary()
-
-
-def _classes_of(spark: SparkSession) -> _Classes:
-    if spark not in _classes:
+    def __init__(self, spark: SparkSession) -> None:
         jvm: Any = spark._jvm  # noqa: SLF001  (PySpark has no public way to put columns into a parsed expression)
-        parser: Any = spark._jsparkSession.sessionState().sqlParser()  # noqa: SLF001
-        utils: Any = jvm.org.apache.spark.sql.classic.ExpressionUtils
-        to_scala = jvm.org.apache.spark.api.python.PythonUtils.toScalaMap
-        _classes[spark] = _Classes(utils, jvm.java.util.HashMap, to_scala, parser, {})
-    return _classes[spark]
+        self._parser: Any = spark._jsparkSession.sessionState().sqlParser()  # noqa: SLF001
+        self._new_map = jvm.java.util.HashMap
+        self._to_scala = jvm.org.apache.spark.api.python.PythonUtils.toScalaMap
+        self.columns: Any = jvm.org.apache.spark.sql.classic.ExpressionUtils
+        """Spark's conversions between columns and expressions."""
+        self.parsed: Callable[[str], Any] = lru_cache(_MOST_KEPT)(self._parser.parseExpression)
+        self.whole: Callable[[str, tuple[tuple[str, str], ...]], Any] = lru_cache(_MOST_KEPT)(self._whole)
+
+    def replaced(self, expression: Any, by_name: Mapping[str, Any]) -> Any:
+        """Returns an expression with others in place of the names that stand for them."""
+        replacements = self._new_map()
+        for name, replacement in by_name.items():
+            replacements.put(self.parsed(name), replacement)
+        # A Scala map is also a function, such as transformDown takes.
+        return expression.transformDown(self._to_scala(replacements))
+
+    def _whole(self, text: str, parts: tuple[tuple[str, str], ...]) -> Any:
+        """Returns the expression of a text, with its parts in it. All are parsed together: parsing is slow to begin."""
+        if not parts:
+            return self._parser.parseExpression(text)
+        texts = [text, *(part for _, part in parts)]
+        parsed = self._parser.parseExpression(f"array({', '.join(texts)})").children()
+        return self.replaced(parsed.head(), {name: parsed.apply(n + 1) for n, (name, _) in enumerate(parts)})
 
 
-def column_of_text(text: str, arguments: Mapping[str, Column], spark: SparkSession) -> Column:
-    """Returns the SQL expression ``text`` as a column of classic Spark. The keys of ``arguments`` are names in it that
-    stand for these columns."""
+_MOST_KEPT = 256
+"""How many parsed expressions a session keeps."""
+_parsers: WeakKeyDictionary[SparkSession, _Parser] = WeakKeyDictionary()
+
+
+def column_of_text(text: str, parts: Mapping[str, str], arguments: Mapping[str, Column], spark: SparkSession) -> Column:
+    """Returns the SQL expression ``text`` as a column of classic Spark. The keys of ``parts`` are names in it, and in
+    each other, that stand for these SQL expressions; the keys of ``arguments`` are names that stand for columns."""
     from pyspark.sql.classic.column import Column as ClassicColumn
 
-    classes = _classes_of(spark)
-    replaced = classes.new_map()
-    for name, argument in arguments.items():
-        replaced.put(classes.parsed(name), classes.columns.expression(argument._jc))  # noqa: SLF001
-    by_name = classes.to_scala(replaced)  # a Scala map is also a function, such as transformDown takes
-    return ClassicColumn(classes.columns.column(classes.parser.parseExpression(text).transformDown(by_name)))
+    if spark not in _parsers:
+        _parsers[spark] = _Parser(spark)
+    parser = _parsers[spark]
+    whole = parser.whole(text, tuple(parts.items()))
+    columns = {name: parser.columns.expression(column._jc) for name, column in arguments.items()}  # noqa: SLF001
+    return ClassicColumn(parser.columns.column(parser.replaced(whole, columns)))
 
 
 _CALL = re.compile(r"([^\s(),]+)\(")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
@@ -90,6 +91,36 @@ def fold(
     return turn(tree)
 
 
+def with_parts(tree: Tree, name_of: Callable[[int], str]) -> tuple[Tree, dict[str, Tree]]:
+    """Returns the tree with columns for the larger calls that it has several times, and these calls by the columns'
+    names, ``name_of(0)`` and so on. A call may itself have the columns of those inside it."""
+    uses: Counter[Tree] = Counter()
+
+    def count(node: Tree) -> None:
+        uses[node] += 1
+        if uses[node] == 1:
+            for argument in node.arguments:
+                count(argument)
+
+    count(tree)
+    parts: dict[str, Tree] = {}
+    done: dict[Tree, Tree] = {}
+
+    def shortened(node: Tree) -> Tree:
+        if node not in done:
+            short = Tree(node.name, tuple(map(shortened, node.arguments)), node.form)
+            if uses[node] > 1 and short.size >= _LEAST_PART:
+                name = name_of(len(parts))
+                parts[name] = short
+                short = column(name)
+            done[node] = short
+        return done[node]
+
+    return shortened(tree), parts
+
+
+_LEAST_PART = 4
+"""The least number of nodes for which a call is worth a name of its own."""
 _KEYWORDS = ("and", "or", "not", "in", "when")
 """Names of functions that SQL reads as something else, unless they are quoted."""
 
