@@ -219,4 +219,23 @@ def choose(condition: Tree, then: Tree, otherwise: Tree) -> Tree:
         return both(condition, then)
     if otherwise == TRUE:
         return either(negation(condition), then)
-    return call("if", condition, then, otherwise)
+    return _clamped(condition, then, otherwise) or call("if", condition, then, otherwise)
+
+
+def _clamped(condition: Tree, then: Tree, otherwise: Tree) -> Tree | None:
+    """Returns ``limit if x < limit else x``, and the same of ``x > limit``, with one copy of ``x``: the condition must
+    read so, where ``then`` is a literal and ``x`` is ``otherwise``; else ``None``. Spark's functions keep the first of
+    equal numbers, and take NaN for the greatest."""
+    limit, x = then, otherwise
+    if limit.form != "literal" or not limit.name.endswith(("D", "L")) or x.form == "literal":
+        return None
+    if condition in (Tree("<", (x, limit)), Tree(">", (limit, x))):
+        return call("greatest", x, limit)
+    if condition in (Tree(">", (x, limit)), Tree("<", (limit, x))):
+        return call("least", x, limit)
+    numbers = negation(call("isnan", x))
+    if condition in (both(Tree(">", (x, limit)), numbers), both(Tree("<", (limit, x)), numbers)):
+        opposite = -float(limit.name.removesuffix("D"))
+        if opposite != 0.0:  # there is no literal -0.0
+            return call("negative", call("greatest", call("negative", x), real(opposite)))
+    return None

@@ -10,11 +10,19 @@ import math
 from collections.abc import Callable
 
 from gpuspark.compiler.catalyst import trees
-from gpuspark.compiler.catalyst.operations.numbers import ZERO, as_float, as_integer, folded, is_zero, not_nan
+from gpuspark.compiler.catalyst.operations.numbers import (
+    ZERO,
+    as_float,
+    as_integer,
+    folded,
+    is_zero,
+    not_nan,
+    to_bigint,
+)
 from gpuspark.compiler.catalyst.operations.registry import lowers
 from gpuspark.compiler.catalyst.paths import Path, error_text
 from gpuspark.compiler.catalyst.trees import Refused, Tree, both, call, choose, either, negation
-from gpuspark.compiler.catalyst.values import NAN, Operand, Value, boolean, of_constant, real
+from gpuspark.compiler.catalyst.values import EXACT, NAN, Operand, Value, boolean, of_constant, real
 
 _INFINITY = trees.real(math.inf)
 _NAMES = (
@@ -221,7 +229,7 @@ _predicate("isfinite", _is_finite, True)
 # --- between floats and integers
 
 
-def _to_whole(rounded: Callable[[Tree], Tree], python: Callable[[float], int], *operations: str) -> None:
+def _to_whole(rounded: Callable[[Value], Tree], python: Callable[[float], int], *operations: str) -> None:
     """Registers a conversion of a float to an integer, ``rounded`` to a float that is whole. Python's has no bounds."""
 
     @lowers(*operations)
@@ -238,28 +246,37 @@ def _to_whole(rounded: Callable[[Tree], Tree], python: Callable[[float], int], *
             path.check(call("isnan", a.tree), error_text(lambda: python(math.nan)))
         if a.may_be_infinite:
             path.check(_is_infinite(a), error_text(lambda: python(math.inf)))
-            return Value("large", call("+", rounded(a.tree), ZERO))  # -0.0 + 0.0 is 0.0
-        return Value("large", call("+", rounded(a.tree), ZERO), math.floor(a.low), math.ceil(a.high))
+            return Value("large", rounded(a))
+        return Value("large", rounded(a), math.floor(a.low), math.ceil(a.high))
 
 
-def _truncated(x: Tree) -> Tree:
-    return call("-", x, call("%", x, trees.real(1.0)))
+def _truncated(x: Value) -> Tree:
+    if x.within(-EXACT, EXACT):
+        return call("double", to_bigint(x))
+    return _without_sign_of_zero(call("-", x.tree, call("%", x.tree, trees.real(1.0))))
 
 
-def _stepped(relation: str, step: float) -> Callable[[Tree], Tree]:
-    """Returns the rounding that moves a truncated number by ``step`` where it stands in ``relation`` to the number."""
+def _without_sign_of_zero(tree: Tree) -> Tree:
+    """Returns a float, or 0.0 where it is -0.0."""
+    return call("+", tree, ZERO)
 
-    def rounded(x: Tree) -> Tree:
-        truncated = _truncated(x)
-        return choose(call(relation, truncated, x), call("+", truncated, trees.real(step)), truncated)
+
+def _through_bigint(function: str) -> Callable[[Value], Tree]:
+    """Returns the rounding by a function whose results are ``bigint``. Larger floats are whole as they are."""
+
+    def rounded(x: Value) -> Tree:
+        whole = call("double", call(function, x.tree))
+        if x.within(-EXACT, EXACT):
+            return whole
+        return choose(call("<", call("abs", x.tree), trees.real(float(EXACT))), whole, x.tree)
 
     return rounded
 
 
 _to_whole(_truncated, int, "int", "math_trunc")
-_to_whole(_stepped(">", -1.0), math.floor, "math_floor")
-_to_whole(_stepped("<", 1.0), math.ceil, "math_ceil")
-_to_whole(lambda x: call("rint", x), round, "round")
+_to_whole(_through_bigint("floor"), math.floor, "math_floor")
+_to_whole(_through_bigint("ceil"), math.ceil, "math_ceil")
+_to_whole(lambda x: _without_sign_of_zero(call("rint", x.tree)), round, "round")
 
 
 @lowers("float")

@@ -16,7 +16,7 @@ from typing import Any
 from gpuspark.compiler.catalyst import trees
 from gpuspark.compiler.catalyst.operations.registry import lowers
 from gpuspark.compiler.catalyst.paths import OPTIONS, ColumnKind, Path, Undecided
-from gpuspark.compiler.catalyst.trees import Refused, Tree, both, call, choose, negation
+from gpuspark.compiler.catalyst.trees import Refused, Tree, call, choose, negation
 from gpuspark.compiler.catalyst.values import (
     EXACT,
     LEAST,
@@ -75,10 +75,11 @@ def as_float(path: Path, value: Value) -> Value:
     raise Refused(f"a {value.kind} where a number is needed")
 
 
-def to_bigint(tree: Tree) -> Tree:
-    """Returns a float as a ``bigint``, truncated. It is null for a float that is none, for which Spark would raise."""
-    fits = both(call(">=", tree, trees.real(-(2.0**63))), call("<", tree, trees.real(2.0**63)))
-    return call("bigint", choose(fits, tree, trees.NULL))
+def to_bigint(value: Value) -> Tree:
+    """Returns a float as a ``bigint``, truncated. A cast may raise; Spark's ``floor`` and ``ceil`` never do."""
+    if value.kind != "large":
+        return choose(call("<", value.tree, ZERO), call("ceil", value.tree), call("floor", value.tree))
+    return value.tree.arguments[0] if value.tree.name == "double" else call("floor", value.tree)
 
 
 def as_integer(value: Value) -> Value:
@@ -90,7 +91,7 @@ def as_integer(value: Value) -> Value:
     if value.kind == "large":
         if not value.within(-(2.0**62), 2.0**62):
             raise Refused("an integer that was a float of any size: bound it first")
-        return whole(to_bigint(value.tree), int(value.low), int(value.high))
+        return whole(to_bigint(value), int(value.low), int(value.high))
     if value.kind != "integer":
         raise Refused(f"a {value.kind} where an integer is needed")
     return value

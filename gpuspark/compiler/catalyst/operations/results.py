@@ -194,7 +194,7 @@ def _truncated(path: Path, a: Value, declared: ColumnType, low: int, high: int) 
     if not (a.low > under and a.high < over):
         number = call("replace", call("string", a.tree), trees.text("Infinity"), trees.text("inf"))
         _refuse_result(path, outside, number, "int" if a.kind == "large" else "float", declared)
-    return Value("integer", _narrowed(to_bigint(a.tree), declared), low, high)
+    return Value("integer", _narrowed(to_bigint(a), declared), low, high)
 
 
 def _narrowed(tree: Tree, declared: ColumnType) -> Tree:
