@@ -31,9 +31,6 @@ _PLAIN_NAME = re.compile(r"(?!_gpuspark_)[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCI
 _MOST_MATHEMATICS = 40
 """The calls of functions of mathematics from which on ``device=auto`` prefers a compiled program: an estimate, which no
 benchmark has confirmed."""
-_MATHEMATICS = frozenset(
-    "exp expm1 ln log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh cbrt atan2 hypot power".split()
-)
 
 
 def why_not_chosen(config: Config, expression: Expression, types: Mapping[str, str] | None = None) -> list[str]:
@@ -68,7 +65,7 @@ def _calls_of_mathematics(tree: Tree) -> int:
                 visit(argument)
 
     visit(tree)
-    return sum(node.name in _MATHEMATICS for node in calls)
+    return sum(node.name in trees.MATHEMATICS for node in calls)
 
 
 def label_of(name: str, arguments: Mapping[str, Column | str], by_name: Collection[str]) -> str:

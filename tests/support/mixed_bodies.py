@@ -315,3 +315,23 @@ def unpacked_literals(n, x):
     else:
         low, high = 1, 0.5
     return n * high - n * low
+
+
+# --- numbers within limits
+
+
+@case("double", "double double", "int float")
+def within_limits(a, b):
+    if a > 3.0:
+        a = 3.0
+    if b < -1.5:
+        b = -1.5
+    c = 0.0 if a < 0.0 else a
+    d = -1.0 if b < -1.0 else b
+    return min(a * b, 2.5) - max(b, -0.5) * c * d
+
+
+@case("bigint", "double double", "int float")
+def whole_within_limits(a, b):
+    low, high = min(1000.0, max(-1000.0, a)), min(2.5, max(-0.5, b))
+    return (int(low) + math.floor(high)) * math.ceil(low) - int(high) * round(low)

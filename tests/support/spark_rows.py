@@ -7,7 +7,7 @@ import itertools
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -99,12 +99,9 @@ def python_answers(function: ScalarFunction, table: pa.Table) -> list[Answer]:
 
 
 def spark_answers(
-    spark: Any, wholes: Sequence[tuple[Variant, trees.Tree]], table: pa.Table, settings: Mapping[str, str]
+    spark: Any, variants: Sequence[Variant], table: pa.Table, settings: Mapping[str, str]
 ) -> list[list[Answer]]:
-    """Returns what expressions give for each row of ``table``, in one query.
-
-    ``wholes``: the variant for the table's types, and where the result is null because a column is.
-    """
+    """Returns what expressions for the table's types give for each row of ``table``, in one query."""
     before = {key: spark.conf.get(key, None) for key in settings}
     for key, value in settings.items():
         spark.conf.set(key, value)
@@ -112,10 +109,9 @@ def spark_answers(
         numbered = table.append_column("_row", pa.array(range(table.num_rows)))
         names = {name: name for name in table.column_names}
         columns = []
-        for variant, null in wholes:
-            silent = Variant(variant.kinds, variant.errors, trees.NULL)
-            error = trees.choose(null, trees.NULL, silent.tree(lambda text: text))
-            value = trees.choose(null, trees.NULL, variant.tree(lambda _text: trees.NULL))
+        for variant in variants:
+            error = replace(variant, result=trees.NULL).tree(lambda text: text)
+            value = variant.tree(lambda _text: trees.NULL)
             columns += [column_of(error, names, spark).cast("string"), column_of(value, names, spark)]
         named = [column.alias(f"_{position}") for position, column in enumerate(columns)]
         rows = spark.createDataFrame(numbered).coalesce(1).select("_row", *named).collect()
@@ -164,12 +160,12 @@ def compare(
     expressions = [lowered(function, hints) for function in functions]
     tables = [table.rename_columns(list(function.columns)) for function in functions]
     chosen = [variant_for(*pair) for pair in zip(expressions, tables, strict=True)]
-    wholes = [
-        (_renamed(variant, function, table), _renamed_tree(expression.null, function, table))
-        for variant, expression, function in zip(chosen, expressions, functions, strict=True)
+    variants = [
+        _renamed(variant, function, table)
+        for variant, function in zip(chosen, functions, strict=True)
         if variant is not None
     ]
-    ours = iter(spark_answers(spark, wholes, table, settings) if wholes else [])
+    ours = iter(spark_answers(spark, variants, table, settings) if variants else [])
     return [
         None if variant is None else _compared(function, table, next(ours))
         for variant, function in zip(chosen, functions, strict=True)
@@ -179,7 +175,8 @@ def compare(
 def _renamed(variant: Variant, function: ScalarFunction, table: pa.Table) -> Variant:
     """Returns the variant with the table's names of the columns."""
     errors = tuple((_renamed_tree(c, function, table), _renamed_tree(e, function, table)) for c, e in variant.errors)
-    return Variant(variant.kinds, errors, _renamed_tree(variant.result, function, table))
+    result, null = (_renamed_tree(tree, function, table) for tree in (variant.result, variant.null))
+    return replace(variant, errors=errors, result=result, null=null)
 
 
 def _renamed_tree(tree: trees.Tree, function: ScalarFunction, table: pa.Table) -> trees.Tree:

@@ -27,7 +27,7 @@ from gpuspark.compiler.catalyst.paths import (
     have_types,
     parameter_value,
 )
-from gpuspark.compiler.catalyst.trees import Refused, Tree, call, choose, either
+from gpuspark.compiler.catalyst.trees import Refused, Tree, both, call, choose, either, negation
 from gpuspark.compiler.source import CannotCompile
 from gpuspark.compiler.spark_body import SparkBody, rewrite_for_spark
 
@@ -55,17 +55,37 @@ class Variant:
     """The conditions at which Python raises, in their order, each with the text of the error."""
     result: Tree
     """The result where no error is raised."""
+    null: Tree
+    """Where the result is null because a column is."""
+    declared: ColumnType
+    """The type of the result."""
 
     def takes(self, names: Mapping[str, str]) -> bool:
         """Returns whether the variant is for columns of these Spark types, by parameter."""
         return all(names.get(parameter) in SPARK_TYPES[kind] for parameter, kind in self.kinds.items())
 
     def tree(self, raised: Callable[[Tree], Tree]) -> Tree:
-        """Returns the expression where no column is null. ``raised`` makes an expression of an error's text."""
-        if not self.errors:
+        """Returns the expression. ``raised`` makes an expression of an error's text.
+
+        Spark computes once what an expression has several times, except in the branches of ``if``. So a number is no
+        branch, but multiplied with one, which comes first: it is 1, or null, or raises.
+        """
+        if self.declared.kind not in ("float", "integer") or self.result == trees.NULL:
+            return choose(self.null, trees.NULL, self._checked(trees.FALSE, self.result, raised))
+        if not self.errors and trees.null_with(self.result) >= set(self.null.columns()):
             return self.result
+        narrow = self.declared.name if self.declared.bits < 64 else ""
+        wide = self.result.arguments[0] if narrow and self.result.name == narrow else self.result
+        one = trees.real(1.0) if self.declared.kind == "float" else trees.whole(1)
+        factor = self._checked(self.null, choose(self.null, trees.NULL, one), raised)
+        return call(narrow, call("*", factor, wide)) if narrow else call("*", factor, wide)
+
+    def _checked(self, null: Tree, otherwise: Tree, raised: Callable[[Tree], Tree]) -> Tree:
+        """Returns ``otherwise``, or the error where one is raised. None is where ``null`` holds."""
+        if not self.errors:
+            return otherwise
         invalid = trees.FALSE
-        for condition, _ in self.errors:  # together, so that Spark computes once what conditions and result share
+        for condition, _ in self.errors:
             invalid = either(invalid, condition)
         *cases, (_, last) = self.errors
         while cases and cases[-1][1] == last:
@@ -73,7 +93,7 @@ class Variant:
         error = raised(last)
         if cases:
             error = call("when", *(part for condition, text in cases for part in (condition, raised(text))), error)
-        return choose(invalid, error, self.result)
+        return choose(both(negation(null), invalid), error, otherwise)
 
     @property
     def condition(self) -> Tree:
@@ -86,8 +106,6 @@ class Expression:
     """A function as Spark expressions."""
 
     variants: tuple[Variant, ...]
-    null: Tree
-    """Where the result is null because a column is."""
     refusals: tuple[str, ...]
     """Why the body has no expression at all, or none for columns of some types."""
 
@@ -119,7 +137,7 @@ class Expression:
         else:
             whole = call("when", *(part for tree, condition in cases.items() for part in (condition, tree)))
             condition = self.condition
-        return call("when", condition, choose(self.null, trees.NULL, whole), fallback)
+        return call("when", condition, whole, fallback)
 
 
 def _raise(error: Tree, function: str) -> Tree:
@@ -145,7 +163,7 @@ def expression_of(
     try:
         body = rewrite_for_spark(function, columns, nullable=nullable)
     except CannotCompile as refusal:
-        return Expression((), trees.FALSE, tuple(str(refusal).splitlines()))
+        return Expression((), tuple(str(refusal).splitlines()))
     return _Search(body, tuple(columns), nullable, result, hints).expression()
 
 
@@ -188,7 +206,7 @@ class _Search:
         refusals = tuple(self.refusals)  # what the body would do with strings or dates is no news
         if not variants and any(name not in self.hints for name in self.columns):
             variants = self._of_others("string") or self._of_others("date")
-        return Expression(tuple(variants), self._null(), refusals)
+        return Expression(tuple(variants), refusals)
 
     def _of_others(self, default: ColumnKind) -> list[Variant]:
         """Returns the variant for columns that are strings, or dates, unless the body needs numbers."""
@@ -232,7 +250,8 @@ class _Search:
         try:
             errors, result = lower(self.body, self.result, path)
             errors = [*_outside_of_calendar(decisions), *errors]
-            variant = Variant(self._read(decisions, errors, result), tuple(errors), result)
+            kinds = self._read(decisions, errors, result)
+            variant = Variant(kinds, tuple(errors), result, self._null(), self.result)
             variant.tree(lambda error: error)  # which is refused if it is too large
         except (CannotCompile, Refused) as refusal:
             self.refusals.update(dict.fromkeys(str(refusal).splitlines()))

@@ -101,8 +101,25 @@ def _joined(condition: Tree, one: Path, other: Path) -> Path:
     joined.truths = {tree: holds for tree, holds in one.truths.items() if other.truths.get(tree) is holds}
     joined.bounds = {tree: bounds for tree, bounds in one.bounds.items() if other.bounds.get(tree) == bounds}
     for name, value in other.names.items():
-        joined.names[name] = merge(condition, one.names[name], value) if name in one.names else value
+        joined.names[name] = _merged(condition, one, one.names[name], other, value) if name in one.names else value
     return joined
+
+
+def _merged(condition: Tree, one: Path, then: Operand, other: Path, otherwise: Operand) -> Operand:
+    """Returns what a name, or a conditional expression, is after a branch with what each side knows of it. A column
+    that may hold any numbers is decided where the other side is a float: then they may be of one type."""
+    if then == otherwise:
+        return then
+    then, otherwise = one.known(then), other.known(otherwise)
+    if isinstance(then, Value) and isinstance(otherwise, Value) and "float" in (then.kind, otherwise.kind):
+        then, otherwise = _decided(one, then), _decided(other, otherwise)
+    return merge(condition, then, otherwise)
+
+
+def _decided(path: Path, value: Value) -> Value:
+    """Returns the column of a parameter that the body shows to be a number as one whose numbers are decided."""
+    is_number = value.kind == "number" and not value.derived and value.parameter in path.decisions.pinned
+    return path.settled(value) if is_number else value
 
 
 class Lowering:
@@ -310,11 +327,11 @@ class Lowering:
         """Returns ``body if test else orelse``."""
         if test in (trees.TRUE, trees.FALSE):
             return self.value(body if test == trees.TRUE else orelse, path)
-        sides = []
-        for node, holds in ((body, True), (orelse, False)):
-            with path.under(test, holds) as side:
-                sides.append(self.value(node, side))
-        return merge(test, *sides)
+        with path.under(test, True) as one:
+            then = self.value(body, one)
+        with path.under(test, False) as other:
+            otherwise = self.value(orelse, other)
+        return _merged(test, one, then, other, otherwise)
 
     def call(self, name: str, arguments: Sequence[Operand], path: Path) -> Operand:
         """Returns the result of a call of another plain function."""

@@ -167,8 +167,7 @@ class Path:
     def as_number(self, value: Value) -> Value:
         """Returns a value of which nothing is known as a number, and notes that the body makes it one."""
         value = self.as_kind(value, "number")
-        if value.parameter:
-            self.decisions.pinned.add(value.parameter)  # of a derived number, the columns are pinned already
+        self.decisions.pinned.update(value.parameters)
         return value
 
     def settled(self, value: Value, options: tuple[ColumnKind, ...] = OPTIONS) -> Value:

@@ -91,6 +91,26 @@ def fold(
     return turn(tree)
 
 
+def null_with(tree: Tree) -> set[str]:
+    """Returns parameters with whose columns the tree is null, as far as its calls are of arithmetic and mathematics."""
+    if tree.form == "column":
+        return {tree.name}
+    parts = [null_with(argument) for argument in tree.arguments]
+    if tree.name == "if":
+        return parts[1] & parts[2]
+    return set().union(*parts) if tree.name in _NULL_WITH_ANY else set()
+
+
+MATHEMATICS = frozenset(
+    "exp expm1 ln log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh cbrt atan2 hypot power".split()
+)
+"""Functions that take as long as many operators."""
+_NULL_WITH_ANY = MATHEMATICS | frozenset(
+    "+ - * try_add try_subtract try_multiply try_divide negative abs sqrt floor ceil rint double bigint".split()
+)
+"""Functions that are null where any argument is."""
+
+
 def with_parts(tree: Tree, name_of: Callable[[int], str]) -> tuple[Tree, dict[str, Tree]]:
     """Returns the tree with columns for the larger calls that it has several times, and these calls by the columns'
     names, ``name_of(0)`` and so on. A call may itself have the columns of those inside it."""

@@ -42,7 +42,7 @@ class Value:
     constant: Any = None
     """The value, where it is the same for all rows and not ``None``."""
     parameters: tuple[str, ...] = ()
-    """The parameter whose column this is; those from which it was computed, while their types are not decided."""
+    """The parameter whose column this is; those whose columns are numbers if it is one."""
     derived: bool = False
     """Whether a ``number`` was computed from columns. Then its bounds are those of integers, and floats have none."""
 

@@ -39,18 +39,20 @@ from gpuspark.compiler.catalyst.values import (
 def least(path: Path, a: Value, b: Value) -> Operand:
     a, b = _alike(path, a, b)
     if a.kind == b.kind == "float" and not a.nan and a.constant is None:
-        return real(call("least", a.tree, b.tree), min(a.low, b.low), min(a.high, b.high), nan=False)
-    first = compare(path, "<", b, a)
-    return _bounded(merge(first.tree, b, a), a, b, min(a.low, b.low), min(a.high, b.high))
+        lesser: Operand = real(call("least", a.tree, b.tree), nan=False)
+    else:
+        lesser = merge(compare(path, "<", b, a).tree, b, a)
+    return _bounded(lesser, a, b, min(a.low, b.low), min(a.high, b.high))
 
 
 @lowers("max")
 def greatest(path: Path, a: Value, b: Value) -> Operand:
     a, b = _alike(path, a, b)
     if a.kind == b.kind == "float" and not b.nan:
-        return real(call("greatest", a.tree, b.tree), max(a.low, b.low), max(a.high, b.high), nan=a.nan)
-    first = compare(path, ">", b, a)
-    return _bounded(merge(first.tree, b, a), a, b, max(a.low, b.low), max(a.high, b.high))
+        larger: Operand = real(call("greatest", a.tree, b.tree), nan=a.nan)
+    else:
+        larger = merge(compare(path, ">", b, a).tree, b, a)
+    return _bounded(larger, a, b, max(a.low, b.low), max(a.high, b.high))
 
 
 def _note_ordered(path: Path, a: Value, b: Value) -> None:
@@ -70,13 +72,13 @@ def _alike(path: Path, a: Value, b: Value) -> tuple[Value, Value]:
 
 
 def _bounded(result: Operand, a: Value, b: Value, low: float, high: float) -> Operand:
-    """Returns the result of ``min`` or ``max`` with its bounds. A NaN in the first place stays, and one in the
-    second is passed over."""
+    """Returns the result of ``min`` or ``max`` with its bounds, and the parameters that it was computed from. A NaN in
+    the first place stays, and one in the second is passed over."""
     if not isinstance(result, Value) or result.constant is not None or a.kind not in ("float", "integer"):
         return result
     if b.nan:
-        low, high = min(a.low, b.low), max(a.high, b.high)
-    return Value(result.kind, result.tree, low, high, a.nan)
+        low, high = min(low, a.low), max(high, a.high)
+    return Value(result.kind, result.tree, low, high, a.nan, parameters=(*a.parameters, *b.parameters))
 
 
 # --- comparisons
