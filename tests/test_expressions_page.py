@@ -40,6 +40,8 @@ CONSTRUCTS = (
     ("`(d - e).days`, `d < e`", lambda d, e: (d - e).days if d < e else 0, "date date", "bigint"),
     ("`d.year`", lambda d: d.year, "date", "int"),
     ("`d < e`", lambda d, e: d < e, "timestamp timestamp", "boolean"),
+    ("`np.maximum(a, b)`", lambda a, b: np.maximum(a, b), "double double", "double"),
+    ("`np.maximum(a, 1.0)`, `np.minimum(a, 1.0)`", lambda a: np.maximum(np.minimum(a, 1.0), 0.5), "double", "double"),
     ("`~np.isnan(a)`", lambda a: ~np.isnan(a) and a > 0, "double", "boolean"),
 )  # fmt: skip
 

@@ -331,6 +331,11 @@ def within_limits(a, b):
     return min(a * b, 2.5) - max(b, -0.5) * c * d
 
 
+@case("double", "double double", "float float")
+def numpy_limits(a, b):
+    return np.minimum(np.maximum(a, -1.5), 7.0) * np.minimum(2.5, b)
+
+
 @case("bigint", "double double", "int float")
 def whole_within_limits(a, b):
     low, high = min(1000.0, max(-1000.0, a)), min(2.5, max(-0.5, b))

@@ -189,6 +189,31 @@ def numpy_hypot(path: Path, a: Value, b: Value) -> Operand:
     return real(call("hypot", x.tree, y.tree), 0.0, nan=x.nan or y.nan)
 
 
+def _not_both_zero(path: Path, a: Value, b: Value) -> tuple[Value, Value]:
+    """Returns the numbers of a NumPy extreme as floats. Of integers it makes an integer; of 0.0 and -0.0 its choice
+    depends on the machine."""
+    a, b = _not_boolean(path, a), _not_boolean(path, b)
+    if "float" not in (a.kind, b.kind):
+        raise Refused("a NumPy extreme of integers")
+    if a.may_be_zero and b.may_be_zero:
+        raise Refused("of 0.0 and -0.0, NumPy's choice depends on the machine")
+    return as_float(path, a), as_float(path, b)
+
+
+@lowers("np_maximum")
+def maximum(path: Path, a: Value, b: Value) -> Operand:
+    """NumPy's extremes are NaN if one of the numbers is; Spark's take NaN for the greatest."""
+    x, y = _not_both_zero(path, a, b)
+    return real(call("greatest", x.tree, y.tree), max(x.low, y.low), max(x.high, y.high), nan=x.nan or y.nan)
+
+
+@lowers("np_minimum")
+def minimum(path: Path, a: Value, b: Value) -> Operand:
+    x, y = _not_both_zero(path, a, b)
+    greatest = call("greatest", call("negative", x.tree), call("negative", y.tree))
+    return real(call("negative", greatest), min(x.low, y.low), min(x.high, y.high), nan=x.nan or y.nan)
+
+
 @lowers("math_copysign")
 def copysign(path: Path, a: Value, b: Value) -> Operand:
     x, y = as_float(path, path.as_number(a)), as_float(path, path.as_number(b))
