@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gpuspark.bench.cases import FLOOR, every_case
+from gpuspark.bench.cases import EXPRESSION, FLOOR, every_case
 from gpuspark.bench.command import LIMITS, RECORDS
 from gpuspark.bench.device_model import computing_share
 from gpuspark.bench.markdown import markdown
@@ -40,7 +40,9 @@ job: such a path looks somewhat slower than it is.
 **No GPU has run any of this.** All of it is the CPU path.
 
 """
-_SUMMARY_HEAD = ("case", "gpuspark, seconds", "transport alone", "computing", "against", "times as long")
+_SUMMARY_HEAD = (
+    "case", "gpuspark, seconds", "as an expression", "transport alone", "computing", "against", "times as long",
+)  # fmt: skip
 
 
 def page(cases: Sequence[CaseResult], larger: Sequence[CaseResult]) -> str:
@@ -64,8 +66,8 @@ def records() -> tuple[list[CaseResult], list[CaseResult]]:
 
 
 def summary(cases: Sequence[CaseResult]) -> str:
-    """Returns the README's table: gpuspark's time, that of the transport alone, the share of computing, which is all
-    that a faster device could save, and the rivals of each case."""
+    """Returns the README's table: the times of gpuspark's compiled program, its Spark expression and the transport
+    alone, the share of computing, which is all that a faster device could save, and the rivals of each case."""
     return markdown_table(_SUMMARY_HEAD, [_summary_row(case) for case in cases if OURS in case.paths])
 
 
@@ -76,7 +78,8 @@ def _summary_row(case: CaseResult) -> tuple[str, ...]:
     computing = "-" if share is None else f"{min(share, 1):.0%}"
     title = f"{case.name}, {case.facts['elements']:,} {case.facts['unit']}"
     seconds, floor_seconds = str(case.paths[OURS].time), str(case.paths[FLOOR].time)
-    return title, seconds, floor_seconds, computing, "<br>".join(rivals), "<br>".join(ratios)
+    expression = str(case.paths[EXPRESSION].time) if EXPRESSION in case.paths else "-"
+    return title, seconds, expression, floor_seconds, computing, "<br>".join(rivals), "<br>".join(ratios)
 
 
 def readme(text: str, cases: Sequence[CaseResult], limits: Mapping[str, Any]) -> str:

@@ -34,6 +34,10 @@ class Aim:
     """Why, as far as is known, where it is not reached."""
 
 
+LIKE_SQL = Aim(EXPRESSION, "Spark SQL", 1 / 1.1)
+"""The aim of an expression: the time of the same formula, written by hand."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One operation over one set of data, in every form that a user would write it in."""

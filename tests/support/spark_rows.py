@@ -110,7 +110,7 @@ def spark_answers(
         names = {name: name for name in table.column_names}
         columns = []
         for variant in variants:
-            error = replace(variant, result=trees.NULL).tree(lambda text: text)
+            error = variant.checked(variant.null, trees.NULL, lambda text: text)
             value = variant.tree(lambda _text: trees.NULL)
             columns += [column_of(error, names, spark).cast("string"), column_of(value, names, spark)]
         named = [column.alias(f"_{position}") for position, column in enumerate(columns)]

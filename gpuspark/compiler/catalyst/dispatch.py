@@ -71,17 +71,18 @@ class Variant:
         branch, but multiplied with one, which comes first: it is 1, or null, or raises.
         """
         if self.declared.kind not in ("float", "integer") or self.result == trees.NULL:
-            return choose(self.null, trees.NULL, self._checked(trees.FALSE, self.result, raised))
+            return choose(self.null, trees.NULL, self.checked(trees.FALSE, self.result, raised))
         if not self.errors and trees.null_with(self.result) >= set(self.null.columns()):
             return self.result
         narrow = self.declared.name if self.declared.bits < 64 else ""
         wide = self.result.arguments[0] if narrow and self.result.name == narrow else self.result
         one = trees.real(1.0) if self.declared.kind == "float" else trees.whole(1)
-        factor = self._checked(self.null, choose(self.null, trees.NULL, one), raised)
+        factor = self.checked(self.null, choose(self.null, trees.NULL, one), raised)
         return call(narrow, call("*", factor, wide)) if narrow else call("*", factor, wide)
 
-    def _checked(self, null: Tree, otherwise: Tree, raised: Callable[[Tree], Tree]) -> Tree:
-        """Returns ``otherwise``, or the error where one is raised. None is where ``null`` holds."""
+    def checked(self, null: Tree, otherwise: Tree, raised: Callable[[Tree], Tree]) -> Tree:
+        """Returns ``otherwise``, or an error where one is raised, which is never where ``null`` holds. ``raised`` makes
+        an expression of an error's text."""
         if not self.errors:
             return otherwise
         invalid = trees.FALSE
