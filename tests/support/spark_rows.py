@@ -6,7 +6,7 @@ import datetime
 import itertools
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -56,16 +56,24 @@ _DATED = _dated()
 
 
 def rows_of(columns: Sequence[types.ColumnType], count: int, seed: int = 0) -> list[tuple[Any, ...]]:
-    """Returns rows of edges, all combinations where there are few, and of random numbers."""
+    """Returns rows of edges, all combinations where there are few, and of random numbers. Where there are many, nulls
+    beside zeros and other small numbers come first."""
     chosen = random.Random(seed)
     pools = [edges(column) for column in columns]
     total = 1
     for pool in pools:
         total *= len(pool)
-    rows = list(itertools.product(*pools)) if total <= count else []
+    rows = list(itertools.product(*pools)) if total <= count else list(_beside_nulls(pools))
     while len(rows) < count:
         rows.append(tuple(_value(column, pool, chosen) for column, pool in zip(columns, pools, strict=True)))
     return rows
+
+
+def _beside_nulls(pools: Sequence[list[Any]]) -> Iterator[tuple[Any, ...]]:
+    """Yields rows with one null, and in the other columns the first edges that are none."""
+    for null in range(len(pools)):
+        for edge in range(4):
+            yield tuple(None if n == null else pool[1 + edge % (len(pool) - 1)] for n, pool in enumerate(pools))
 
 
 def _value(column: types.ColumnType, pool: list[Any], chosen: random.Random) -> Any:
