@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gpuspark.bench.markdown import table
-from gpuspark.bench.statistics import compare, format_number, interval, stands_out
+from gpuspark.bench.statistics import MIN_ROUNDS, compare, format_number, interval, stands_out
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "bench" / "history" / "spark_settings.jsonl"
@@ -45,14 +45,16 @@ def written(text: str, records: Sequence[Record]) -> str:
 
 
 def measured(records: Sequence[Record]) -> str:
-    """Returns a sentence on what was measured, where and when."""
+    """Returns what was measured and where, and whether that decides anything."""
     first = records[0]
     machine, loads = first["machine"], first["loads"]
+    busy = " Other work kept the machine busy, which widens the intervals." if max(loads) > 2 * machine["cores"] else ""
+    few = f" **Fewer than {MIN_ROUNDS} rounds decide nothing.**" if len(first["seconds"]) < MIN_ROUNDS else ""
     return (
         f"Measured over {first['rows']:,} rows in {len(first['seconds'])} rounds on {machine['cores']} cores "
         f"({machine['processor']}), load {machine['load'][0]:.1f} at the start and {min(loads):.1f} to "
         f"{max(loads):.1f} at the start of the rounds; Python {machine['python']}, PySpark {machine['pyspark']}, "
-        f"pyarrow {machine['pyarrow']}."
+        f"pyarrow {machine['pyarrow']}.{busy}{few}"
     )
 
 
