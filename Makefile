@@ -144,6 +144,9 @@ sweep: setup ## the cases that only the full suite has, up to 100 million rows, 
 	@$(IN) gpuspark bench --rounds 3 --device cpu --out artifacts/larger $$(python -c "$(BEYOND_CORE)")
 	@$(IN) python -m gpuspark.bench.history artifacts/larger --larger
 
+spark-settings: setup ## Spark's own settings of the transport to Python, into docs/spark-settings.md (a quarter of an hour)
+	@$(IN) python -m gpuspark.bench.spark_settings
+
 dist: setup ## the wheel, the source distribution, and gpuspark.zip for --py-files, under dist/, tried in environments
 	@$(IN) pytest -m 'not device' tests/test_packaging.py
 	@rm -rf build dist
@@ -157,4 +160,4 @@ clean: ## removes the environments and everything that was built
 	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse
 
 .PHONY: help setup demo test quick page lint types connect unit c-compiler spark-classes lanes lane-oldest lane-connect lane-middle lane-newest masked \
-	toolchains evidence contracts properties expressions programs corpus spark-tests sabotage bench measure sweep dist device-suite clean
+	toolchains evidence contracts properties expressions programs corpus spark-tests sabotage bench measure sweep spark-settings dist device-suite clean

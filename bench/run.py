@@ -105,7 +105,7 @@ def _prepare(
     chosen = {name: path for name, path in paths.items() if only_path in (None, name) or name == FLOOR}
     counts = {name: _capped(case, name, elements) for name in chosen}
     frames = {count: read(spark, case, count, folder) for count in set(counts.values())}
-    runs = {name: _drain(path, frames[counts[name]]) for name, path in chosen.items()}
+    runs = {name: drain(path, frames[counts[name]]) for name, path in chosen.items()}
     return {**runs, FLOOR_AGAIN: runs[FLOOR]}
 
 
@@ -210,7 +210,7 @@ def _capped(case: Case, path: str, elements: int) -> int:
     return min(elements, case.capped.get(path, elements))
 
 
-def _drain(path: Callable[[DataFrame], DataFrame], frame: DataFrame) -> Callable[[], None]:
+def drain(path: Callable[[DataFrame], DataFrame], frame: DataFrame) -> Callable[[], None]:
     """Returns a function that runs the path into a sink that drops its rows."""
     result = path(frame)
     return lambda: result.write.format("noop").mode("overwrite").save()
