@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from pyspark.sql.functions import lit
+from pyspark.sql.functions import desc, lit
 
 import gpuspark as gs
 from gpuspark import functions, kernels
 from gpuspark.errors import ConfigError
 from gpuspark.execution.capsule import read
 from tests.support import faulty
-from tests.support.spark_plans import has_python
+from tests.support.spark_plans import has_python, plan_of
 
 
 def triple(n, plus=0):
@@ -83,11 +83,16 @@ def test_a_fault_is_in_the_ledger_and_its_batch_in_a_capsule(connect, tmp_path: 
 
 
 def test_segments(connect) -> None:
+    """With the groups found by the worker, or marked by a window of Spark's where the frame lies so already."""
+
     def counted(segments):
         return segments.keys.with_column("n", segments.lengths)
 
-    rows = gs.apply_in_segments(connect.range(20).selectExpr("id % 3 k"), "k", counted, "k bigint, n bigint").collect()
-    assert sorted(tuple(row) for row in rows) == [(0, 7), (1, 7), (2, 6)]
+    frame = connect.range(0, 20, 1, 2).selectExpr("id % 3 k", "id t")
+    for given, window in ((frame, False), (frame.repartition("k"), True)):
+        built = gs.apply_in_segments(given, "k", counted, "k bigint, n bigint", order_by=desc("t"))
+        assert ("Window" in plan_of(built)) is window
+        assert sorted(tuple(row) for row in built.collect()) == [(0, 7), (1, 7), (2, 6)]
 
 
 @pytest.mark.parametrize("device", ["cpu", "emulated"])

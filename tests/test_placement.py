@@ -20,6 +20,7 @@ from gpuspark.config import Config
 from gpuspark.devices.protocol import Memory
 from gpuspark.dialects import batch_worker, segments, series_worker
 from gpuspark.dialects.batch_worker import BatchWorker
+from gpuspark.dialects.group_starts import FIRST
 from gpuspark.dialects.series_worker import SeriesWorker
 from gpuspark.errors import DeviceLost, DeviceUnavailable, FallbackError, OutOfMemory
 from gpuspark.execution import placement
@@ -172,7 +173,7 @@ def small_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def record_batches(rows: int) -> Iterator[pa.RecordBatch]:
     values = np.arange(float(rows))
-    yield pa.record_batch({"k": np.zeros(rows, np.int64), "x": values, segments._FIRST: values == 0})
+    yield pa.record_batch({"k": np.zeros(rows, np.int64), "x": values, FIRST: values == 0})
 
 
 def test_an_array_function_that_needs_more_than_its_budget_runs_elsewhere() -> None:
@@ -210,7 +211,7 @@ def test_a_batch_beyond_its_budget_says_what_to_lower(small_gpu) -> None:
 def test_whole_groups_beyond_their_budget_say_what_to_lower(small_gpu, monkeypatch) -> None:
     """Each of Spark's batches fits, and the group that they make does not."""
     monkeypatch.setattr(segments, "task_config", lambda: BUDGET)
-    body = segments._Grouped(lambda groups: groups.batch, ["k"])
+    body = segments._Grouped(lambda groups: groups.batch, ["k"], marked=True)
     worker = BatchWorker(body, pa.schema([("k", pa.int64()), ("x", pa.float64())]), "a call")
     pieces = [batch.slice(start, 20) for batch in record_batches(40) for start in (0, 20)]
     with pytest.raises(OutOfMemory, match=r"640 bytes needed, 500 allowed"):

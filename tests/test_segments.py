@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import decimal
 import math
-import re
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,11 @@ from pyspark.errors import PythonException
 from pyspark.sql import functions as F
 
 import gpuspark as gs
-from gpuspark.errors import CallError, ResultError
+from gpuspark.config import Config
+from gpuspark.dialects.group_starts import FIRST
+from gpuspark.dialects.segments import _Grouped
+from gpuspark.errors import CallError, GroupTooLarge, ResultError
+from gpuspark.spark.session import configured
 
 KEYS = {
     "bigint": [1, 2, None, -(2**63)],
@@ -141,23 +144,6 @@ def test_a_group_too_large_is_named_with_its_size(spark) -> None:
     assert gs.apply_in_segments(small, "k", count_and_total, schema).count() == 100
 
 
-def operators(built) -> dict[str, int]:
-    plan = built._jdf.queryExecution().executedPlan().toString()
-    return {name: len(re.findall(rf"[-+ ] \*?(?:\(\d+\) )?{name} ", plan)) for name in ("Exchange", "Sort")}
-
-
-def test_one_shuffle_and_one_sort_and_none_if_already_arranged(spark) -> None:
-    frame = spark.range(1000).selectExpr("id % 7 k", "id t", "cast(id as double) x")
-    schema = "k bigint, n bigint, total double, first double"
-    for order in (None, "t"):
-        built = gs.apply_in_segments(frame, "k", count_and_total, schema, order_by=order)
-        assert operators(built) == {"Exchange": 1, "Sort": 1}
-        arranged = frame.repartition("k").sortWithinPartitions("k", "t")
-        again = gs.apply_in_segments(arranged, "k", count_and_total, schema, order_by=order)
-        assert operators(again) == {"Exchange": 1, "Sort": 1}  # those of the first repartition and sort
-        assert text(again.select("k", "n", "total").collect()) == text(built.select("k", "n", "total").collect())
-
-
 def test_misuse_is_named(spark) -> None:
     frame = spark.range(3)
     with pytest.raises(CallError, match=r"by='k': give names of columns of \['id'\]"):
@@ -173,19 +159,18 @@ def test_misuse_is_named(spark) -> None:
 
 
 @settings(max_examples=30)
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(1, 12), st.integers(1, 400))
-def test_groups_are_never_split(lengths, records, target) -> None:
-    """For any batches, each piece consists of whole groups, and no row is lost or doubled."""
-    from gpuspark.config import Config
-    from gpuspark.dialects import segments as module
-
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(1, 12), st.integers(1, 400), st.booleans())
+def test_groups_are_never_split(lengths, records, target, marked) -> None:
+    """For any batches, marked by Spark or not, each piece consists of whole groups, and no row is lost or doubled."""
     first = np.concatenate([[True, *[False] * (n - 1)] for n in lengths])
     keys = np.repeat(np.arange(len(lengths)), lengths)
-    whole = pa.record_batch({"k": keys, module._FIRST: first})
+    whole = pa.record_batch({"k": keys, FIRST: first} if marked else {"k": keys})
     batches = [gs.Batch.from_arrow(whole.slice(n, records)) for n in range(0, len(whole), records)]
     seen: list[pd.DataFrame] = []
 
     def body(segments):
+        assert segments.schema.names == ["k"]
+        assert segments.offsets.dtype == np.int64
         assert segments.offsets[0] == 0
         assert segments.offsets[-1] == segments.num_rows
         assert segments.keys["k"].to_pylist() == list(dict.fromkeys(segments["k"].to_pylist()))
@@ -193,7 +178,18 @@ def test_groups_are_never_split(lengths, records, target) -> None:
         seen.append(segments.batch.to_frame())
         return segments.keys
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "task_config", lambda: Config(target_bytes=target))
-        list(module._Grouped(body, ["k"])(iter(batches)))
+    with configured(Config(target_bytes=target)):
+        list(_Grouped(body, ["k"], marked=marked)(iter(batches)))
     assert pd.concat(seen)["k"].tolist() == keys.tolist()
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_the_group_that_is_too_large_is_the_last_one(marked) -> None:
+    """Small groups before it do not count, and its first row may lie in any batch."""
+    keys = np.repeat([1, 2, 3], [40, 7, 100])
+    first = np.diff(keys, prepend=0) > 0
+    whole = pa.record_batch({"k": keys, FIRST: first} if marked else {"k": keys})
+    batches = [gs.Batch.from_arrow(whole.slice(n, 10)) for n in range(0, len(whole), 10)]
+    with configured(Config(target_bytes=1 << 20, segment_bytes=500)), pytest.raises(GroupTooLarge) as raised:
+        list(_Grouped(lambda segments: segments.keys, ["k"], marked=marked)(iter(batches)))
+    assert str(raised.value).startswith("the group {'k': 3} has 63 rows so far, 504 bytes, and")

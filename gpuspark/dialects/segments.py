@@ -1,9 +1,9 @@
 """``gs.apply_in_segments``: calls a body once for many groups, where Spark's ``applyInArrow`` calls it once for each.
 
 Spark brings the rows of each group together, in order: one shuffle and one sort, or none if the frame is already
-partitioned and sorted so. Spark also marks the first row of each group, so Spark decides which keys are equal: as in
-``groupBy``, null equals null, NaN equals NaN, and -0.0 equals 0.0. The worker gathers whole groups until they have
-about ``spark.gpuspark.batch.targetBytes``; a group is never split.
+partitioned and sorted so. Where a group begins is marked by Spark, or seen by the worker
+(:mod:`gpuspark.dialects.group_order` says which): as in ``groupBy``, null equals null, NaN equals NaN, and -0.0 equals
+0.0. The worker gathers whole groups until they have about ``spark.gpuspark.batch.targetBytes``; a group is never split.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ import numpy as np
 
 from gpuspark.accounting.entries import call_id
 from gpuspark.columns.batch import Batch, Column
+from gpuspark.devices.protocol import DeviceName
 from gpuspark.dialects.batch_worker import BatchWorker, Incoming
-from gpuspark.dialects.group_keys import comparable, key_columns, quoted
+from gpuspark.dialects.group_keys import key_columns
+from gpuspark.dialects.group_order import arranged
+from gpuspark.dialects.group_starts import GroupStarts, marked_by_spark
 from gpuspark.errors import GroupTooLarge, ResultError
 from gpuspark.spark.builder import prepare
 from gpuspark.spark.session import task_config
@@ -29,8 +32,6 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
     Body = Callable[["Segments"], Batch]
-
-_FIRST = "__gpuspark_first"
 
 
 def apply_in_segments(
@@ -59,7 +60,6 @@ def apply_in_segments(
     ...     return segments.keys.with_column("last", segments["x"].values[segments.offsets[1:] - 1])
     >>> frame = apply_in_segments(df, "k", last, "k bigint, last double", order_by="t")  # doctest: +SKIP
     """
-    from pyspark.sql import Window, functions
     from pyspark.sql.types import DataType, StructType
 
     from gpuspark.spark.arrow_types import arrow_schema
@@ -69,23 +69,18 @@ def apply_in_segments(
     if not isinstance(declared, StructType):
         raise ResultError(f"schema={schema!r} is not a list of columns: write it as 'name type, name type'")
     prepare(df.sparkSession)
-    order = [] if order_by is None else [order_by] if not isinstance(order_by, list | tuple) else list(order_by)
-    partition = [comparable(functions.col(quoted(key)), df.schema[key].dataType) for key in keys]
-    window = Window.partitionBy(*partition)
-    if order:  # lag is cheaper than count: it only looks whether there is a row before this one
-        ordered = [quoted(c) if isinstance(c, str) and c in df.columns else c for c in order]
-        first = functions.lag(functions.lit(False), 1, True).over(window.orderBy(*ordered))
-    else:
-        so_far = window.rowsBetween(Window.unboundedPreceding, Window.currentRow)
-        first = functions.count(functions.lit(1)).over(so_far) == 1
-    marked = df.withColumn(_FIRST, first)
+    order: list[Any] = (
+        [] if order_by is None else [order_by] if not isinstance(order_by, list | tuple) else list(order_by)
+    )
+    frame, marked = arranged(df, keys, order)
     names = None
     if any("." in name or "`" in name for name in df.columns):  # mapInArrow cannot resolve such names
-        names = marked.columns
-        marked = marked.toDF(*(f"c{n}" for n in range(len(names) - 1)), _FIRST)
+        names = frame.columns
+        frame = frame.toDF(*(f"c{n}" for n in range(len(names))))
     arrow = arrow_schema(declared)
-    worker = BatchWorker(_Grouped(func, keys, names), arrow, call_id("apply_in_segments", func, keys, arrow))
-    return marked.mapInArrow(worker, declared)
+    grouped = _Grouped(func, keys, marked=marked, names=names)
+    worker = BatchWorker(grouped, arrow, call_id("apply_in_segments", func, keys, arrow))
+    return frame.mapInArrow(worker, declared)
 
 
 class Segments:
@@ -150,10 +145,14 @@ class Segments:
 
 
 class _Grouped:
-    """A batch body that gathers whole groups of the marked rows, and calls a segments body with them."""
+    """A batch body that gathers whole groups of rows that lie group by group, and calls a segments body with them.
 
-    def __init__(self, body: Body, by: Sequence[str], names: Sequence[str] | None = None) -> None:
-        self.body, self.by, self.names = body, tuple(by), names
+    ``marked``: whether Spark has marked the first row of each group. ``names``: the names of the columns, if they had
+    to be replaced for ``mapInArrow``.
+    """
+
+    def __init__(self, body: Body, by: Sequence[str], *, marked: bool, names: Sequence[str] | None = None) -> None:
+        self.body, self.by, self.marked, self.names = body, tuple(by), marked, names
         self.__name__ = getattr(body, "__name__", type(body).__name__)
 
     def __call__(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -171,21 +170,21 @@ class _Grouped:
     def _whole_groups(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, NDArray[np.int64]]]:
         """Yields batches of whole groups, of about ``spark.gpuspark.batch.targetBytes``, with the groups' offsets."""
         config = task_config()
-        held: list[pa.RecordBatch] = []
-        size, device = 0, None
+        starts_in = marked_by_spark if self.marked else GroupStarts(self.by)
+        held = _Held()
         for batch in batches:
-            device, arrow = batch.device, self._named(batch.to_arrow())
-            starts = np.flatnonzero(arrow.column(_FIRST).to_numpy(zero_copy_only=False))
-            if size >= config.target_bytes and len(starts):
-                yield self._piece([*held, arrow.slice(0, starts[0])], device)
-                arrow = arrow.slice(starts[0])
-                held, size = [], 0
-            held.append(arrow)
-            size += arrow.nbytes
-            if size > config.segment_bytes:
-                self._refuse_if_one_group(held, config.segment_bytes)
-        if device is not None and held:
-            yield self._piece(held, device)
+            rows, starts = starts_in(self._named(batch.to_arrow()))
+            if held.nbytes >= config.target_bytes and len(starts):
+                begin = int(starts[0])
+                held.add(rows.slice(0, begin), starts[:0])
+                yield held.whole(batch.device)
+                held, rows, starts = _Held(), rows.slice(begin), starts - begin
+            held.add(rows, starts)
+            if held.nbytes > config.segment_bytes:
+                self._refuse_if_large(held.last_group(), config.segment_bytes)
+            device = batch.device
+        if held.rows:
+            yield held.whole(device)
 
     def _named(self, arrow: pa.RecordBatch) -> pa.RecordBatch:
         """Returns the rows under the frame's own column names, if they had to be replaced for ``mapInArrow``."""
@@ -193,21 +192,8 @@ class _Grouped:
 
         return arrow if self.names is None else pa.RecordBatch.from_arrays(arrow.columns, names=list(self.names))
 
-    def _piece(self, held: Sequence[pa.RecordBatch], device: Any) -> tuple[Batch, NDArray[np.int64]]:
-        import pyarrow as pa
-
-        whole = pa.Table.from_batches(held).combine_chunks().to_batches()[0]
-        first = whole.column(_FIRST).to_numpy(zero_copy_only=False)
-        offsets = np.append(np.flatnonzero(first), whole.num_rows).astype(np.int64)
-        rows = whole.drop_columns([_FIRST])
-        return Batch.from_arrow(rows, device), offsets
-
-    def _refuse_if_one_group(self, held: Sequence[pa.RecordBatch], most_bytes: int) -> None:
-        """Raises :class:`~gpuspark.errors.GroupTooLarge` if the last group in ``held`` has more than ``most_bytes``:
-        a group is never split."""
-        last = max(n for n, piece in enumerate(held) if piece.column(_FIRST).true_count)
-        begins = int(np.flatnonzero(held[last].column(_FIRST).to_numpy(zero_copy_only=False))[-1])
-        group = [held[last].slice(begins), *held[last + 1 :]]
+    def _refuse_if_large(self, group: Sequence[pa.RecordBatch], most_bytes: int) -> None:
+        """Raises :class:`~gpuspark.errors.GroupTooLarge` if ``group`` has more than ``most_bytes``."""
         group_bytes = sum(piece.nbytes for piece in group)
         if group_bytes <= most_bytes:
             return
@@ -217,3 +203,36 @@ class _Grouped:
             f"the group {key} has {rows:,} rows so far, {group_bytes:,} bytes, and spark.gpuspark.segment.maxBytes "
             f"allows {most_bytes:,}. Raise it, drop columns before, or make smaller groups."
         )
+
+
+class _Held:
+    """Rows that wait for the end of their last group: the first of them begins a group."""
+
+    def __init__(self) -> None:
+        self.pieces: list[pa.RecordBatch] = []
+        self.starts: list[NDArray[np.int64]] = []
+        """Where groups begin among all rows, piece by piece."""
+        self.rows = self.nbytes = 0
+
+    def add(self, piece: pa.RecordBatch, starts: NDArray[np.int64]) -> None:
+        """Adds rows, in which groups begin at ``starts``."""
+        if piece.num_rows:
+            self.pieces.append(piece)
+            self.starts.append(starts + self.rows)
+            self.rows += piece.num_rows
+            self.nbytes += piece.nbytes
+
+    def whole(self, device: DeviceName) -> tuple[Batch, NDArray[np.int64]]:
+        """Returns all rows and the offsets of their groups."""
+        import pyarrow as pa
+
+        return Batch.from_arrow(pa.concat_batches(self.pieces), device), np.concatenate([*self.starts, [self.rows]])
+
+    def last_group(self) -> list[pa.RecordBatch]:
+        """Returns the rows of the group that began last."""
+        begin, group = int(np.concatenate(self.starts)[-1]), []
+        for piece in self.pieces:
+            if begin < piece.num_rows:
+                group.append(piece.slice(max(begin, 0)))
+            begin -= piece.num_rows
+        return group
