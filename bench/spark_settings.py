@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -150,11 +150,11 @@ Key = tuple[str, str, str]
 class Rounds:
     """The rounds of one run, and what they measured."""
 
-    def __init__(self, rows: int, master: str, folder: Path) -> None:
+    def __init__(self, rows: int, master: str, folder: Path, names: Sequence[str] = ()) -> None:
         self.rows = rows
         self.master = master
         self.folder = folder
-        self.hooks = hooks()
+        self.hooks = {name: hook for name, hook in hooks().items() if not names or name in names}
         self.measured: dict[Key, Measured] = {}
         self._right: dict[str, pa.Table] = {}
         """The rows of each hook with Spark as it is."""
@@ -246,12 +246,13 @@ def main(
     master: Annotated[str, typer.Option(help="where Spark runs")] = "local[*]",
     record: Annotated[Path, typer.Option(help="the file of records, which is replaced")] = page.RECORD,
     text: Annotated[Path, typer.Option(help="the page whose tables are written")] = page.PAGE,
+    hook: Annotated[list[str] | None, typer.Option(help="a hook to measure; all, if none is named")] = None,
 ) -> None:
     """Measures every hook under every setting and writes the records and the page's tables."""
     shared: dict[str, Any] = {"run": uuid.uuid4().hex[:12], "time": time.time(), "rows": rows, "machine": machine()}
     loads: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        run = Rounds(rows, master, Path(folder))
+        run = Rounds(rows, master, Path(folder), hook or ())
         print("looking at what the workers show", flush=True)
         run.look()
         for number in range(rounds):

@@ -37,7 +37,7 @@ from tests.support.own_spark import quick_environment
 
 ROWS, FILES = 40_000, 8
 ROW_BYTES = 24
-COLUMN_FUNCTIONS, BATCH_FUNCTIONS = ("gs.udf", "gs.pandas_udf"), ("gs.map_in_arrow", "gs.apply_in_segments")
+COLUMN_FUNCTION, BATCH_FUNCTION = "gs.udf", "gs.apply_in_segments"
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, st
     command = [
         sys.executable, "-m", "gpuspark.bench.spark_settings", "--rows", str(ROWS), "--rounds", "1",
         "--master", "local[2]", "--record", folder / "records.jsonl", "--text", folder / "page.md",
+        "--hook", COLUMN_FUNCTION, "--hook", BATCH_FUNCTION,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, env=quick_environment(), check=False)
     assert done.returncode == 0, done.stderr
@@ -65,7 +66,7 @@ def of_running(records: dict[tuple[str, str, str], Any], hook: str) -> dict[str,
 @pytest.mark.slow
 def test_every_hook_is_timed_under_every_setting(records) -> None:
     pairs = [(each.group, label) for each in sessions() for label in each.taken]
-    assert set(records) == {(*pair, hook) for pair in pairs for hook in (*COLUMN_FUNCTIONS, *BATCH_FUNCTIONS)}
+    assert set(records) == {(*pair, hook) for pair in pairs for hook in (COLUMN_FUNCTION, BATCH_FUNCTION)}
     assert {(len(record["seconds"]), record["rows"]) for record in records.values()} == {(1, ROWS)}
 
 
@@ -82,17 +83,15 @@ def test_workers_show_the_settings_that_they_are_told(records) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("hook", COLUMN_FUNCTIONS)
-def test_column_functions_get_the_batches_of_the_parquet_reader(records, hook: str) -> None:
-    found = of_running(records, hook)
+def test_column_functions_get_the_batches_of_the_parquet_reader(records) -> None:
+    found = of_running(records, COLUMN_FUNCTION)
     lengths = {setting: 65_536 if setting == f"{READER_ROWS}=65536" else 4_096 for setting in found}
     assert found == {setting: FILES * ceil(ROWS / FILES / length) for setting, length in lengths.items()}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("hook", BATCH_FUNCTIONS)
-def test_batch_functions_get_arrow_batches(records, hook: str) -> None:
-    found = of_running(records, hook)
+def test_batch_functions_get_arrow_batches(records) -> None:
+    found = of_running(records, BATCH_FUNCTION)
     assert found.pop(f"{ARROW}.maxBytesPerBatch=64k") >= ROWS * ROW_BYTES / 2**16
     for setting, batches in found.items():
         fewest = ROWS / (100_000 if setting == f"{ARROW}.maxRecordsPerBatch=100000" else 10_000)
