@@ -137,10 +137,12 @@ def imported(statements: list[ast.stmt], taken: Collection[str]) -> dict[str, An
     imports = [node for node in walk(statements) if isinstance(node, ast.Import | ast.ImportFrom)]
     bound = [alias.asname or alias.name for node in imports for alias in node.names]
     objects: dict[str, Any] = {}
-    for position, node in enumerate(statements):
-        read_before = {n.id for n in walk(statements[:position]) if isinstance(n, ast.Name)}
-        unfit = {*taken, *read_before, *(name for name in bound if bound.count(name) > 1)}
+    if not imports:
+        return objects
+    unfit = {*taken, *(name for name in bound if bound.count(name) > 1)}
+    for node in statements:
         objects |= {name: value for name, value in _imports(node) if name not in unfit}
+        unfit |= {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
     return objects
 
 

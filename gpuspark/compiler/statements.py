@@ -68,8 +68,9 @@ class Statements(Expressions):
 
     def forget_static(self, nodes: Iterable[ast.AST]) -> None:
         """Discards the noted values of the names that ``nodes`` assign."""
-        for name in assigned_names(nodes):
-            self.scope.static_locals.pop(name, None)
+        if self.scope.static_locals:
+            for name in assigned_names(nodes):
+                self.scope.static_locals.pop(name, None)
 
     def block(self, statements: list[ast.stmt]) -> list[ast.stmt]:
         """Returns the rewritten statements, each after the assignments hoisted out of its expressions."""

@@ -33,8 +33,8 @@ from gpuspark.compiler.spark_body import SparkBody, rewrite_for_spark
 
 _MOST_RUNS = 16
 """How often a body is run, for columns of different types."""
-_ENOUGH_NODES = 400
-"""The number of nodes from which no further variants are built: Spark parses and analyses all of them."""
+_MOST_NODES_OF_ALL = 3000
+"""The most nodes of all variants together."""
 _MOST_DECISIONS = 3
 """The number of parameters, whose numbers the body must know, up to which each is varied by itself."""
 _OF_NUMBERS = ("number", "narrow", "float", "integer", "bigint")
@@ -95,6 +95,10 @@ class Variant:
         if cases:
             error = call("when", *(part for condition, text in cases for part in (condition, raised(text))), error)
         return choose(both(negation(null), invalid), error, otherwise)
+
+    def size(self) -> int:
+        """Returns the number of nodes."""
+        return self.tree(lambda error: error).size
 
     @property
     def condition(self) -> Tree:
@@ -225,9 +229,8 @@ class _Search:
         """
         variants: list[Variant] = []
         waiting: deque[dict[str, ColumnKind]] = deque([{}])
-        nodes = 0
         for _ in range(_MOST_RUNS):
-            if not waiting or nodes > _ENOUGH_NODES:
+            if not waiting:
                 break
             fixed = waiting.popleft()
             decisions = Decisions({**self.hints, **fixed}, usual=next(reversed(fixed.values()), None))
@@ -238,9 +241,18 @@ class _Search:
                 continue
             if variant is not None:
                 variants.append(variant)
-                nodes += variant.tree(lambda error: error).size
             waiting.extend(_alternatives(fixed, decisions.split))
-        return variants
+        return self._within_limit(variants)
+
+    def _within_limit(self, variants: list[Variant]) -> list[Variant]:
+        """Returns the variants without the largest ones, so that all are not too many nodes together: Spark analyses
+        them before it drops those for other types."""
+        by_size = sorted(variants, key=Variant.size)
+        totals = itertools.accumulate(map(Variant.size, by_size))
+        kept = [variant for variant, total in zip(by_size, totals, strict=True) if total <= _MOST_NODES_OF_ALL]
+        if len(kept) < len(variants):
+            self.refusals[f"expressions of more than {_MOST_NODES_OF_ALL:,} nodes for columns of all types"] = None
+        return kept
 
     def _variant(self, decisions: Decisions) -> Variant | None:
         """Returns the variant for columns of these kinds, ``None`` if the body is refused. Raises
@@ -253,7 +265,7 @@ class _Search:
             errors = [*_outside_of_calendar(decisions), *errors]
             kinds = self._read(decisions, errors, result)
             variant = Variant(kinds, tuple(errors), result, self._null(), self.result)
-            variant.tree(lambda error: error)  # which is refused if it is too large
+            variant.size()  # which is refused if it is too large
         except (CannotCompile, Refused) as refusal:
             self.refusals.update(dict.fromkeys(str(refusal).splitlines()))
             return None
