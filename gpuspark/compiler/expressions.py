@@ -176,9 +176,9 @@ class Expressions:
 
     def binary(self, name: str, left: ast.expr, right: ast.expr) -> ast.expr:
         """Returns an operation on two numbers, in the form that their origins require."""
-        return self.operation(self._binary_form(name, left, right), self.non_null(left), self.non_null(right))
+        return self.operation(self.binary_form(name, left, right), self.non_null(left), self.non_null(right))
 
-    def _binary_form(self, name: str, left: ast.expr, right: ast.expr) -> str:
+    def binary_form(self, name: str, left: ast.expr, right: ast.expr) -> str:
         """Returns the name of the form of operation ``name`` that fits the origins of its operands."""
         left_origins, right_origins = self.origins.of(left), self.origins.of(right)
         sides = [side for side, origins in (("left", left_origins), ("right", right_origins)) if is_mixed(origins)]
@@ -190,13 +190,16 @@ class Expressions:
 
     def unary(self, name: str, operand: ast.expr, *more: ast.expr) -> ast.expr:
         """Returns an operation on one number, in the form that its origins require."""
+        return self.operation(self.unary_form(name, operand), self.non_null(operand), *map(self.non_null, more))
+
+    def unary_form(self, name: str, operand: ast.expr) -> str:
+        """Returns the name of the form of operation ``name`` that fits the origins of its operand."""
         origins = self.origins.of(operand)
-        form = name
         if name == "neg" and is_mixed(origins):
-            form = "mixed_neg"
-        elif name in _DIFFERS_FOR_NUMPY and "numpy" in origins:
-            form = f"numpy_{name}" if only_numpy(origins) else f"maybe_numpy_{name}"
-        return self.operation(form, self.non_null(operand), *map(self.non_null, more))
+            return "mixed_neg"
+        if name in _DIFFERS_FOR_NUMPY and "numpy" in origins:
+            return f"numpy_{name}" if only_numpy(origins) else f"maybe_numpy_{name}"
+        return name
 
     def min_or_max(self, name: str, arguments: list[ast.expr]) -> ast.expr:
         """Returns ``min`` or ``max`` of several arguments, among which may be written-out integers beside floats."""

@@ -98,6 +98,15 @@ class _SparkStatements(Statements):
         self.unit.constants[name] = value
         return ast.Name(name, ast.Load())
 
+    def binary_form(self, name: str, left: ast.expr, right: ast.expr) -> str:
+        """Returns the form for NumPy scalars where an operand may be one. Numbers that are whole on some path only need
+        no form: the lowering knows the type of every value."""
+        may_be_numpy = "numpy" in self.origins.of(left) | self.origins.of(right)
+        return f"numpy_{name}" if may_be_numpy else name
+
+    def unary_form(self, name: str, operand: ast.expr) -> str:
+        return super().unary_form(name, operand).replace("mixed_", "")
+
     def walrus(self, node: ast.NamedExpr) -> ast.expr:
         """Returns ``:=`` where it stands: before its statement, its errors would come too early."""
         if id(node) in self.unhoistable or node.target.id in self.maybe_unset:

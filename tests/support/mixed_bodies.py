@@ -317,10 +317,22 @@ def unpacked_literals(n, x):
     return n * high - n * low
 
 
+@case("double", "bigint double", "int float")
+def array_item_over_literal_or_float(i, x):
+    return HALVES[i % 3] // (1 if x > 2 else x)
+
+
+@case("double", "double", "float", "int")
+def none_but_infinite(a):
+    if math.isinf(a):
+        return -1.0
+    return a * 2 if np.isfinite(a) else 0.0
+
+
 # --- numbers within limits
 
 
-@case("double", "double double", "int float")
+@case("double", "double double", "float float")
 def within_limits(a, b):
     if a > 3.0:
         a = 3.0
@@ -336,7 +348,7 @@ def numpy_limits(a, b):
     return np.minimum(np.maximum(a, -1.5), 7.0) * np.minimum(2.5, b)
 
 
-@case("bigint", "double double", "int float")
+@case("bigint", "double double", "float float")
 def whole_within_limits(a, b):
     low, high = min(1000.0, max(-1000.0, a)), min(2.5, max(-0.5, b))
     return (int(low) + math.floor(high)) * math.ceil(low) - int(high) * round(low)

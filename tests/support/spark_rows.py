@@ -144,8 +144,14 @@ class Comparison:
 
 
 def _spelled(error: str) -> str:
-    """Returns an error with the numbers that it names as Python writes them: Spark writes 1.0E16 for 1e+16."""
-    return re.sub(r"returned (\S+) ", lambda match: f"returned {float(match[1])!r} ", error)
+    """Returns an error with the numbers that it names as Python writes them: Spark writes 1.0E16 for 1e+16. Of integers
+    with more than 40 digits, Python's error names the first and the last."""
+
+    def number(match: re.Match[str]) -> str:
+        long = "..." in match[1] or abs(float(match[1])) >= 1e40
+        return f"returned {'a long number' if long else repr(float(match[1]))} "
+
+    return re.sub(r"returned (\S+) ", number, error)
 
 
 def lowered(function: ScalarFunction, hints: Mapping[str, Any]) -> Expression:

@@ -124,6 +124,8 @@ def of_constant(value: Any) -> Operand:
             return NONE
         case bool():
             return boolean(trees.boolean(plain))
+        case int() if not LEAST <= plain <= MOST:
+            raise Refused("an integer that needs more than 64 bits")
         case int():
             return Value("integer", trees.whole(plain), plain, plain, constant=plain)
         case float():
@@ -165,5 +167,6 @@ def merge(condition: Tree, then: Operand, otherwise: Operand) -> Operand:
 
 
 def corners(a: Value, b: Value, combine: Callable[[float, float], float]) -> Sequence[float]:
-    """Returns ``combine`` of the bounds of two values, in all four pairs."""
-    return [combine(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
+    """Returns ``combine`` of the bounds of two values, in all four pairs; infinities, where one pair has no result."""
+    results = [combine(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
+    return [-math.inf, math.inf] if any(map(math.isnan, results)) else results

@@ -243,7 +243,7 @@ def _predicate(name: str, tree: Callable[[Value], Tree], of_whole: bool) -> None
         a = path.as_number(a)
         if a.kind in ("integer", "boolean"):
             return of_constant(of_whole)
-        return boolean(tree(real(a.tree, a.low, a.high, nan=a.nan or a.kind == "number")))
+        return boolean(tree(as_float(path, a)))
 
 
 _predicate("isnan", lambda x: negation(not_nan(x)), False)
@@ -287,13 +287,14 @@ def _without_sign_of_zero(tree: Tree) -> Tree:
 
 
 def _through_bigint(function: str) -> Callable[[Value], Tree]:
-    """Returns the rounding by a function whose results are ``bigint``. Larger floats are whole as they are."""
+    """Returns the rounding by a function whose results are ``bigint``, and which may raise for larger floats. These are
+    whole as they are."""
 
     def rounded(x: Value) -> Tree:
-        whole = call("double", call(function, x.tree))
+        small = call("<=", call("abs", x.tree), trees.real(float(EXACT)))
         if x.within(-EXACT, EXACT):
-            return whole
-        return choose(call("<", call("abs", x.tree), trees.real(float(EXACT))), whole, x.tree)
+            return call("double", call(function, choose(small, x.tree, trees.NULL)))
+        return choose(small, call("double", call(function, x.tree)), x.tree)
 
     return rounded
 

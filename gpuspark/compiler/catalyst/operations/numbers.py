@@ -16,7 +16,7 @@ from typing import Any
 from gpuspark.compiler.catalyst import trees
 from gpuspark.compiler.catalyst.operations.registry import lowers
 from gpuspark.compiler.catalyst.paths import OPTIONS, ColumnKind, Path, Undecided
-from gpuspark.compiler.catalyst.trees import Refused, Tree, call, choose, negation
+from gpuspark.compiler.catalyst.trees import Refused, Tree, both, call, choose, negation
 from gpuspark.compiler.catalyst.values import (
     EXACT,
     LEAST,
@@ -76,10 +76,11 @@ def as_float(path: Path, value: Value) -> Value:
 
 
 def to_bigint(value: Value) -> Tree:
-    """Returns a float as a ``bigint``, truncated. A cast may raise; Spark's ``floor`` and ``ceil`` never do."""
-    if value.kind != "large":
-        return choose(call("<", value.tree, ZERO), call("ceil", value.tree), call("floor", value.tree))
-    return value.tree.arguments[0] if value.tree.name == "double" else call("floor", value.tree)
+    """Returns a float as a ``bigint``, truncated. It is null for a float that is none, for which Spark may raise."""
+    if value.kind == "large" and value.tree.name == "double":
+        return value.tree.arguments[0]
+    above, below = call(">=", value.tree, trees.real(-(2.0**63))), call("<", value.tree, trees.real(2.0**63))
+    return call("bigint", choose(both(above, below), value.tree, trees.NULL))
 
 
 def as_integer(value: Value) -> Value:
@@ -213,7 +214,7 @@ def mul(path: Path, a: Value, b: Value) -> Value:
     products = corners(a, b, operator.mul)
     if a.kind == "integer":
         return folded(operator.mul, a, b) or _whole("*", a, b, min(products), max(products))
-    unbounded = any(map(math.isnan, products)) or a.may_be_infinite or b.may_be_infinite
+    unbounded = a.may_be_infinite or b.may_be_infinite
     low, high = (-math.inf, math.inf) if unbounded else (min(products), max(products))
     if a.tree == b.tree:
         low = 0.0
