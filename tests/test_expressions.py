@@ -20,6 +20,7 @@ from gpuspark.compiler.catalyst import trees
 from gpuspark.dialects.expression_column import _calls_of_mathematics
 from tests.support.spark_plans import has_python, plan_of
 
+HALF = np.float64(0.5)
 FACTOR = 2.0
 PRICES = """
 import math
@@ -280,6 +281,24 @@ def test_parts_put_back_make_the_whole() -> None:
         assert part.size >= 4
         texts[name] = part.text(texts)
     assert short.text(texts) == str(whole)
+
+
+def test_numbers_at_the_ends_of_their_types(frame) -> None:
+    large = gs.udf("double")(lambda x: x * (10**12 * 10**13))
+    assert "an integer that needs more than 64 bits" in str(large.explain("x double"))
+    million = gs.udf("double")(lambda x: x / 10**6)
+    assert million.explain("x double").device == "sql"
+    small = gs.udf("bigint")(lambda x: int(x / math.inf))
+    assert small.explain("x double").device == "sql"
+    assert frame.where("b = 2").select(small("a")).first() == (0,)
+
+
+def test_python_or_numpy_and_elements_that_may_raise_are_refused() -> None:
+    inverted = gs.udf("double")(lambda x: ~(x < 0.5 < HALF) + x)
+    assert "~ of a NumPy scalar" in str(inverted.explain("x double"))
+    element = gs.udf("boolean")(lambda x: x * 2 in (1, math.trunc(x)))
+    assert "in, with an element that is computed (math.trunc(x))" in str(element.explain("x double"))
+    assert gs.udf("boolean")(lambda x: x * 2 in (1, -2.5, FACTOR)).explain("x double").device == "sql"
 
 
 def test_equal_calls_of_mathematics_count_once() -> None:

@@ -167,12 +167,19 @@ def _whole_rest(a: Value, b: Value) -> Value:
 _MOST_FACTORS = 8
 
 
+_LARGEST_FOLDED = 64
+"""The largest exponent of a constant that is computed beforehand: larger powers of integers are refused, and long."""
+
+
 @lowers("pow")
 def power(path: Path, a: Value, b: Value) -> Operand:
     a, b = path.as_number(a), path.as_number(b)
     b = path.settled(b)
     if b.constant is None:
         raise Refused("** with an exponent that depends on the row")
+    constant = folded(operator.pow, a, b) if abs(b.constant) <= _LARGEST_FOLDED else None
+    if constant is not None:
+        return constant
     if a.kind == "number" and b.kind != "float":
         a = path.settled(a)
     if a.kind != "float" and b.kind == "integer":

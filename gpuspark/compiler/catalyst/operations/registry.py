@@ -42,15 +42,17 @@ def lowering(operation: str) -> Lowering:
     name = operation if operation in _LOWERINGS else bare_name(operation)
     if name not in _LOWERINGS:
         raise Refused(f"{as_written(operation)}, which has no equal Spark expression")
-    return _of_numpy(name) if "numpy_" in operation and name != operation else _LOWERINGS[name]
+    if "numpy_" not in operation or name == operation:
+        return _LOWERINGS[name]
+    return _of_numpy(name, surely=not operation.startswith("maybe_"))
 
 
-def _of_numpy(name: str) -> Lowering:
-    """Returns the lowering of an operation of which an operand is, or may be, a NumPy scalar."""
+def _of_numpy(name: str, *, surely: bool) -> Lowering:
+    """Returns the lowering of an operation of which an operand is a NumPy scalar, ``surely`` or maybe."""
 
     def lower(path: Path, *operands: Any) -> Operand:
         operands = tuple(path.settled(operand) for operand in operands)
-        if name == "invert" and operands[0].kind == "boolean":
+        if name == "invert" and surely and operands[0].kind == "boolean":
             return _LOWERINGS["not"](path, *operands)
         if name not in _ALIKE_FOR_NUMPY or not any(operand.kind == "float" for operand in operands):
             raise Refused(f"{as_written(name)} of a NumPy scalar")
