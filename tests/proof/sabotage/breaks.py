@@ -104,7 +104,7 @@ BREAKS = (
     Break("scalar", "an import counts wherever it stands", "gpuspark/compiler/scope.py",
           "if name not in unfit}", "}", "tests/test_rewrite.py"),
     Break("scalar", "NumPy's booleans are Python's", "gpuspark/compiler/expressions.py",
-          'return f"numpy_{name}"', "return name", "tests/test_properties.py"),
+          'return f"numpy_{name}"\n', "return name\n", "tests/test_properties.py"),
     Break("scalar", "a NumPy boolean is inverted as a number", "gpuspark/compiler/operations/numpy_scalars.py",
           '_unary("invert", lambda a, row: not a)', '_unary("invert", lambda a, row: ~int(a))',
           "tests/test_properties.py"),
