@@ -312,3 +312,10 @@ def test_inputs_are_never_written_to() -> None:
     before = column.buffers()[1].to_pybytes()
     _runner(halve, [column], device="cpu").run([column], Work())
     assert column.buffers()[1].to_pybytes() == before
+
+
+def test_all_elements_of_in_are_computed_before_the_first_is_compared() -> None:
+    element = gs.udf("boolean")(lambda x, y: x in (1.0, math.trunc(y)))
+    with pytest.raises(ValueError, match="cannot convert float NaN to integer"):
+        element(pa.array([1.0]), pa.array([math.nan]))
+    assert element(pa.array([1.0, 2.0, 3.0]), pa.array([7.0, 2.5, 2.5])).to_pylist() == [True, True, False]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from gpuspark.compiler.calls import bind
@@ -263,10 +263,10 @@ class Expressions:
     def membership(self, left: ast.expr, rewritten: ast.expr, op: ast.cmpop, sequence: ast.expr) -> ast.expr:
         """Returns ``x in (1, 2, 3)`` as one test per element. Python asks for identity first, so NaN marks the row."""
         if isinstance(sequence, ast.Tuple | ast.List) and self.scope.static_value(left) == (None,):
-            tests = [
+            tests: list[ast.expr] = [
                 ast.Compare(self.expression(element), [ast.Is()], [ast.Constant(None)]) for element in sequence.elts
             ]
-            return _any_of(tests, op)
+            return self._any_of(tests, op, sequence)
         item = self._require_non_null(left, rewritten)
         container = self.scope.static_value(sequence) or self.scope.object_of(sequence)
         if container is not None and type(container[0]) in (tuple, list, set, frozenset):
@@ -276,7 +276,19 @@ class Expressions:
             elements = [self.non_null(e) for e in sequence.elts]
         else:
             return self.refuse(sequence, f"'in' over {ast.unparse(sequence)}")
-        return _any_of([self.operation("is_element", item, element) for element in elements], op)
+        return self._any_of([self.operation("is_element", item, element) for element in elements], op, sequence)
+
+    def _any_of(self, tests: list[ast.expr], op: ast.cmpop, sequence: ast.expr) -> ast.expr:
+        """Returns ``in`` or ``not in``, from the tests of a container's elements. Elements that are computed may raise,
+        and Python computes all before it compares the first: then no test is left out."""
+        written = sequence.elts if isinstance(sequence, ast.Tuple | ast.List | ast.Set) else []
+        any_test = tests[0] if tests else ast.Constant(False)
+        if any(not isinstance(element, ast.Name) and self.scope.static_value(element) is None for element in written):
+            for test in tests[1:]:
+                any_test = self.operation("or", any_test, test)
+        elif len(tests) > 1:
+            any_test = ast.BoolOp(ast.Or(), tests)
+        return ast.UnaryOp(ast.Not(), any_test) if isinstance(op, ast.NotIn) else any_test
 
     # --- calls
 
@@ -361,12 +373,6 @@ class Expressions:
     def _call_may_be_null(self, node: ast.Call) -> bool:
         callee = self.scope.callee(node)
         return callee is not None and plain_function(callee) is not None
-
-
-def _any_of(tests: Sequence[ast.expr], op: ast.cmpop) -> ast.expr:
-    """Returns ``in`` or ``not in``, from the tests of a container's elements."""
-    any_test = ast.BoolOp(ast.Or(), [*tests]) if len(tests) > 1 else (tests or [ast.Constant(False)])[0]
-    return ast.UnaryOp(ast.Not(), any_test) if isinstance(op, ast.NotIn) else any_test
 
 
 def is_set_flag(name: str) -> ast.Name:

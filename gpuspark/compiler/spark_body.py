@@ -124,18 +124,10 @@ class _SparkStatements(Statements):
     def membership(self, left: ast.expr, rewritten: ast.expr, op: ast.cmpop, sequence: ast.expr) -> ast.expr:
         known = self.scope.static_value(sequence) or self.scope.object_of(sequence)
         is_container = isinstance(sequence, ast.Tuple | ast.List | ast.Set)
-        if isinstance(sequence, ast.Tuple | ast.List | ast.Set):
-            self._refuse_computed(sequence.elts)
         if is_container or (known is not None and type(known[0]) is not str):
             return super().membership(left, rewritten, op, sequence)
         test = self.operation("contains", self.non_null(sequence), self._require_non_null(left, rewritten))
         return ast.UnaryOp(ast.Not(), test) if isinstance(op, ast.NotIn) else test
-
-    def _refuse_computed(self, elements: Iterable[ast.expr]) -> None:
-        """Refuses elements that may raise: Python computes all of them before it compares the first."""
-        for element in elements:
-            if not isinstance(element, ast.Name) and self.scope.static_value(element) is None:
-                self.refuse(element, f"in, with an element that is computed ({ast.unparse(element)})")
 
     def _raise(self, node: ast.stmt, exception: ast.expr | None) -> list[ast.stmt]:
         """Returns the statement that raises an error whose text is the same for all rows."""

@@ -329,6 +329,11 @@ def none_but_infinite(a):
     return a * 2 if np.isfinite(a) else 0.0
 
 
+@case("boolean", "double double")
+def element_that_may_raise(a, b):
+    return a in (1.0, math.trunc(b)) or a not in (0.0, 3.0 / b)
+
+
 # --- numbers within limits
 
 
