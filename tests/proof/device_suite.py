@@ -56,7 +56,7 @@ def device_tests(*more: str) -> tuple[str, ...]:
 
 MODULE = "tests/test_cuda.py"
 GENERATED = "tests/test_properties.py"
-NEED_RAPIDS = ("tests/test_rapids.py", "tests/test_map_in_arrow.py")
+NEED_RAPIDS = ("tests/test_rapids.py", "tests/test_map_in_arrow.py", "tests/test_series_cudf.py")
 CONTRACTS = "tests/test_contracts.py"
 OTHERS = tuple(f"--ignore={name}" for name in (MODULE, GENERATED, *NEED_RAPIDS))
 """The behaviour suite is every other test that is marked: none can be forgotten."""

@@ -13,7 +13,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import files
 from typing import Any
 
 import pyarrow as pa
@@ -96,8 +95,10 @@ _ASSEMBLY = {
     "mul.lo.u32      r0, alo, blo": "mul",
     "add.cc.u32      r0, a0, b0": "add",
     "sub.cc.u32      r0, a0, b0": "sub",
+    "setp.equ.f64": "choose",
 }
-"""The inline PTX in libdevice, recognised by a part of it: a reciprocal root, and sums and products of 128 bits."""
+"""The inline PTX in libdevice, recognised by a part of it: a reciprocal root, sums and products of 128 bits, and (CUDA
+13) a choice between two numbers by whether two others are equal or one is NaN."""
 _HALVES = """ %low = trunc i128 %r to i64
  %shifted = lshr i128 %r, 64
  %high = trunc i128 %shifted to i64
@@ -134,6 +135,11 @@ define {{ i64, i64 }} @host.asm.add(i64 %a0, i64 %a1, i64 %b0, i64 %b1) alwaysin
 define {{ i64, i64 }} @host.asm.sub(i64 %a0, i64 %a1, i64 %b0, i64 %b1) alwaysinline {{
 {_wide("a")}{_wide("b")} %r = sub i128 %a, %b
 {_HALVES}
+define double @host.asm.choose(double %a, double %b, double %c, double %d) alwaysinline {{
+ %e = fcmp ueq double %a, %b
+ %r = select i1 %e, double %c, double %d
+ ret double %r
+}}
 define double @host.asm.rsqrt(double %a) alwaysinline {{
  %i = bitcast double %a to i64
  %u = and i64 %i, -4294967296
@@ -267,9 +273,11 @@ def _untyped(line: str) -> str:
 
 @cache
 def _library_text() -> str:
-    """Returns the text of libdevice, with its intrinsics renamed to ours."""
-    libraries = [file for file in files("nvidia-cuda-nvcc-cu12") or () if file.name.startswith("libdevice")]
-    text = str(binding.parse_bitcode(libraries[0].read_binary()))
+    """Returns the text of libdevice, which numba-cuda finds in whichever tool kit is here, with its intrinsics renamed to
+    ours."""
+    from numba.cuda.cudadrv.libs import open_libdevice
+
+    text = str(binding.parse_bitcode(open_libdevice()))
     text = re.sub(r"target (triple|datalayout) = .*", "", text)
     return re.sub(r"@(llvm\.nvvm\.[\w.]+)", r"@host.\1", text)
 
