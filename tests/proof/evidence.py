@@ -113,7 +113,7 @@ def main() -> int:
     print(table(actual))
     device, others = actual[0][1], [result for _, result in actual[1:] if result is not None]
     ran = len(device.names) if device else 0
-    print(f"{ran} device tests run{'' if ran else ': verified on device: never'}")
+    print(f"{ran} device tests run{'' if ran else ': none of this run is verified on a device'}")
     print(uncovered)
     return 1 if any(result.failed or not result.names for result in others) or (device and device.failed) else 0
 

@@ -273,8 +273,7 @@ def _untyped(line: str) -> str:
 
 @cache
 def _library_text() -> str:
-    """Returns the text of libdevice, which numba-cuda finds in whichever tool kit is here, with its intrinsics renamed to
-    ours."""
+    """Returns the text of libdevice, of whichever tool kit numba-cuda finds, with its intrinsics renamed to ours."""
     from numba.cuda.cudadrv.libs import open_libdevice
 
     text = str(binding.parse_bitcode(open_libdevice()))
