@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import select
+import shutil
+import stat
 import subprocess
 import sys
 import threading
@@ -66,6 +68,16 @@ def test_a_process_waits_for_a_permit(holder) -> None:
     other.communicate("")
     assert waiting.stdout.readline() == "held\n"
     waiting.communicate("")
+
+
+def test_a_folder_that_is_deleted_comes_back_private(tmp_path, monkeypatch) -> None:
+    """A long-lived worker outlives a cleaned cache; others must not be able to write what it makes anew."""
+    monkeypatch.setenv("GPUSPARK_CACHE_DIR", str(tmp_path / "cache"))
+    for _ in range(2):
+        with permit("gpu-4", 1):
+            for folder in (tmp_path / "cache", tmp_path / "cache" / "permits"):
+                assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        shutil.rmtree(tmp_path / "cache")
 
 
 def test_the_cpu_needs_none() -> None:

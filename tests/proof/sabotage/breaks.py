@@ -239,7 +239,7 @@ BREAKS = (
     Break("score", "a name with a dot is a field", "gpuspark/models/features.py",
           "if matches else name", "if False else name", "tests/test_score_columns.py"),
     Break("devices", "a permit waits for the one that its process holds", "gpuspark/devices/permits.py",
-          "if key in _held:", "if False:", "tests/test_permits.py"),
+          "if folder is None or key in _held:", "if folder is None:", "tests/test_permits.py"),
     # --- batch dialect
     Break("batch", "a column of another length is taken", "gpuspark/columns/batch.py",
           "if len(added) != self.num_rows:", "if False:", "tests/test_batch.py"),
