@@ -13,10 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from gpuspark.columns import cudf_form, pandas_form
+from gpuspark.columns import cudf_form, cudf_meaning, pandas_form
 from gpuspark.config import Config
 from gpuspark.devices.protocol import Memory
-from gpuspark.dialects import series_worker
+from gpuspark.dialects import series_engine, series_worker
 from gpuspark.errors import FallbackError, OutOfMemory
 from gpuspark.execution import placement
 from gpuspark.execution.plan import Plan
@@ -52,13 +52,14 @@ def on_gpu(monkeypatch):
             yield 0.0
             steps.extend(["trim", "returned"])
 
-    def make(body, fallback="warn", least_rows=0):
+    def make(body, fallback="warn", least_rows=0, missing="pandas"):
         monkeypatch.setattr(cudf_form, "to_device", lambda column, *_: made(column))
+        monkeypatch.setattr(cudf_meaning, "_install", lambda: None)
         monkeypatch.setattr(cudf_form, "to_host", lambda r: pd.Series(r) if isinstance(r, made) else r)
         monkeypatch.setattr(series_worker, "task_config", lambda: Config(fallback=fallback))
         monkeypatch.setattr(placement, "open_for_rapids", lambda *_: Gpu())
         monkeypatch.setattr(placement, "decide", lambda *_: Plan(body.__name__, "cuda", (), False))
-        worker = series_worker.SeriesWorker(body, f"call of {body.__name__} {fallback}", "pandas", least_rows)
+        worker = series_worker.SeriesWorker(body, f"call of {body.__name__} {fallback}", missing, least_rows)
         worker.steps = steps
         return worker
 
@@ -165,15 +166,36 @@ def test_fallback_raise_forbids_pandas(on_gpu) -> None:
 
 
 def test_the_bodys_own_error_is_not_a_fallback(on_gpu) -> None:
-    calls = []
-
     def wrong(v):
-        calls.append(1)
         return v.no_such_thing
 
-    with pytest.raises(AttributeError, match="no_such_thing"):
-        on_gpu(wrong).once([pd.Series([1.0])], {})
-    assert len(calls) == 1
+    worker = on_gpu(wrong)
+    with pytest.raises(AttributeError, match="'Series' object has no attribute 'no_such_thing'"):
+        worker.once([pd.Series([1.0])], {})
+    assert devices_of(worker) == {}
+    assert worker._engine.placement.retired("cuda") is None
+
+
+def test_an_error_that_pandas_does_not_raise_is_no_error(on_gpu) -> None:
+    def only_on_pandas(v):
+        if type(v) is not pd.Series:
+            raise ValueError("no lower bounds by row")
+        return v + 1
+
+    worker = on_gpu(only_on_pandas)
+    assert worker.once([pd.Series([1.0])], {}).tolist() == [2.0]
+    assert devices_of(worker) == {"cpu": 1}
+    assert "not on pandas, the body raised ValueError: no lower" in str(worker._engine.placement.retired("cuda"))
+    with pytest.raises(FallbackError, match="not on pandas, the body raised ValueError"):
+        on_gpu(only_on_pandas, fallback="raise").once([pd.Series([1.0])], {})
+
+
+@pytest.mark.parametrize(("missing", "reasons"), [("pandas", [series_engine.NOT_STARTED_AGAIN]), ("cudf", [])])
+def test_an_iterator_body_uses_cudf_only_where_it_need_not_start_again(missing, reasons) -> None:
+    worker = series_worker.SeriesWorker(iter, "call", missing, 0)
+    engine, _ = worker._in_task(over_batches=True)
+    obstacles = engine.placement.function.obstacles("cuda")
+    assert [text for text in obstacles if text in (series_engine.NOT_STARTED_AGAIN,)] == reasons
 
 
 WITH_A_FORM = (

@@ -3,8 +3,6 @@
 Null becomes NaN, an integer column with nulls becomes one of doubles, and timestamps are naive in the session's time
 zone. A column for which that is impossible (:func:`obstacle`) keeps its body on pandas. With ``missing="cudf"`` the
 body gets cuDF's own nulls instead. Results are converted to pandas, which PySpark's converters accept.
-
-Nothing here has run on a device (docs/evidence.md).
 """
 
 from __future__ import annotations
@@ -12,6 +10,8 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
+
+from gpuspark.columns.cudf_meaning import Different, cudf_meaning
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,9 +63,10 @@ def to_device(column: Any, missing: Missing, time_zone: str) -> Any:
     """Returns the cuDF Series of an Arrow or pandas column that has no :func:`obstacle`."""
     from gpuspark.devices import rapids
 
-    if hasattr(column, "iloc"):
-        return rapids.series_from_pandas(column, nan_as_null=missing == "cudf")
-    return rapids.series_from_arrow(_with_pandas_meaning(column, missing, time_zone))
+    with cudf_meaning():
+        if hasattr(column, "iloc"):
+            return rapids.series_from_pandas(column, nan_as_null=missing == "cudf")
+        return rapids.series_from_arrow(_with_pandas_meaning(column, missing, time_zone))
 
 
 def _with_pandas_meaning(column: pa.Array, missing: Missing, time_zone: str) -> pa.Array:
@@ -85,7 +86,8 @@ def _with_pandas_meaning(column: pa.Array, missing: Missing, time_zone: str) -> 
 
 def to_host(result: Any) -> Any:
     """Returns a body's result as a pandas Series, DataFrame or scalar."""
-    return result.to_pandas() if hasattr(result, "to_pandas") else result
+    with cudf_meaning():
+        return result.to_pandas() if hasattr(result, "to_pandas") else result
 
 
 REFUSALS = (NotImplementedError, AttributeError, TypeError)
@@ -93,10 +95,12 @@ REFUSALS = (NotImplementedError, AttributeError, TypeError)
 
 
 def refused(error: BaseException) -> bool:
-    """Returns whether cuDF itself raised ``error`` for something that it does not support.
+    """Returns whether ``error`` says that cuDF does not support something, or has another result than pandas.
 
     The innermost frame must be cuDF's: otherwise the error may be the body's own.
     """
+    if isinstance(error, Different):
+        return True
     innermost = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
         innermost = frame

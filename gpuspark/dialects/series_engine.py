@@ -1,9 +1,8 @@
 """Where a series body is computed: on pandas, as PySpark would run it, or on cuDF.
 
-A call over a batch, a group or a window may run once more, on pandas, if cuDF lacks a method or the device has no
-room: bodies must be pure, as Spark demands anyway. An iterator body is never started again.
-
-The cuDF half has not run on a device (docs/evidence.md).
+A call over a batch, a group or a window may run once more, on pandas, if it fails on cuDF, or if cuDF's values may
+differ from pandas' (:mod:`gpuspark.columns.cudf_meaning`): bodies must be pure, as Spark demands anyway. pandas decides
+whether the body is wrong. An iterator body is never started again, so it uses cuDF only with ``missing="cudf"``.
 """
 
 from __future__ import annotations
@@ -15,17 +14,24 @@ from typing import Any, NamedTuple
 
 from gpuspark.columns import cudf_form
 from gpuspark.columns.cudf_form import Missing
+from gpuspark.columns.cudf_meaning import Different, pandas_meaning
 from gpuspark.devices.protocol import DeviceName
 from gpuspark.dialects.series_transport import Transport, nbytes
-from gpuspark.errors import FallbackError, OutOfMemory, ResultError
+from gpuspark.errors import DeviceError, FallbackError, OutOfMemory, ResultError
 from gpuspark.execution.frame_body import PlacedFrameBody
 from gpuspark.execution.placement import Placement, Turn
 
+NOT_STARTED_AGAIN = (
+    "a body over iterators cannot start again on pandas where cuDF's values may differ from pandas' "
+    '(missing="cudf" allows it)'
+)
 
-def placed(name: str, call: str) -> PlacedFrameBody:
-    """Returns what decides where the series body ``name`` runs: on cuDF or on pandas. There is no emulated cuDF."""
+
+def placed(name: str, call: str, not_cuda: str = "") -> PlacedFrameBody:
+    """Returns what decides where the series body ``name`` runs: on cuDF, or on pandas, for which ``not_cuda``
+    is the reason. There is no emulated cuDF."""
     emulated = "a series body needs cuDF, which the emulated device does not have"
-    return PlacedFrameBody(name, call, "a series body needs", emulated)
+    return PlacedFrameBody(name, call, "a series body needs", emulated, not_cuda)
 
 
 class Computed(NamedTuple):
@@ -69,20 +75,31 @@ class SeriesEngine:
         if self.device != "cuda":
             return Computed(self._on_pandas(body, arguments, seconds), self.device, seconds, reasons)
         obstacle = self._call_obstacle(arguments)
+        failure: Exception | None = None
         if obstacle is None:
             try:
                 return Computed(self._on_cudf(body, arguments, seconds), "cuda", seconds, reasons)
             except OutOfMemory as error:
                 obstacle = f"no room for a batch of {len(arguments[0]) if arguments else 0:,} rows ({error})"
-            except cudf_form.REFUSALS as error:
-                if not cudf_form.refused(error):
-                    raise
-                obstacle = self._retire_after(error)
+            except (DeviceError, MemoryError):
+                raise
+            except Exception as error:  # noqa: BLE001  # pandas decides whether the body is wrong
+                failure = error
+        if failure is not None and cudf_form.refused(failure):
+            obstacle, failure = self._retire_after(failure), None
+        if failure is None:
+            self._forbid_if_asked(str(obstacle))
+        result = self._on_pandas(body, arguments, seconds)
+        if failure is not None:
+            obstacle = self._retire_after(failure)
+            self._forbid_if_asked(obstacle)
+        return Computed(result, "cpu", seconds, [*reasons, f"cuda: {obstacle}"])
+
+    def _forbid_if_asked(self, obstacle: str) -> None:
+        """Raises :class:`~gpuspark.errors.FallbackError` if ``spark.gpuspark.fallback=raise`` forbids pandas."""
         if self.placement.config.fallback == "raise":
             name = self.placement.function.name
             raise FallbackError(f"{name}: cuda: {obstacle}\nspark.gpuspark.fallback=raise forbids pandas here.")
-        result = self._on_pandas(body, arguments, seconds)
-        return Computed(result, "cpu", seconds, [*reasons, f"cuda: {obstacle}"])
 
     def receive(self, columns: Sequence[Any]) -> tuple[Any, ...]:
         """Returns ``columns`` as an iterator body sees them; on a GPU, begins the turn.
@@ -160,7 +177,8 @@ class SeriesEngine:
                 start = time.perf_counter()
                 series = list(map(self._to_device, arguments))
                 copied = time.perf_counter()
-                answer = body(series)
+                with pandas_meaning() if self.missing == "pandas" else nullcontext():
+                    answer = body(series)
                 ran = time.perf_counter()
                 result = self.transport.from_result(cudf_form.to_host(answer), arguments)
         finally:
@@ -171,8 +189,14 @@ class SeriesEngine:
     def _to_device(self, column: Any) -> Any:
         return cudf_form.to_device(column, self.missing, self.transport.time_zone)
 
-    def _retire_after(self, refusal: Exception) -> str:
-        """Keeps later calls and tasks of this process off cuDF, which raised ``refusal``; returns the reason."""
-        reason = f"cuDF lacks {refusal} ({cudf_form.place(refusal, self.body)})"
+    def _retire_after(self, failure: Exception) -> str:
+        """Keeps later calls and tasks of this process off cuDF, on which the body raised ``failure``; returns why."""
+        place = cudf_form.place(failure, self.body)
+        if isinstance(failure, Different):
+            reason = f"{failure} ({place})"
+        elif cudf_form.refused(failure):
+            reason = f"cuDF lacks {failure} ({place})"
+        else:
+            reason = f"on cuDF, and not on pandas, the body raised {type(failure).__name__}: {failure} ({place})"
         self.placement.retire("cuda", reason)
         return reason

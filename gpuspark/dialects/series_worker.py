@@ -13,7 +13,7 @@ from typing import Any
 from gpuspark.accounting.entries import Entry, entry
 from gpuspark.columns import cudf_form
 from gpuspark.columns.cudf_form import Missing
-from gpuspark.dialects.series_engine import SeriesEngine, placed
+from gpuspark.dialects.series_engine import NOT_STARTED_AGAIN, SeriesEngine, placed
 from gpuspark.dialects.series_transport import PandasTransport, Transport, nbytes
 from gpuspark.errors import locate
 from gpuspark.execution.placement import Placement
@@ -69,14 +69,14 @@ class SeriesWorker:
     def iterate(self, batches: Iterator[Any]) -> Any:
         """Returns the results of a body over iterators, which is called once. If it returned no iterator, returns
         what it did return, for PySpark to refuse."""
-        engine, _ = self._in_task()
+        engine, _ = self._in_task(over_batches=True)
         with self._located():
             results = engine.transport.iterator_of(self.body(self._incoming(batches)))
         return self._counted_results(results) if isinstance(results, Iterator) else results
 
     def reduce(self, batches: Iterator[Any]) -> Any:
         """Returns the one value that a body computes from an iterator of batches."""
-        engine, account = self._in_task()
+        engine, account = self._in_task(over_batches=True)
         start = time.perf_counter()
         try:
             with self._located(), engine.device_errors():
@@ -137,10 +137,11 @@ class SeriesWorker:
             received = engine.receive(columns)
             yield received[0] if len(received) == 1 else received
 
-    def _in_task(self) -> tuple[SeriesEngine, Entry]:
+    def _in_task(self, *, over_batches: bool = False) -> tuple[SeriesEngine, Entry]:
         """Returns the engine and the ledger entry of the running task; both are made at the first call."""
         if self._engine is None or self._entry is None:
-            placement = Placement(placed(self.name, self.call), task_config())
+            not_cuda = NOT_STARTED_AGAIN if over_batches and self.missing == "pandas" else ""
+            placement = Placement(placed(self.name, self.call, not_cuda), task_config())
             self._engine = SeriesEngine(self.body, self.missing, self.least_rows, self.transport, placement)
             self._entry = entry(self.name, self.call, self)
         return self._engine, self._entry

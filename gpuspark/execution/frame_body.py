@@ -21,6 +21,9 @@ class PlacedFrameBody:
     """Why the body cannot run on the emulated device; empty if it can, because only the functions it calls run
     there."""
 
+    not_cuda: str = ""
+    """Why the body cannot use cuDF and CuPy although they are installed; empty if it can."""
+
     not_sql = NOT_SCALAR
 
     @property
@@ -37,6 +40,8 @@ class PlacedFrameBody:
             return [self.emulated]
         if device != "cuda":
             return []
+        if self.not_cuda:
+            return [self.not_cuda]
         from gpuspark.devices.discover import missing_rapids
 
         missing = missing_rapids()
