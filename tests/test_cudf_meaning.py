@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from gpuspark.columns.cudf_form import refused
-from gpuspark.columns.cudf_meaning import Different, cudf_meaning, guard, pandas_meaning
+from gpuspark.columns.cudf_meaning import cudf_meaning, guard, pandas_meaning
+from gpuspark.columns.cudf_operations import Different
 
 
 class MadeAtFirstUse:
@@ -18,8 +19,8 @@ class MadeAtFirstUse:
         self.name = name
 
     def __get__(self, series, owner):
-        setattr(owner, self.name, self)
-        return getattr(pd.Series, self.name).__get__(series)
+        setattr(owner, self.name, getattr(pd.Series, self.name))
+        return getattr(owner if series is None else series, self.name)
 
 
 @pytest.fixture
@@ -49,7 +50,15 @@ def series(monkeypatch) -> type[pd.Series]:
 
         @property
         def null_count(self) -> int:
-            return sum(value is None for value in self)
+            return self.attrs.get("nulls", 0) + sum(value is None for value in self)
+
+        def shift(self, periods: int) -> Series:
+            shifted = Series(pd.Series(self).shift(periods))
+            shifted.attrs["nulls"] = abs(periods)
+            return shifted
+
+        def fillna(self, value) -> Series:
+            return Series(pd.Series(self.values).fillna(value))
 
         def __mul__(self, other):
             product = pd.Series(self) * other
@@ -109,6 +118,13 @@ def test_what_differs_is_refused(series, body, first, why) -> None:
         assert refused(error.value)
 
 
+def test_an_operator_is_checked_after_cudf_has_made_it(series) -> None:
+    with pandas_meaning():
+        assert values(series([7]) // 2) == [3]
+        with pytest.raises(Different, match="by zero"):
+            series([7]) // 0
+
+
 @pytest.mark.parametrize(
     ("body", "first"),
     [
@@ -122,6 +138,7 @@ def test_what_differs_is_refused(series, body, first, why) -> None:
         (lambda v: v.clip(0, 2), [1, 3]),
         (lambda v: v.where(v > 1, 0.0), [1.0, 2.0]),
         (lambda v: v.shift(1) * 2, [1, 3]),
+        (lambda v: v.shift(1) > 0, [1.0, 3.0]),
         (lambda v: v[v > 1].sum(), [1.0, 2.0]),
         (lambda v: (v - v.mean()) / v.std(), [1.0, 2.0, 4.0]),
         (lambda v: np.sqrt(v) + np.maximum(v, 2.0), [1.0, 4.0]),

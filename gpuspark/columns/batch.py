@@ -3,8 +3,6 @@
 A column holds the Arrow array that Spark sent, in host memory, or the array that a body made with the batch's
 array module: NumPy, or CuPy on a GPU. The other form is made at its first use, without a copy if both are in host
 memory, and kept with the column.
-
-The CuPy and cuDF half has not run on a device.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from gpuspark.columns.cudf_meaning import Different, cudf_meaning
+from gpuspark.columns.cudf_meaning import cudf_meaning
+from gpuspark.columns.cudf_operations import Different
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from gpuspark.columns import cudf_form
 from gpuspark.columns.cudf_form import Missing
-from gpuspark.columns.cudf_meaning import Different, pandas_meaning
+from gpuspark.columns.cudf_meaning import pandas_meaning
+from gpuspark.columns.cudf_operations import Different
 from gpuspark.devices.protocol import DeviceName
 from gpuspark.dialects.series_transport import Transport, nbytes
 from gpuspark.errors import DeviceError, FallbackError, OutOfMemory, ResultError
