@@ -17,7 +17,6 @@ from pyspark.sql import functions as F
 import gpuspark as gs
 from gpuspark import functions
 from gpuspark.compiler.catalyst import trees
-from gpuspark.dialects.expression_column import _calls_of_mathematics
 from tests.support.spark_plans import has_python, plan_of
 
 HALF = np.float64(0.5)
@@ -296,12 +295,6 @@ def test_numbers_at_the_ends_of_their_types(frame) -> None:
 def test_what_may_be_a_boolean_of_python_or_numpy_is_not_inverted() -> None:
     inverted = gs.udf("double")(lambda x: ~(x < 0.5 < HALF) + x)
     assert "~ of a NumPy scalar" in str(inverted.explain("x double"))
-
-
-def test_equal_calls_of_mathematics_count_once() -> None:
-    f = gs.udf("double")(lambda x: math.exp(x) + math.exp(x) * math.sin(x))
-    [variant] = f.expression(("x",)).variants
-    assert _calls_of_mathematics(variant.tree(lambda error: error)) == 2
 
 
 def test_a_stream_needs_no_python(spark, tmp_path) -> None:

@@ -28,9 +28,12 @@ _PLACEHOLDER = "_gpuspark_argument_{}"
 _PART = "_gpuspark_part_{}"
 _PLAIN_NAME = re.compile(r"(?!_gpuspark_)[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 """Names of columns, and of fields in them, that may be part of a text without quotes of their own."""
-_MOST_MATHEMATICS = 40
-"""The calls of functions of mathematics from which on ``device=auto`` prefers a compiled program: an estimate, which no
-benchmark has confirmed."""
+_MOST_BYTES = 8_000
+"""The bytes of a Java method from which on HotSpot interprets it (its option ``HugeMethodLimit``): a Spark expression
+whose method is longer takes ten times as long. The columns of one ``select`` share a method."""
+_BYTES_BY_DIFFERENT_NODE, _BYTES_BY_NODE = 45, 18
+"""The most bytes of Java code that Spark 4.3 makes of a node. Both bounds hold (tests/test_expression_size.py): Spark
+computes equal nodes once, except in branches."""
 
 
 def why_not_chosen(config: Config, expression: Expression, types: Mapping[str, str] | None = None) -> list[str]:
@@ -42,30 +45,27 @@ def why_not_chosen(config: Config, expression: Expression, types: Mapping[str, s
         refusals = expression.refusals_for(types)
     else:
         refusals = [] if expression.variants else list(expression.refusals)
-    if not refusals and config.device == "auto" and _is_heavy(expression):
-        return [
-            f"the body calls more than {_MOST_MATHEMATICS} functions of mathematics: a compiled program may be faster"
-        ]
+    if not refusals and config.device == "auto" and most_bytes(expression) > _MOST_BYTES:
+        return [f"its Java method may exceed {_MOST_BYTES:,} bytes, which Java interprets: compiled it is faster"]
     return refusals
 
 
-def _is_heavy(expression: Expression) -> bool:
-    wholes = (variant.tree(lambda error: error) for variant in expression.variants)
-    return any(_calls_of_mathematics(whole) > _MOST_MATHEMATICS for whole in wholes)
+def most_bytes(expression: Expression) -> int:
+    """Returns a bound of the bytes of Java code that Spark makes of the largest variant of ``expression``."""
+    return max((_most_bytes(variant.tree(lambda error: error)) for variant in expression.variants), default=0)
 
 
-def _calls_of_mathematics(tree: Tree) -> int:
-    """Returns the number of different calls of functions of mathematics: Spark computes equal ones once."""
-    calls: set[Tree] = set()
+def _most_bytes(tree: Tree) -> int:
+    different: set[Tree] = set()
 
     def visit(node: Tree) -> None:
-        if node not in calls:
-            calls.add(node)
+        if node not in different:
+            different.add(node)
             for argument in node.arguments:
                 visit(argument)
 
     visit(tree)
-    return sum(node.name in trees.MATHEMATICS for node in calls)
+    return min(_BYTES_BY_DIFFERENT_NODE * len(different), _BYTES_BY_NODE * tree.size)
 
 
 def label_of(name: str, arguments: Mapping[str, Column | str], by_name: Collection[str]) -> str:
