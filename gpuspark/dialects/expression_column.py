@@ -31,9 +31,14 @@ _PLAIN_NAME = re.compile(r"(?!_gpuspark_)[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCI
 _MOST_BYTES = 8_000
 """The bytes of a Java method from which on HotSpot interprets it (its option ``HugeMethodLimit``): a Spark expression
 whose method is longer takes ten times as long. The columns of one ``select`` share a method."""
-_BYTES_BY_DIFFERENT_NODE, _BYTES_BY_NODE = 45, 18
-"""The most bytes of Java code that Spark 4.3 makes of a node. Both bounds hold (tests/test_expression_size.py): Spark
-computes equal nodes once, except in branches."""
+_BYTES_OF_DIFFERENT_NODE = 45
+_BYTES_OF_METHOD, _BYTES_OF_MATHEMATICS, _BYTES_OF_CALL = 250, 75, 28
+"""Bounds of the Java code that Spark 4.3 makes (tests/test_expression_size.py): of a node that differs from all others,
+as Spark computes equal ones once, except in branches; and, wherever it stands, of a call. The second bound counts no
+columns, literals, conditions and comparisons, whose share is in the others'."""
+_CONDITIONS = frozenset(
+    ("and", "or", "not", "if", "when", "in", "isnull", "isnotnull", "=", "<=>", "<", "<=", ">", ">=")
+)
 
 
 def why_not_chosen(config: Config, expression: Expression, types: Mapping[str, str] | None = None) -> list[str]:
@@ -57,15 +62,20 @@ def most_bytes(expression: Expression) -> int:
 
 def _most_bytes(tree: Tree) -> int:
     different: set[Tree] = set()
+    bytes_of_calls = _BYTES_OF_METHOD
 
     def visit(node: Tree) -> None:
-        if node not in different:
-            different.add(node)
-            for argument in node.arguments:
-                visit(argument)
+        nonlocal bytes_of_calls
+        different.add(node)
+        if node.name in trees.MATHEMATICS:
+            bytes_of_calls += _BYTES_OF_MATHEMATICS
+        elif node.form == "call" and node.name not in _CONDITIONS:
+            bytes_of_calls += _BYTES_OF_CALL
+        for argument in node.arguments:
+            visit(argument)
 
     visit(tree)
-    return min(_BYTES_BY_DIFFERENT_NODE * len(different), _BYTES_BY_NODE * tree.size)
+    return min(_BYTES_OF_DIFFERENT_NODE * len(different), bytes_of_calls)
 
 
 def label_of(name: str, arguments: Mapping[str, Column | str], by_name: Collection[str]) -> str:
