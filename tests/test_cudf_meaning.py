@@ -3,6 +3,8 @@ tests/test_series_cudf.py, which needs a GPU."""
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,8 +37,8 @@ def series(monkeypatch) -> type[pd.Series]:
         def len(self) -> Series:
             return Series(pd.Series(self.owner).str.len(), dtype="int32")
 
-        def upper(self) -> Series:
-            return Series(pd.Series(self.owner).str.upper())
+        def __getattr__(self, name: str):
+            return lambda *arguments, **named: Series(getattr(pd.Series(self.owner).str, name)(*arguments, **named))
 
     class Series(pd.Series):  # type: ignore[misc]
         str = property(lambda self: Texts(self))
@@ -107,6 +109,16 @@ def test_outside_nothing_is_checked(series) -> None:
         (lambda v: v.values, [1.0], "Series.values is not known"),
         (lambda v: v.map(abs), [1.0], "Series.map is not known"),
         (lambda v: v[:2], [1.0], "by labels or slices"),
+        (lambda v: v.index * 2.5, [1.0], "Series.index is not known"),
+        (lambda v: v.floordiv(other=0), [1], "with its operand by name"),
+        (lambda v: v.eq(other=1), [1], "with its operand by name"),
+        (lambda v: v.quantile(0.5, interpolation="nearest"), [1.0], "quantile with the parameter interpolation"),
+        (lambda v: v.where([True], 0.0), [1.0], "by other than a Series of booleans"),
+        (lambda v: np.greater(v, "a"), ["b", None], "compares nulls"),
+        (lambda v: v.str.upper().str.contains(re.compile("A")), ["a"], "other than a text as its first argument"),
+        (lambda v: v.str.contains("a.c"), ["abc"], "regular expressions differ"),
+        (lambda v: v.str.contains("a", case=False), ["abc"], "contains with the parameter case"),
+        (lambda v: v.str.split(",", expand=True), ["a"], "split with the parameter expand"),
         (lambda v: v + type(v)([1.0, 2.0]), [1.0], "different lengths"),
     ],
 )
@@ -119,10 +131,12 @@ def test_what_differs_is_refused(series, body, first, why) -> None:
 
 
 def test_an_operator_is_checked_after_cudf_has_made_it(series) -> None:
+    column = series([7])
     with pandas_meaning():
-        assert values(series([7]) // 2) == [3]
+        half = column // 2
         with pytest.raises(Different, match="by zero"):
-            series([7]) // 0
+            column // 0
+    assert values(half) == [3]
 
 
 @pytest.mark.parametrize(
@@ -145,6 +159,8 @@ def test_an_operator_is_checked_after_cudf_has_made_it(series) -> None:
         (lambda v: v.str.upper(), ["ab", "c"]),
         (lambda v: v.str.len(), ["ab", "c"]),
         (lambda v: v.str.len() * 10**9, ["abcd", "c"]),
+        (lambda v: v.str.contains(".", regex=False), ["a.", "c"]),
+        (lambda v: v.str.startswith("a."), ["a.", "ab"]),
         (lambda v: v.between(1, 2) | (v > 5), [1.0, 7.0]),
     ],
 )

@@ -14,8 +14,6 @@ from gpuspark.bench.cases import mathematics, scalar
 from gpuspark.bench.option_value import value
 from gpuspark.dialects.expression_column import most_bytes
 
-EMPTY_METHOD = 250
-"""The most bytes of a method for a column as it is: they belong to no node."""
 LINES = {
     "quotients": "x = x * 1.5 + s / (k + {n})",
     "branches": "if s > {n}.5:\n        x = x + k / {n}",
@@ -72,7 +70,7 @@ def test_the_bound_holds(spark, rows, tmp_path: Path, lines: str, count: int) ->
     columns = ("i", "i", "i") if lines == "integers" else ("s", "k", "t")
     assert "PythonUDF" not in rows.select(f(*columns))._jdf.queryExecution().optimizedPlan().toString()
     bound = most_bytes(f.expression(("s", "k", "t")))
-    assert bytes_of(rows, f, *columns) - EMPTY_METHOD <= bound <= 8_000
+    assert bytes_of(rows, f, *columns) <= bound <= 8_000
 
 
 def test_a_long_method_is_left_to_a_compiled_program(spark, rows) -> None:

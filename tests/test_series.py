@@ -205,7 +205,6 @@ def test_explain_accepts_the_same_as_for_udf_and_names_types_without_a_cudf_form
     f = gs.pandas_udf("double")(lambda a, b: a)
     text = str(f.explain("a decimal(10,2), b array<int>"))
     assert "<lambda> runs on cpu" in text
-    plan = placement.decide(
-        series_engine.placed("f", ""), Config(device="cuda"), {"cuda": ["a column of date has no equal cuDF form"]}
-    )
+    function = series_engine.placed("f", "", "pandas", over_batches=False)
+    plan = placement.decide(function, Config(device="cuda"), {"cuda": ["a column of date has no equal cuDF form"]})
     assert "a column of date" in str(plan)

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import datetime
 import decimal
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+import gpuspark as gs
 from gpuspark.columns import cudf_form, cudf_meaning, pandas_form
 from gpuspark.config import Config
 from gpuspark.devices.protocol import Memory
-from gpuspark.dialects import series_engine, series_worker
+from gpuspark.dialects import series_worker
 from gpuspark.errors import FallbackError, OutOfMemory
 from gpuspark.execution import placement
 from gpuspark.execution.plan import Plan
@@ -52,14 +54,14 @@ def on_gpu(monkeypatch):
             yield 0.0
             steps.extend(["trim", "returned"])
 
-    def make(body, fallback="warn", least_rows=0, missing="pandas"):
+    def make(body, fallback="warn", least_rows=0):
         monkeypatch.setattr(cudf_form, "to_device", lambda column, *_: made(column))
         monkeypatch.setattr(cudf_meaning, "_install", lambda: None)
         monkeypatch.setattr(cudf_form, "to_host", lambda r: pd.Series(r) if isinstance(r, made) else r)
         monkeypatch.setattr(series_worker, "task_config", lambda: Config(fallback=fallback))
         monkeypatch.setattr(placement, "open_for_rapids", lambda *_: Gpu())
         monkeypatch.setattr(placement, "decide", lambda *_: Plan(body.__name__, "cuda", (), False))
-        worker = series_worker.SeriesWorker(body, f"call of {body.__name__} {fallback}", missing, least_rows)
+        worker = series_worker.SeriesWorker(body, f"call of {body.__name__} {fallback}", "pandas", least_rows)
         worker.steps = steps
         return worker
 
@@ -190,12 +192,26 @@ def test_an_error_that_pandas_does_not_raise_is_no_error(on_gpu) -> None:
         on_gpu(only_on_pandas, fallback="raise").once([pd.Series([1.0])], {})
 
 
-@pytest.mark.parametrize(("missing", "reasons"), [("pandas", [series_engine.NOT_STARTED_AGAIN]), ("cudf", [])])
-def test_an_iterator_body_uses_cudf_only_where_it_need_not_start_again(missing, reasons) -> None:
-    worker = series_worker.SeriesWorker(iter, "call", missing, 0)
+def test_an_error_of_a_conversion_is_no_fallback(on_gpu, monkeypatch) -> None:
+    def no_conversion(_: object) -> object:
+        raise ValueError("a bug of ours")
+
+    worker = on_gpu(lambda v: v)
+    monkeypatch.setattr(cudf_form, "to_host", no_conversion)
+    with pytest.raises(ValueError, match="a bug of ours"):
+        worker.once([pd.Series([1.0])], {})
+
+
+@pytest.mark.parametrize("missing", ["pandas", "cudf"])
+def test_an_iterator_body_uses_cudf_only_where_it_need_not_start_again(missing) -> None:
+    def over_batches(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
+        yield from batches
+
+    worker = series_worker.SeriesWorker(over_batches, "call", missing, 0)
     engine, _ = worker._in_task(over_batches=True)
-    obstacles = engine.placement.function.obstacles("cuda")
-    assert [text for text in obstacles if text in (series_engine.NOT_STARTED_AGAIN,)] == reasons
+    reasons = [str(engine.placement.function.obstacles("cuda"))]
+    reasons.append(str(gs.pandas_udf(over_batches, "double", missing=missing)._placed().obstacles("cuda")))
+    assert ["cannot start again on pandas" in reason for reason in reasons] == [missing == "pandas"] * 2
 
 
 WITH_A_FORM = (

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import tomllib
-import traceback
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -102,8 +101,4 @@ def _has(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Exception:
-        traceback.print_exc()
-        raise SystemExit(1) from None
+    main()

@@ -33,6 +33,7 @@ from gpuspark.columns.cudf_operations import (
     Different,
     becomes_float,
     check,
+    check_nulls,
     check_operands,
     check_result,
     check_text,
@@ -188,26 +189,21 @@ class CheckedAccessor:
             if name in ASCII_TEXT and not self._is_ascii():
                 raise Different(f"cuDF's Series.str.{name} differs from pandas' for texts that are not ASCII")
             attribute = getattr(self._original, name)
-        return (
-            functools.partial(self._call, name, attribute)
-            if callable(attribute)
-            else self._like_pandas(name, attribute)
-        )
+            is_method = callable(attribute)
+            return functools.partial(self._call, name, attribute) if is_method else self._wide(name, attribute)
 
     def _call(self, name: str, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         with cudf_meaning():
             check_text(name, arguments, named)
-            return self._like_pandas(name, method(*arguments, **named), *arguments, **named)
+            return self._wide(name, method(*arguments, **named), *arguments, **named)
 
-    def _like_pandas(self, name: str, result: Any, *arguments: Any, **named: Any) -> Any:
-        """Returns the numbers of ``result``, which count something, in the type that pandas has for them."""
-        with cudf_meaning():
-            if getattr(result, "dtype", None) is not None and result.dtype.kind in "iu":
-                accessor = getattr(sample(self._series), self._name)
-                attribute = getattr(accessor, name)
-                expected = attribute(*map(sample, arguments), **named) if callable(attribute) else attribute
-                result = result.astype(expected.dtype)
-            return with_nan(result)
+    def _wide(self, name: str, result: Any, *arguments: Any, **named: Any) -> Any:
+        """Returns whole numbers, such as lengths and months, in the type that pandas has for them."""
+        if getattr(result, "dtype", None) is not None and result.dtype.kind in "iu":
+            attribute = getattr(getattr(sample(self._series), self._name), name)
+            expected = attribute(*map(sample, arguments), **named) if callable(attribute) else attribute
+            result = result.astype(expected.dtype)
+        return with_nan(result)
 
     def _is_ascii(self) -> bool:
         return bool((self._original.byte_count() == self._original.len()).all())
@@ -222,6 +218,7 @@ def _checked_ufunc(original: Callable[..., Any]) -> Callable[..., Any]:
         if name not in UFUNCS or method != "__call__" or named:
             raise different(f"np.{name}")
         with cudf_meaning():
+            check_nulls(inputs)
             operation = {"floor_divide": "floordiv", "power": "pow", "remainder": "mod"}.get(name, name)
             check_operands(operation, inputs)
             result = original(self, ufunc, method, *inputs, **named)

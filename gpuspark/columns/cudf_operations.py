@@ -5,7 +5,7 @@ They were found on a GPU: ``python -m tests.proof.cudf_meaning``, ``docs/device/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gpuspark.errors import GpusparkError
@@ -25,7 +25,7 @@ METHODS = frozenset(
     "round shift skew squeeze std sum var where".split()
 )
 UNTOUCHED = frozenset(
-    "attrs dtype dtypes empty flags iloc index is_monotonic_decreasing is_monotonic_increasing is_unique name ndim "
+    "attrs dtype dtypes empty flags iloc is_monotonic_decreasing is_monotonic_increasing is_unique name ndim "
     "null_count pipe shape size".split()
 )
 UFUNCS = frozenset(
@@ -50,8 +50,16 @@ TIME = frozenset(
     "microsecond minute month month_name nanosecond quarter round second seconds strftime total_seconds weekday "
     "year".split()
 )
-PATTERNS = frozenset("contains count replace rsplit split".split())
-"""Methods of texts whose first argument may be a regular expression."""
+PARAMETERS = frozenset(
+    "cond ddof decimals dtype fill_value inclusive lower min_count n other periods regex repl sep skipna upper "
+    "value".split()
+)
+"""What may be given by name. Operands of arithmetic and comparisons are given by position."""
+PATTERNS = frozenset("contains count endswith find replace rfind rsplit split startswith".split())
+"""Methods of texts whose first argument must be a text; without characters that are special in regular expressions,
+unless ``regex=False`` is given or the method is among the next."""
+LITERAL = frozenset("endswith find rfind startswith".split())
+"""Those that take no regular expression."""
 SPECIAL = frozenset("\\.^$*+?{}[]|()")
 FORMATS = frozenset("YmdHMSy")
 NUMBERS = "iufb"
@@ -74,15 +82,18 @@ def becomes_float(name: str, series: Any, arguments: tuple[Any, ...]) -> bool:
 
 def check(name: str, series: Any, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
     """Raises :class:`Different` for operands with which ``name`` has another result than in pandas."""
+    _check_parameters(name, named)
     operands = (series, *arguments)
+    if name in ARITHMETIC | COMPARISONS and "other" in named:
+        raise different(f"Series.{name} with its operand by name")
     if name in COMPARISONS or name in ("between", "isin"):
-        if any(_is_series(operand) and operand.null_count for operand in operands):
-            raise Different("cuDF compares nulls differently from pandas")
+        check_nulls(operands)
     elif name in ARITHMETIC:
         check_operands(name.removeprefix("r"), operands, reflected=name.startswith("r"))
     elif name == "astype":
         _check_cast(series, *arguments, **named)
     elif name in ("where", "mask"):
+        _check_condition(name, arguments[0] if arguments else named.get("cond"))
         _check_replacement(name, series, *arguments[1:], **{k: v for k, v in named.items() if k != "cond"})
     elif name == "shift":
         _check_replacement(
@@ -94,6 +105,12 @@ def check(name: str, series: Any, arguments: tuple[Any, ...], named: Mapping[str
         _check_replacement(name, series, *(bound for bound in (*arguments, *named.values()) if bound is not None))
     elif name == "getitem" and not (isinstance(arguments[0], int) or _kind(arguments[0]) == "b"):
         raise different("Series[...] by labels or slices")
+
+
+def check_nulls(operands: Iterable[Any]) -> None:
+    """Raises :class:`Different` if an operand holds nulls: booleans, texts and times have no NaN."""
+    if any(_is_series(operand) and operand.null_count for operand in operands):
+        raise Different("cuDF compares nulls differently from pandas")
 
 
 def check_operands(name: str, operands: tuple[Any, ...], *, reflected: bool = False) -> None:
@@ -126,6 +143,18 @@ def _check_cast(series: Any, dtype: Any, **named: Any) -> None:
         raise different(f"Series.astype from {series.dtype} to {target.name}")
 
 
+def _check_condition(name: str, condition: Any) -> None:
+    if not _is_series(condition) or _kind(condition) != "b":
+        raise different(f"Series.{name} by other than a Series of booleans")
+    check_nulls([condition])
+
+
+def _check_parameters(name: str, named: Mapping[str, Any]) -> None:
+    unknown = sorted(set(named) - PARAMETERS)
+    if unknown:
+        raise different(f"{name} with the parameter {unknown[0]}")
+
+
 def _check_replacement(name: str, series: Any, *others: Any, **named: Any) -> None:
     """Raises :class:`Different` unless the values that take the place of others are of the type of ``series``."""
     for other in (*others, *named.values()):
@@ -145,13 +174,14 @@ def _fits(value: Any, dtype: Any) -> bool:
 
 def check_text(name: str, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
     """Raises :class:`Different` for a regular expression, or a format of times with other than plain numbers."""
+    _check_parameters(name, named)
     texts = [value for value in (*arguments, *named.values()) if isinstance(value, str)]
     if name == "strftime" and any(set(part[:1]) - FORMATS for text in texts for part in text.split("%")[1:]):
         raise different("Series.dt.strftime with other directives than %Y %m %d %H %M %S %y")
-    if name in PATTERNS and named.get("regex") is not False and any(SPECIAL & set(text) for text in texts):
+    if name in PATTERNS and not (arguments and isinstance(arguments[0], str)):
+        raise different(f"Series.str.{name} with other than a text as its first argument")
+    if name in PATTERNS - LITERAL and named.get("regex") is not False and any(SPECIAL & set(text) for text in texts):
         raise Different(f"cuDF's regular expressions differ from Python's (Series.str.{name})")
-    if name in PATTERNS and {"case", "flags"} & set(named):
-        raise different(f"Series.str.{name} with case or flags")
 
 
 def check_type(name: str, series: Any, arguments: tuple[Any, ...], named: Mapping[str, Any], result: Any) -> None:

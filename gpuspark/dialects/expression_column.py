@@ -62,7 +62,7 @@ def most_bytes(expression: Expression) -> int:
 
 def _most_bytes(tree: Tree) -> int:
     different: set[Tree] = set()
-    bytes_of_calls = _BYTES_OF_METHOD
+    bytes_of_calls = 0
 
     def visit(node: Tree) -> None:
         nonlocal bytes_of_calls
@@ -75,7 +75,7 @@ def _most_bytes(tree: Tree) -> int:
             visit(argument)
 
     visit(tree)
-    return min(_BYTES_OF_DIFFERENT_NODE * len(different), bytes_of_calls)
+    return _BYTES_OF_METHOD + min(_BYTES_OF_DIFFERENT_NODE * len(different), bytes_of_calls)
 
 
 def label_of(name: str, arguments: Mapping[str, Column | str], by_name: Collection[str]) -> str:

@@ -22,6 +22,7 @@ from gpuspark.dialects.series_engine import placed
 from gpuspark.dialects.series_transport import ArrowTransport
 from gpuspark.dialects.series_worker import SeriesWorker
 from gpuspark.errors import FallbackError, nearest
+from gpuspark.execution.frame_body import PlacedFrameBody
 from gpuspark.execution.placement import decide
 from gpuspark.execution.plan import Plan
 from gpuspark.spark import builder
@@ -167,7 +168,15 @@ class SeriesUDF:
         """
         _, columns = types.named(schema_or_types, inspect.signature(self.__gpuspark_body__))
         reasons = [obstacle for obstacle in (type_obstacle(column.name) for column in columns) if obstacle]
-        return decide(placed(self.__name__, ""), driver_config(), {"cuda": reasons} if reasons else {})
+        return decide(self._placed(), driver_config(), {"cuda": reasons} if reasons else {})
+
+    def _placed(self) -> PlacedFrameBody:
+        """Returns what decides where the body runs, as far as the driver knows."""
+        from pyspark.util import PythonEvalType
+
+        reduce = getattr(PythonEvalType, "SQL_GROUPED_AGG_PANDAS_ITER_UDF", None)  # since PySpark 4.2
+        over_batches = self.evalType in (PythonEvalType.SQL_SCALAR_PANDAS_ITER_UDF, reduce)
+        return placed(self.__name__, "", self.missing, over_batches=over_batches)
 
     def _plain(self, declared: Any) -> Any:
         """Returns PySpark's own pandas UDF of the body."""

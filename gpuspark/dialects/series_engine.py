@@ -22,15 +22,18 @@ from gpuspark.errors import DeviceError, FallbackError, OutOfMemory, ResultError
 from gpuspark.execution.frame_body import PlacedFrameBody
 from gpuspark.execution.placement import Placement, Turn
 
-NOT_STARTED_AGAIN = (
+_NOT_STARTED_AGAIN = (
     "a body over iterators cannot start again on pandas where cuDF's values may differ from pandas' "
     '(missing="cudf" allows it)'
 )
 
 
-def placed(name: str, call: str, not_cuda: str = "") -> PlacedFrameBody:
-    """Returns what decides where the series body ``name`` runs: on cuDF, or on pandas, for which ``not_cuda``
-    is the reason. There is no emulated cuDF."""
+def placed(name: str, call: str, missing: Missing, *, over_batches: bool) -> PlacedFrameBody:
+    """Returns what decides where the series body ``name`` runs: on cuDF or on pandas. There is no emulated cuDF.
+
+    ``over_batches``: whether the body takes an iterator of batches, and so cannot be started again.
+    """
+    not_cuda = _NOT_STARTED_AGAIN if over_batches and missing == "pandas" else ""
     emulated = "a series body needs cuDF, which the emulated device does not have"
     return PlacedFrameBody(name, call, "a series body needs", emulated, not_cuda)
 
@@ -45,6 +48,14 @@ class Computed(NamedTuple):
     """By phase."""
     reasons: list[str]
     """Why better devices were not used."""
+
+
+class _BodyFailed(Exception):
+    """An error that the body raised on cuDF. pandas decides whether the body is wrong."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class SeriesEngine:
@@ -82,14 +93,14 @@ class SeriesEngine:
                 return Computed(self._on_cudf(body, arguments, seconds), "cuda", seconds, reasons)
             except OutOfMemory as error:
                 obstacle = f"no room for a batch of {len(arguments[0]) if arguments else 0:,} rows ({error})"
-            except (DeviceError, MemoryError):
-                raise
-            except Exception as error:  # noqa: BLE001  # pandas decides whether the body is wrong
-                failure = error
-        if failure is not None and cudf_form.refused(failure):
-            obstacle, failure = self._retire_after(failure), None
-        if failure is None:
-            self._forbid_if_asked(str(obstacle))
+            except cudf_form.REFUSALS as error:
+                if not cudf_form.refused(error):
+                    raise
+                obstacle = self._retire_after(error)
+            except _BodyFailed as failed:
+                failure = failed.error
+        if obstacle is not None:
+            self._forbid_if_asked(obstacle)
         result = self._on_pandas(body, arguments, seconds)
         if failure is not None:
             obstacle = self._retire_after(failure)
@@ -178,14 +189,26 @@ class SeriesEngine:
                 start = time.perf_counter()
                 series = list(map(self._to_device, arguments))
                 copied = time.perf_counter()
-                with pandas_meaning() if self.missing == "pandas" else nullcontext():
-                    answer = body(series)
+                answer = self._answer(body, series)
                 ran = time.perf_counter()
                 result = self.transport.from_result(cudf_form.to_host(answer), arguments)
         finally:
             self.turn.end()
         seconds |= {"copy_in": copied - start, "run": ran - copied, "copy_out": time.perf_counter() - ran}
         return result
+
+    def _answer(self, body: Callable[[Sequence[Any]], Any], series: Sequence[Any]) -> Any:
+        """Returns what the body answers on cuDF. Raises the device's errors and cuDF's refusals as they are, the others
+        within :class:`_BodyFailed`."""
+        try:
+            with self.device_errors(), pandas_meaning() if self.missing == "pandas" else nullcontext():
+                return body(series)
+        except (DeviceError, MemoryError):
+            raise
+        except Exception as error:
+            if cudf_form.refused(error):
+                raise
+            raise _BodyFailed(error) from error
 
     def _to_device(self, column: Any) -> Any:
         return cudf_form.to_device(column, self.missing, self.transport.time_zone)

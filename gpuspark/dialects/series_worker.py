@@ -13,7 +13,7 @@ from typing import Any
 from gpuspark.accounting.entries import Entry, entry
 from gpuspark.columns import cudf_form
 from gpuspark.columns.cudf_form import Missing
-from gpuspark.dialects.series_engine import NOT_STARTED_AGAIN, SeriesEngine, placed
+from gpuspark.dialects.series_engine import SeriesEngine, placed
 from gpuspark.dialects.series_transport import PandasTransport, Transport, nbytes
 from gpuspark.errors import locate
 from gpuspark.execution.placement import Placement
@@ -140,8 +140,8 @@ class SeriesWorker:
     def _in_task(self, *, over_batches: bool = False) -> tuple[SeriesEngine, Entry]:
         """Returns the engine and the ledger entry of the running task; both are made at the first call."""
         if self._engine is None or self._entry is None:
-            not_cuda = NOT_STARTED_AGAIN if over_batches and self.missing == "pandas" else ""
-            placement = Placement(placed(self.name, self.call, not_cuda), task_config())
+            function = placed(self.name, self.call, self.missing, over_batches=over_batches)
+            placement = Placement(function, task_config())
             self._engine = SeriesEngine(self.body, self.missing, self.least_rows, self.transport, placement)
             self._entry = entry(self.name, self.call, self)
         return self._engine, self._entry
