@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpuspark.kernels.spec import ArrayFunction, CallError, Out, array_function, column_kernel, lists, nulls_of
 
@@ -24,7 +25,7 @@ _PARAMETERS = {"left": "lists of numbers", "right": "lists of numbers, as long a
 def _dot(row, left_at, left, right_at, right, out):
     total = 0.0
     for k in range(left_at[row + 1] - left_at[row]):
-        total += left[left_at[row] + k] * right[right_at[row] + k]
+        total += np.float64(left[left_at[row] + k]) * np.float64(right[right_at[row] + k])
     out[row] = total
 
 
@@ -32,7 +33,7 @@ def _dot(row, left_at, left, right_at, right, out):
 def _euclidean(row, left_at, left, right_at, right, out):
     total = 0.0
     for k in range(left_at[row + 1] - left_at[row]):
-        difference = left[left_at[row] + k] - right[right_at[row] + k]
+        difference = np.float64(left[left_at[row] + k]) - np.float64(right[right_at[row] + k])
         total += difference * difference
     out[row] = math.sqrt(total)
 
@@ -43,8 +44,8 @@ def _cosine(row, left_at, left, right_at, right, out):
     of_left = 0.0
     of_right = 0.0
     for k in range(left_at[row + 1] - left_at[row]):
-        a = left[left_at[row] + k]
-        b = right[right_at[row] + k]
+        a = np.float64(left[left_at[row] + k])
+        b = np.float64(right[right_at[row] + k])
         total += a * b
         of_left += a * a
         of_right += b * b
@@ -52,14 +53,14 @@ def _cosine(row, left_at, left, right_at, right, out):
         a_size = 0.0
         b_size = 0.0
         for k in range(left_at[row + 1] - left_at[row]):
-            a_size = max(a_size, math.fabs(left[left_at[row] + k]))
-            b_size = max(b_size, math.fabs(right[right_at[row] + k]))
+            a_size = max(a_size, math.fabs(np.float64(left[left_at[row] + k])))
+            b_size = max(b_size, math.fabs(np.float64(right[right_at[row] + k])))
         total = 0.0
         of_left = 0.0
         of_right = 0.0
         for k in range(left_at[row + 1] - left_at[row] if a_size > 0.0 and b_size > 0.0 else 0):
-            a = left[left_at[row] + k] / a_size
-            b = right[right_at[row] + k] / b_size
+            a = np.float64(left[left_at[row] + k]) / a_size
+            b = np.float64(right[right_at[row] + k]) / b_size
             total += a * b
             of_left += a * a
             of_right += b * b
@@ -132,14 +133,14 @@ def _for_each_pair(function: ArrayFunction, left: pa.Array, right: pa.Array) -> 
     import pyarrow as pa
 
     nulls = nulls_of(left, right)
-    left_at, a = lists(left, np.float64, "left")
-    right_at, b = lists(right, np.float64, "right")
+    left_at, a = _vectors(left, "left")
+    right_at, b = _vectors(right, "right")
     differ = np.diff(left_at) != np.diff(right_at)
     if nulls is not None:
         if (differ & nulls).any():  # the array function reads as many elements of both
             keep = pa.array(~nulls)
-            left_at, a = lists(_emptied(left, keep), np.float64)
-            right_at, b = lists(_emptied(right, keep), np.float64)
+            left_at, a = _vectors(_emptied(left, keep), "left")
+            right_at, b = _vectors(_emptied(right, keep), "right")
         differ &= ~nulls
     if differ.any():
         row = int(np.flatnonzero(differ)[0])
@@ -149,6 +150,12 @@ def _for_each_pair(function: ArrayFunction, left: pa.Array, right: pa.Array) -> 
         )
     values = function(len(left), left_at=left_at, left=a, right_at=right_at, right=b, out=Out("float64", len(left)))
     return pa.array(values, mask=nulls)
+
+
+def _vectors(column: pa.Array, name: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Returns the offsets and the values of vectors: single precision as it is stored, everything else in double."""
+    single = str(getattr(column.type, "value_type", None)) == "float"
+    return lists(column, np.float32 if single else np.float64, name)
 
 
 def _emptied(lists_: pa.Array, keep: pa.Array) -> pa.Array:

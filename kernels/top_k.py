@@ -40,6 +40,12 @@ _METRICS = ("cosine", "dot", "euclidean")
 _EUCLIDEAN = _METRICS.index("euclidean")
 _PRODUCTS = 1 << 22
 """The most products that are computed at a time."""
+_THREADS = 1 << 16
+"""The fewest threads that keep a GPU busy."""
+_SLICE = 64
+"""The fewest rows of a slice of the matrix, one thread's work."""
+_SLICE_OF_BEST = 8
+"""The fewest rows of a slice for each row that is chosen: results of slices are then much smaller than products."""
 _TERMS = 16
 """An upper bound for the roundings of a product besides those of its sum."""
 
@@ -68,15 +74,35 @@ def _insert(rank, row, at, filled, k, ranks, rows):
     return min(filled + 1, k)
 
 
+def _end(item, filled, k, ranks, rows, counts):
+    """Ends an item's best rows: the places that no row took get zeros."""
+    for position in range(item * k + filled, (item + 1) * k):
+        ranks[position], rows[position] = 0.0, 0
+    counts[item] = filled
+
+
 @array_function
-def _nearest(vector, vectors, matrix, length, count, metric, norms, sizes, k, ranks, rows, counts):
+def _nearest_of_slice(
+    item, queries, slices, vectors, matrix, length, count, metric, norms, sizes, k, ranks, rows, counts
+):
+    """Neighbouring threads read the same rows of the matrix, for different vectors."""
+    vector = item % queries
+    slice_ = item // queries
+    result = vector * slices + slice_
     filled = 0
-    for row in range(count):
+    for row in range(count * slice_ // slices, count * (slice_ + 1) // slices):
         rank = _rank(vector, row, vectors, matrix, length, metric, norms, sizes)
-        filled = _insert(rank, row, vector * k, filled, k, ranks, rows)
-    for position in range(filled, k):
-        ranks[vector * k + position], rows[vector * k + position] = 0.0, 0
-    counts[vector] = filled
+        filled = _insert(rank, row, result * k, filled, k, ranks, rows)
+    _end(result, filled, k, ranks, rows, counts)
+
+
+@array_function
+def _nearest_of_slices(vector, slices, slice_ranks, slice_rows, slice_counts, k, ranks, rows, counts):
+    filled = 0
+    for result in range(vector * slices, (vector + 1) * slices):
+        for position in range(result * k, result * k + slice_counts[result]):
+            filled = _insert(slice_ranks[position], slice_rows[position], vector * k, filled, k, ranks, rows)
+    _end(vector, filled, k, ranks, rows, counts)
 
 
 @array_function
@@ -97,9 +123,7 @@ def _nearest_of_products(
         if not (products[first + row] < limit):  # also where it is NaN
             rank = _rank(vector, row, vectors, matrix, length, metric, norms, sizes)
             filled = _insert(rank, row, at, filled, k, ranks, rows)
-    for position in range(filled, k):
-        ranks[at + position], rows[at + position] = 0.0, 0
-    counts[vector] = filled
+    _end(vector, filled, k, ranks, rows, counts)
 
 
 @column_kernel(
@@ -186,8 +210,23 @@ class _Rows:
         return ranks, rows, counts
 
     def _by_every_row(self, vectors: NDArray[Any], norms: NDArray[Any], k: int) -> _Ranked:
-        """Computes the rank of every row for every vector."""
-        ranks, rows, counts = _nearest(len(vectors), **self._arguments(vectors, norms, k))
+        """Computes the rank of every row for every vector, slice by slice of the matrix, so that few vectors keep a
+        GPU busy too."""
+        queries, fewest = max(len(vectors), 1), max(_SLICE, _SLICE_OF_BEST * k)
+        slices = max(min(_THREADS // queries, self.count // fewest), 1)
+        ranks, rows, counts = _nearest_of_slice(
+            len(vectors) * slices, queries=queries, slices=slices, **self._arguments(vectors, norms, k, slices)
+        )
+        if slices > 1:
+            ranks, rows, counts = _nearest_of_slices(
+                len(vectors),
+                slices=slices,
+                slice_ranks=ranks,
+                slice_rows=rows,
+                slice_counts=counts,
+                k=k,
+                **_results(len(vectors), k),
+            )
         return ranks.reshape(-1, k), rows.reshape(-1, k), counts
 
     def _by_products(self, vectors: NDArray[Any], norms: NDArray[Any], lengths: NDArray[Any], k: int) -> _Ranked:
@@ -204,8 +243,9 @@ class _Rows:
         )
         return ranks.reshape(-1, k), rows.reshape(-1, k), counts
 
-    def _arguments(self, vectors: NDArray[Any], norms: NDArray[Any], k: int) -> dict[str, Any]:
-        """Returns the arguments that both array functions have."""
+    def _arguments(self, vectors: NDArray[Any], norms: NDArray[Any], k: int, results: int = 1) -> dict[str, Any]:
+        """Returns the arguments that the array functions which read the matrix have, with a number of results for each
+        vector."""
         return {
             "vectors": vectors,
             "matrix": self.matrix,
@@ -215,10 +255,13 @@ class _Rows:
             "norms": norms,
             "sizes": self.sizes,
             "k": k,
-            "ranks": Out("f8", len(vectors) * k),
-            "rows": Out("i4", len(vectors) * k),
-            "counts": Out("i4", len(vectors)),
+            **_results(len(vectors) * results, k),
         }
+
+
+def _results(items: int, k: int) -> dict[str, Out]:
+    """Returns the arrays for the best rows of some items."""
+    return {"ranks": Out("f8", items * k), "rows": Out("i4", items * k), "counts": Out("i4", items)}
 
 
 @functools.lru_cache(maxsize=8)

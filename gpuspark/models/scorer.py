@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Output = Literal["prediction", "probabilities", "transformed"]
 Accepts = Literal["finite", "missing", "anything"]
 Decision = Literal["largest margin", "likeliest", "positive margin", "margin from zero on"]
+_ROWS = 4096
+"""The rows of a matrix that are filled at a time, column by column, while they are in the caches."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +134,16 @@ def matrix_of(columns: Sequence[pa.Array], names: Sequence[str]) -> NDArray[np.f
     """Returns the columns as the columns of a matrix; nulls become NaN, booleans 0 and 1."""
     import pyarrow as pa
 
+    stored = [
+        numbers(column.cast(pa.uint8()) if pa.types.is_boolean(column.type) else column, f"the feature {name}")
+        for column, name in zip(columns, names, strict=True)
+    ]
     x = np.empty((len(columns[0]), len(columns)))
-    for k, (column, name) in enumerate(zip(columns, names, strict=True)):
-        boolean = pa.types.is_boolean(column.type)
-        x[:, k] = numbers(column.cast(pa.uint8()) if boolean else column, f"the feature {name}")
+    for begin in range(0, len(x), _ROWS):
+        rows = slice(begin, begin + _ROWS)
+        for k, values in enumerate(stored):
+            x[rows, k] = values[rows]
+    for k, column in enumerate(columns):
         nulls = nulls_of(column)
         if nulls is not None:
             x[nulls, k] = np.nan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,30 @@ def test_products_choose_what_measuring_each_row_would(metric: str) -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("metric", METRICS)
+def test_slices_of_the_matrix_give_what_numpy_ranks_first(
+    device: str, metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole numbers with many equal rows, in slices of unequal sizes that may have fewer rows than are chosen."""
+    module = sys.modules["gpuspark.kernels.top_k"]
+    monkeypatch.setattr(module, "_SLICE", 2)
+    monkeypatch.setattr(module, "_SLICE_OF_BEST", 0)
+    random = np.random.default_rng(2)
+    matrix, queries = random.integers(-2, 3, (17, 3)).astype("f8"), random.integers(-2, 3, (5, 3)).astype("f8")
+    matrix[4], queries[1] = np.nan, 0.0
+    for vectors in (queries, queries[:0]):
+        column = pa.array(list(vectors), pa.list_(pa.float64()))
+        with on_device(device):
+            result = kernels.top_k(column, matrix=matrix, k=3, metric=metric).to_pylist()
+        assert len(result) == len(vectors)
+        for ours, query in zip(result, vectors, strict=True):
+            order, scores = ranked(query, matrix, metric)
+            np.testing.assert_allclose([o["score"] for o in ours], scores[order[:3]], rtol=1e-12)
+            if metric != "cosine":  # NumPy rounds equal cosines apart
+                assert [o["index"] for o in ours] == order[:3]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("metric", METRICS)
 def test_of_equal_rows_the_first_comes_first(device: str, metric: str) -> None:
     with on_device(device):
         result = kernels.top_k(pa.array([[2.0, 0.0]]), matrix=[[1, 0], [1, 0], [0, 1], [1, 0]], k=3, metric=metric)
@@ -158,4 +183,5 @@ def test_on_spark_columns(spark: Any, device: str) -> None:
 
 
 def sample_top_k() -> Any:
-    return kernels.top_k(pa.array([[1.0, 0.2], None]), matrix=np.array([[0.0, 1.0], [3.0, 0.0]]), k=1)
+    """Of a matrix in two slices."""
+    return kernels.top_k(pa.array([[1.0, 0.2], None]), matrix=np.sin(np.arange(256.0)).reshape(128, 2), k=1)
