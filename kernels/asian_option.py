@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuspark.kernels.philox import exp, philox4x32, two_normals
-from gpuspark.kernels.spec import CallError, Out, Scratch, array_function, column_kernel, nulls_of, numbers
+from gpuspark.kernels.spec import (
+    CallError,
+    Out,
+    Scratch,
+    array_function,
+    column_kernel,
+    nulls_of,
+    numbers,
+    planned_device,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["asian_option"]
 
 LANES = 32
-"""The number of paths that are simulated side by side, step by step: on a CPU in vector registers."""
+"""The number of paths that a CPU simulates side by side, step by step, in vector registers. A thread of a GPU simulates
+one after another."""
 PATHS_OF_AN_ITEM = 256
 """The most paths that one item simulates. A row has as many items as its paths need."""
 STATE = 7
@@ -163,6 +173,7 @@ def _totals(
     row. ``inputs``: an array for each of spot, strike, years, rate and volatility."""
     spot, strike, years, rate, volatility = inputs
     rows, items = len(spot), -(-paths // PATHS_OF_AN_ITEM)
+    side = LANES if planned_device() == "cpu" else 1
     totals, squares = _simulated(
         rows * items,
         spot=spot,
@@ -176,8 +187,8 @@ def _totals(
         paths=paths,
         steps=steps,
         pays=_PAYS[pays],
-        side=LANES,
-        lanes=Scratch("float64", STATE * LANES),
+        side=side,
+        lanes=Scratch("float64", STATE * side),
         totals=Out("float64", rows * items),
         squares=Out("float64", rows * items),
     )

@@ -41,7 +41,7 @@ _EUCLIDEAN = _METRICS.index("euclidean")
 _PRODUCTS = 1 << 22
 """The most products that are computed at a time."""
 _THREADS = 1 << 16
-"""The fewest threads that keep a GPU busy."""
+"""The threads that keep a GPU busy: with four times as many, an H200 was no faster."""
 _SLICE = 64
 """The fewest rows of a slice of the matrix, one thread's work."""
 _SLICE_OF_BEST = 8
@@ -60,6 +60,33 @@ def _rank(vector, row, vectors, matrix, length, metric, norms, sizes):
         else:
             total += a * b
     return total / norms[vector] / sizes[row]
+
+
+def _ranks_of_four(vector, row, vectors, matrix, length, metric, norms, sizes):
+    """Returns what :func:`_rank` does for four rows, and reads the vector once for them."""
+    first = second = third = fourth = 0.0
+    at, one = vector * length, row * length
+    two, three, four = one + length, one + 2 * length, one + 3 * length
+    for j in range(length):
+        x, a, b = np.float64(vectors[at + j]), np.float64(matrix[one + j]), np.float64(matrix[two + j])
+        c, d = np.float64(matrix[three + j]), np.float64(matrix[four + j])
+        if metric == _EUCLIDEAN:
+            first -= (x - a) * (x - a)
+            second -= (x - b) * (x - b)
+            third -= (x - c) * (x - c)
+            fourth -= (x - d) * (x - d)
+        else:
+            first += x * a
+            second += x * b
+            third += x * c
+            fourth += x * d
+    norm = norms[vector]
+    return (
+        first / norm / sizes[row],
+        second / norm / sizes[row + 1],
+        third / norm / sizes[row + 2],
+        fourth / norm / sizes[row + 3],
+    )
 
 
 def _insert(rank, row, at, filled, k, ranks, rows):
@@ -89,10 +116,18 @@ def _nearest_of_slice(
     vector = item % queries
     slice_ = item // queries
     result = vector * slices + slice_
-    filled = 0
-    for row in range(count * slice_ // slices, count * (slice_ + 1) // slices):
+    row, end, at, filled = count * slice_ // slices, count * (slice_ + 1) // slices, result * k, 0
+    while row + 4 <= end:
+        one, two, three, four = _ranks_of_four(vector, row, vectors, matrix, length, metric, norms, sizes)
+        filled = _insert(one, row, at, filled, k, ranks, rows)
+        filled = _insert(two, row + 1, at, filled, k, ranks, rows)
+        filled = _insert(three, row + 2, at, filled, k, ranks, rows)
+        filled = _insert(four, row + 3, at, filled, k, ranks, rows)
+        row += 4
+    while row < end:
         rank = _rank(vector, row, vectors, matrix, length, metric, norms, sizes)
-        filled = _insert(rank, row, result * k, filled, k, ranks, rows)
+        filled = _insert(rank, row, at, filled, k, ranks, rows)
+        row += 1
     _end(result, filled, k, ranks, rows, counts)
 
 

@@ -141,9 +141,9 @@ class TreeEnsemble:
         high, low, coded = self.columns
         whole, missing = _ordered(x, self.compared), np.isnan(x)
         limits, some_missing = np.iinfo(whole.dtype), missing.any()
-        for begin, chosen, instead in ((0, slice(None), limits.max), (len(high), low, limits.min)):
-            part = keys[:, begin : begin + whole[:1, chosen].shape[1]]
-            part[:] = whole[:, chosen]
+        for begin, chosen, instead in ((0, high, limits.max), (len(high), low, limits.min)):
+            part = keys[:, begin : begin + len(chosen)]
+            part[:] = np.take(whole, chosen, axis=1)
             if some_missing:
                 part[missing[:, chosen]] = instead
         for column, (feature, size) in enumerate(zip(coded, self.sizes, strict=True), len(high) + len(low)):

@@ -71,7 +71,6 @@ def first_function() -> None:
             found = halved(*given).to_pylist()
         print(f"{attempt} call {time.perf_counter() - start:.3f} s: {found}")
     assert found == [1.0, None, 2.0]
-    print(f"device facts: {device.facts()}")
 
 
 def main() -> None:

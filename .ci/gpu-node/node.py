@@ -50,6 +50,13 @@ BENCH = PLACE / "bench"
 SMOKE = ["levenshtein", "tree_ensemble", "forecast_revenue", "smoothing_groups_of_40", "top_k_of_1000", "scalar_light"]
 """The smoke suite, but for the case that needs Polars: another of its kind is in its place."""
 CORE = ["-m", "gpuspark", "bench", "--suite", "core", "--path", "gpuspark", "--rounds", "3", "--out", str(BENCH)]
+HEAVY = [
+    "asian_option", "top_k_of_10000", "top_k_of_10000_for_100000", "tree_ensemble", "levenshtein", "jaccard",
+    "scalar_heavy",
+]  # fmt: skip
+"""Cases in which computing takes long on a CPU."""
+VERDICTS = ["-m", "gpuspark", "bench", "--suite", "full", "--rounds", "6", "--out", str(BENCH),
+            *(word for name in HEAVY for word in ("--case", name))]  # fmt: skip
 KERNELS = ["-m", "tests.proof.gpu_kernels", "--out", str(OUT)]
 ON_CPU = ("--device", "cpu", "--case", "haversine")
 RAPIDS = ["tests/test_rapids.py", "tests/test_map_in_arrow.py", "tests/test_series_cudf.py"]
@@ -85,6 +92,8 @@ STAGES = {
          *(word for name in SMOKE for word in ("--case", name))],
         300, ("base", "spark"), rehearsal=("--device", "cpu", "--path", "gpuspark", "--rounds", "1"),
     ),
+    "verdicts": Stage([*VERDICTS, "--device", "cuda"], 400, ("base", "spark", "polars"), rehearsal=ON_CPU),
+    "verdicts-cpu": Stage([*VERDICTS, "--device", "cpu"], 400, ("base", "spark", "polars"), rehearsal=ON_CPU),
     "core": Stage([*CORE, "--device", "cuda"], 580, ("base", "spark", "polars"), rehearsal=ON_CPU),
     "core-cpu": Stage([*CORE, "--device", "cpu"], 580, ("base", "spark", "polars"), rehearsal=ON_CPU),
     "rapids": Stage([*PYTEST, *RAPIDS], 300, ("base", "spark", "rapids")),

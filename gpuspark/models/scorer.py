@@ -23,7 +23,7 @@ Output = Literal["prediction", "probabilities", "transformed"]
 Accepts = Literal["finite", "missing", "anything"]
 Decision = Literal["largest margin", "likeliest", "positive margin", "margin from zero on"]
 _ROWS = 4096
-"""The rows of a matrix that are filled at a time, column by column, while they are in the caches."""
+"""The rows of a matrix that are filled and checked at a time, while they are in the caches."""
 
 
 @dataclass(frozen=True)
@@ -154,21 +154,27 @@ def _check(step: Step, x: NDArray[np.float64], names: Sequence[str]) -> None:
     """Raises for the first value that ``step`` does not accept."""
     if step.accepts == "anything":
         return
-    bad = ~(np.abs(x) <= step.limit)
-    if step.accepts == "missing":
-        bad &= ~np.isnan(x)
-    if not bad.any():
-        return
-    row, column = (int(positions[0]) for positions in np.nonzero(bad))
-    if np.isnan(x[row, column]):
-        raise CallError(
-            f"{step.name} takes no missing values, and row {row} of the batch has null or NaN in {names[column]}. "
+    for begin in range(0, len(x), _ROWS):
+        values = x[begin : begin + _ROWS]
+        bad = ~(np.abs(values) <= step.limit)
+        if step.accepts == "missing":
+            bad &= ~np.isnan(values)
+        if bad.any():
+            row, column = (int(positions[0]) for positions in np.nonzero(bad))
+            raise _rejected(step, begin + row, values[row, column], names[column])
+
+
+def _rejected(step: Step, row: int, value: float, name: str) -> CallError:
+    """Returns the error for a value that ``step`` does not accept."""
+    if np.isnan(value):
+        return CallError(
+            f"{step.name} takes no missing values, and row {row} of the batch has null or NaN in {name}. "
             "Drop such rows with df.dropna(subset=[...]), or fill them with df.fillna(...), as when the model was "
             "fitted."
         )
-    raise CallError(
-        f"{step.name} takes no infinite or too large numbers, and row {row} of the batch has {x[row, column]} in "
-        f"{names[column]}. Filter such rows out."
+    return CallError(
+        f"{step.name} takes no infinite or too large numbers, and row {row} of the batch has {value} in "
+        f"{name}. Filter such rows out."
     )
 
 

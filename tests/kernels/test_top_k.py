@@ -93,12 +93,13 @@ def test_products_choose_what_measuring_each_row_would(metric: str) -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("rows", [2, 5], ids="slices_of_{}_rows".format)
 def test_slices_of_the_matrix_give_what_numpy_ranks_first(
-    device: str, metric: str, monkeypatch: pytest.MonkeyPatch
+    device: str, metric: str, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whole numbers with many equal rows, in slices of unequal sizes that may have fewer rows than are chosen."""
+    """Whole numbers with many equal rows, in slices of unequal sizes, some with fewer rows than are chosen."""
     module = sys.modules["gpuspark.kernels.top_k"]
-    monkeypatch.setattr(module, "_SLICE", 2)
+    monkeypatch.setattr(module, "_SLICE", rows)
     monkeypatch.setattr(module, "_SLICE_OF_BEST", 0)
     random = np.random.default_rng(2)
     matrix, queries = random.integers(-2, 3, (17, 3)).astype("f8"), random.integers(-2, 3, (5, 3)).astype("f8")
