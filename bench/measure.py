@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from gpuspark.devices.discover import discover
+
 
 def interleave(
     paths: Mapping[str, Callable[[], Any]], rounds: int, *, warm_up: int = 1
@@ -21,13 +23,14 @@ def interleave(
 
 
 def machine() -> dict[str, Any]:
-    """Returns cores, processor, load and versions, as they are kept in the records."""
+    """Returns cores, processor, GPUs by name, load and versions, as they are kept in the records."""
     import pyarrow as pa
     import pyspark
 
     return {
         "cores": os.cpu_count(),
         "processor": platform.processor() or platform.machine(),
+        "gpus": [gpu["name"] for gpu in discover().cuda.facts.get("gpus", ())],
         "load": os.getloadavg(),
         "python": platform.python_version(),
         "pyspark": pyspark.__version__,

@@ -59,10 +59,11 @@ def notes(case: CaseResult, gpu: Mapping[str, float] | None = None) -> list[str]
 def about(cases: Sequence[CaseResult]) -> str:
     """Returns a paragraph on the machine and the meaning of the columns."""
     machine = cases[0].facts["machine"]
+    gpus = "".join(f", {name}" for name in machine.get("gpus", ()))
     return (
-        f"Measured on {machine['cores']} cores ({machine['processor']}), load {machine['load'][0]:.1f} at the start, "
-        f"Python {machine['python']}, PySpark {machine['pyspark']}, pyarrow {machine['pyarrow']}. Figures are medians "
-        "over rounds in which the paths run in turn, with 99 % bootstrap intervals; every path uses all cores. "
+        f"Measured on {machine['cores']} cores ({machine['processor']}{gpus}), load {machine['load'][0]:.1f} at the "
+        f"start, Python {machine['python']}, PySpark {machine['pyspark']}, pyarrow {machine['pyarrow']}. Figures are "
+        "medians over rounds in which the paths run in turn, with 99 % bootstrap intervals; every path uses all cores. "
         "`transport` is the time that Spark takes to move the columns to Python and back. `outside gpuspark` is the "
         "share of the tasks' time that is spent outside gpuspark's code. `peak worker memory` is the largest resident "
         "memory of one Python worker so far: the paths of a case share their workers."

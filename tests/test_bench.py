@@ -7,6 +7,7 @@ import json
 import math
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from gpuspark.bench.markdown import markdown
 from gpuspark.bench.results import CaseResult, PathResult, load
 from gpuspark.bench.run import FLOOR_AGAIN, Suite, WrongResults, read, run_case, settings, verify, write
 from gpuspark.bench.spark_metrics import collect_metrics
-from gpuspark.bench.tables import sweeps
+from gpuspark.bench.tables import about, sweeps
 from gpuspark.bench.verify import first_difference
 from gpuspark.cli import app
 from tests.support.kernel_samples import SAMPLES
@@ -53,6 +54,14 @@ def test_a_winner_is_named_where_intervals_are_apart() -> None:
     assert result(gpuspark=1.0, numpy=2.0).verdict() == "gpuspark is the fastest"
     assert result(gpuspark=1.0, numpy=1.001).verdict() == "undecided between gpuspark and numpy"
     assert result(gpuspark=2.0, numpy=1.0).verdict() == "numpy is the fastest"
+
+
+def test_a_report_names_the_machines_gpus() -> None:
+    """Records from before they were kept have none."""
+    case = result(gpuspark=1.0)
+    assert "Measured on 2 cores (x), load 0.1" in about([case])
+    facts = {**case.facts, "machine": MACHINE | {"gpus": ["NVIDIA H200"]}}
+    assert "Measured on 2 cores (x, NVIDIA H200), load 0.1" in about([replace(case, facts=facts)])
 
 
 def test_no_winner_on_a_noisy_machine() -> None:

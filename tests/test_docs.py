@@ -279,25 +279,6 @@ def test_no_page_knows_the_machine_it_was_written_on(page: Path) -> None:
     assert re.findall(r"/(?:work|home|root|tmp|Users)\b", page.read_text()) == []
 
 
-def test_readme_and_evidence_say_what_the_logs_of_a_gpu_say() -> None:
-    """Which GPU and driver, and how many tests passed and failed."""
-    logs = {file.stem: file.read_text() for file in (DOCS / "device").glob("*.log")}
-    (gpu,) = re.findall(r"Gpu\(ordinal=0, name='([^']+)'", logs["facts"])
-    (driver,) = re.findall(r"Driver Version: ([\d.]+)", logs["facts"])
-    claims = [f"an NVIDIA {gpu.removeprefix('NVIDIA ')} (driver {driver}"]
-    for name, claim in (
-        ("module", "{} tests"), ("tests", "{} behaviour tests"), ("generated", "{} tests of generated batches"),
-        ("programs", "{} of random programs"), ("spark", "{} inside Spark"),
-    ):  # fmt: skip
-        (passed,) = re.findall(r"^(\d+) passed", logs[name], re.M)
-        claims.append(claim.format(passed))
-    ((failed, passed),) = re.findall(r"^(\d+) failed, (\d+) passed", logs["rapids"], re.M)
-    claims.append(f"{passed} passed and {failed} failed")
-    for page in (ROOT / "README.md", DOCS / "evidence.md"):
-        paragraph = page.read_text().partition("**Verified on device: in part.**")[2].partition("\n\n")[0]
-        assert [claim for claim in claims if claim not in " ".join(paragraph.split())] == [], page.name
-
-
 # Examples in files
 
 
