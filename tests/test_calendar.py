@@ -96,6 +96,49 @@ def test_at_the_ends_of_the_calendar_the_time_zone_decides(device, zone, moment)
         assert ours is OverflowError
 
 
+def parts_of_a_date(a):
+    return ((a.year * 12 + a.month) * 31 + a.day) * 100 + a.weekday() * 10 + a.isoweekday() + a.toordinal() * 10**9
+
+
+def parts_of_a_time(a):
+    return (((a.hour * 60 + a.minute) * 60 + a.second) * 10**6 + a.microsecond) * 8 + a.weekday()
+
+
+PARTS = [
+    (parts_of_a_date, gs.udf("bigint")(parts_of_a_date), pa.date32(), DAY, EPOCH.date()),
+    (parts_of_a_date, gs.udf("bigint")(parts_of_a_date), pa.timestamp("us"), 1, EPOCH),
+    (parts_of_a_time, gs.udf("bigint")(parts_of_a_time), pa.timestamp("us"), 1, EPOCH),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("case", PARTS, ids=["date", "date_of_timestamp", "time_of_timestamp"])
+@given(data=st.data())
+def test_the_parts_of_dates_and_timestamps_are_pythons(device, case, data) -> None:
+    body, function, arrow, unit, epoch = case
+    one = st.integers(FIRST * DAY // unit, (LAST + 1) * DAY // unit - 1) | st.integers(-20_000, 20_000)
+    numbers = data.draw(st.lists(one | st.none(), min_size=1, max_size=20))
+    column = pa.array(numbers, pa.int32() if unit == DAY else pa.int64()).cast(arrow)
+    with configured(Config(device=device, fallback="raise")):
+        assert function(column).to_pylist() == [
+            None if n is None else body(epoch + n * datetime.timedelta(microseconds=unit)) for n in numbers
+        ]
+
+
+def test_every_day_of_four_centuries_has_pythons_parts() -> None:
+    """Compared with Python's calendar on the CPU: each leap year's rule, and each end of a month."""
+    days = range(-146_097, 146_097)
+    with configured(Config(device="cpu", fallback="raise")):
+        parts = gs.udf("bigint")(parts_of_a_date)(pa.array(days, pa.int32()).cast(pa.date32())).to_pylist()
+    assert parts == [parts_of_a_date(EPOCH.date() + datetime.timedelta(days=n)) for n in days]
+
+
+def test_a_date_has_no_time_of_day() -> None:
+    """As in Python."""
+    with pytest.raises(AttributeError, match="hour"):
+        gs.udf(lambda a: a.hour, "int")(pa.array([0], pa.int32()).cast(pa.date32()))
+
+
 def opposite(a):
     return -a
 

@@ -162,7 +162,7 @@ def test_the_order_of_devices_is_the_plans() -> None:
 
 
 def test_the_functions_that_compile_are_those_of_the_vocabulary() -> None:
-    from gpuspark.compiler.vocabulary import operation_of
+    from gpuspark.compiler.vocabulary import ATTRIBUTES, METHODS, operation_of
 
     rows = []
     for module in (builtins, math, np):
@@ -172,6 +172,8 @@ def test_the_functions_that_compile_are_those_of_the_vocabulary() -> None:
             if callable(function) and any(operation_of(function, count) for count in (1, 2))
         ]
         rows.append([f"`{module.__name__}`", ", ".join(f"`{name}`" for name in compiled)])
+    of_values = (*(f"`.{name}`" for name in ATTRIBUTES), *(f"`.{name}()`" for name in METHODS))
+    rows.append(["numbers, dates, timestamps, intervals", ", ".join(of_values)])
     section(DOCS / "scalar.md", "functions", table(["from", "functions"], rows))
 
 

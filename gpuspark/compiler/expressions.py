@@ -20,6 +20,7 @@ from gpuspark.compiler.vocabulary import (
     ATTRIBUTES,
     BINARY,
     COMPARE,
+    METHODS,
     UNARY,
     describe,
     operation_of,
@@ -294,9 +295,11 @@ class Expressions:
 
     def call(self, node: ast.Call) -> ast.expr:
         """Returns a call of a plain function, a built-in, or a function of ``math`` or NumPy."""
-        if isinstance(node.func, ast.Attribute) and node.func.attr == "total_seconds" and not node.args:
-            return self.operation("total_seconds", self.non_null(node.func.value))
         callee = self.scope.callee(node)
+        method = node.func.attr if callee is None and isinstance(node.func, ast.Attribute) else ""
+        if method in METHODS and not node.args and not node.keywords:
+            assert isinstance(node.func, ast.Attribute)
+            return self.operation(method, self.non_null(node.func.value))
         if callee is None:
             return self.refuse(node, f"a call of {ast.unparse(node.func)}")
         plain = plain_function(callee)

@@ -32,8 +32,13 @@ _NUMPY = (
     "arctanh absolute fabs floor ceil trunc sign isnan isinf isfinite degrees radians deg2rad rad2deg "
     "arctan2 hypot copysign maximum minimum fmax fmin cbrt"
 ).split()
-ATTRIBUTES = ("days", "seconds", "microseconds", "real", "imag")
-"""The attributes of time differences and numbers that compile."""
+ATTRIBUTES = (
+    "days", "seconds", "microseconds", "real", "imag",
+    "year", "month", "day", "hour", "minute", "second", "microsecond",
+)  # fmt: skip
+"""The attributes of time differences, numbers, dates and timestamps that compile."""
+METHODS = ("total_seconds", "weekday", "isoweekday", "toordinal")
+"""The methods of time differences, dates and timestamps that compile; they take no arguments."""
 
 
 def operation_of(callee: Any, count: int) -> str | None:
@@ -64,6 +69,7 @@ _SYMBOLS = {
     "imag": ".imag", "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "round_to": "round",
     "range_bound": "range", "range_step": "range", "is_element": "'in'", "contains": "'in'", "begin_try": "try",
     "startswith": ".startswith", "endswith": ".endswith",
+    **{name: f".{name}" for name in (*ATTRIBUTES, *METHODS)},
 }  # fmt: skip
 
 

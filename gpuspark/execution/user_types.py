@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from gpuspark.compiler.source import CannotCompile, read
-from gpuspark.compiler.vocabulary import ATTRIBUTES
+from gpuspark.compiler.vocabulary import ATTRIBUTES, METHODS
 from gpuspark.errors import CallError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _STORED = {f"{{{_VECTOR}}}": "vectors", f"{{{_MATRIX}}}": "matrices"}
 """The storage forms of ``pyspark.ml`` and ``pyspark.mllib``: field names and Arrow types, ``!`` for not nullable."""
 
 _OBJECT_FUNCTIONS = ("len", "list", "tuple", "sum", "sorted", "enumerate", "type", "isinstance", "str", "repr")
-_NUMBER_ATTRIBUTES = (*ATTRIBUTES, "total_seconds")
+_NUMBER_ATTRIBUTES = (*ATTRIBUTES, *METHODS)
 
 
 def any_loaded() -> bool:

@@ -91,6 +91,18 @@ def difference_in_days(a, b):
     return (a - b).days
 
 
+@case("bigint", "date date", "timestamp_ntz timestamp_ntz")
+def parts_of_dates(a, b):
+    if a.weekday() > 4 and b.isoweekday() == 1:
+        return a.toordinal() - b.year * 366
+    return (a.year * 100 + a.month) * 100 + a.day
+
+
+@case("bigint", "timestamp_ntz")
+def parts_of_the_day(a):
+    return ((a.hour * 60 + a.minute) * 60 + a.second) * 1_000_000 + a.microsecond
+
+
 @case("double", "date date", "timestamp_ntz timestamp_ntz")
 def difference_in_seconds(a, b):
     between = a - b

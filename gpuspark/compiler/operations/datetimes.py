@@ -1,6 +1,7 @@
-"""Dates, timestamps and their differences, compared and subtracted as by Python's ``datetime``.
+"""Dates, timestamps and their differences, compared, subtracted and taken apart as by Python's ``datetime``.
 
-A date is a 64-bit number of days; a timestamp and a time difference are 64-bit numbers of microseconds.
+A date is a 64-bit number of days; a timestamp and a time difference are 64-bit numbers of microseconds. Year, month and
+day of a day's number are computed as in H. Hinnant, chrono-Compatible Low-Level Date Algorithms, 2013.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from gpuspark.compiler.operations.registry import (
     is_datetime,
     is_duration,
     operation,
+    primitive,
     reinterpret,
     wrap_add,
     wrap_mul,
@@ -139,3 +141,83 @@ def total_seconds(_checked: bool, a: Any, row: Any) -> Any:
         return np.float64(whole) / 1e6
 
     return quotient
+
+
+# --- the parts of dates and timestamps
+
+_TO_MARCH = 719_468
+"""The days from 0000-03-01 to 1970-01-01. A year that begins in March ends with its leap day."""
+_ERA = 146_097
+"""The days of 400 years."""
+_TO_ORDINAL = 719_163
+"""The number of 1970-01-01 for ``toordinal()``."""
+
+
+def _civil(days):
+    """Returns year, month and day of a number of days since 1970-01-01."""
+    of_era = (days + _TO_MARCH) % _ERA
+    year_of_era = (of_era - of_era // 1_460 + of_era // 36_524 - of_era // 146_096) // 365
+    of_year = of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    from_march = (5 * of_year + 2) // 153
+    month = from_march + 3 if from_march < 10 else from_march - 9
+    year = (days + _TO_MARCH) // _ERA * 400 + year_of_era + (from_march >= 10)
+    return year, month, of_year - (153 * from_march + 2) // 5 + 1
+
+
+def _choose_days(a):
+    """Returns how a date's or timestamp's number of days is computed."""
+    return (lambda a: as_int(a)) if a == DATE else (lambda a: as_int(a) // _DAY)
+
+
+_parts = primitive("civil", lambda days: _civil, lambda days: _civil)
+_days_of = primitive("days_of", _choose_days, _choose_days)
+
+
+@operation
+def year(_checked: bool, a: Any, row: Any) -> Any:
+    return (lambda a, row: _parts(_days_of(a))[0]) if is_datetime(a) else None
+
+
+@operation
+def month(_checked: bool, a: Any, row: Any) -> Any:
+    return (lambda a, row: _parts(_days_of(a))[1]) if is_datetime(a) else None
+
+
+@operation
+def day(_checked: bool, a: Any, row: Any) -> Any:
+    return (lambda a, row: _parts(_days_of(a))[2]) if is_datetime(a) else None
+
+
+@operation
+def weekday(_checked: bool, a: Any, row: Any) -> Any:
+    return (lambda a, row: (_days_of(a) + 3) % 7) if is_datetime(a) else None  # 1970-01-01 was a Thursday
+
+
+@operation
+def isoweekday(_checked: bool, a: Any, row: Any) -> Any:
+    return (lambda a, row: (_days_of(a) + 3) % 7 + 1) if is_datetime(a) else None
+
+
+@operation
+def toordinal(_checked: bool, a: Any, row: Any) -> Any:
+    return (lambda a, row: _days_of(a) + _TO_ORDINAL) if is_datetime(a) else None
+
+
+@operation
+def hour(_checked: bool, a: Any, row: Any) -> Any:
+    return (lambda a, row: as_int(a) % _DAY // 3_600_000_000) if a == TIMESTAMP else None
+
+
+@operation
+def minute(_checked: bool, a: Any, row: Any) -> Any:
+    return (lambda a, row: as_int(a) % 3_600_000_000 // 60_000_000) if a == TIMESTAMP else None
+
+
+@operation
+def second(_checked: bool, a: Any, row: Any) -> Any:
+    return (lambda a, row: as_int(a) % 60_000_000 // 1_000_000) if a == TIMESTAMP else None
+
+
+@operation
+def microsecond(_checked: bool, a: Any, row: Any) -> Any:
+    return (lambda a, row: as_int(a) % 1_000_000) if a == TIMESTAMP else None

@@ -91,6 +91,29 @@ def total_seconds(_path: Path, a: Value) -> Operand:
     return real(seconds, a.low * 86400.0, a.high * 86400.0, nan=False)
 
 
+# --- the parts of dates
+
+
+def _of_date(name: str, function: str, low: int, high: int, plus: int = 0) -> None:
+    """Lowers a part of a date to Spark's ``function`` of it, ``plus`` a number."""
+
+    @lowers(name)
+    def lower(path: Path, a: Value) -> Operand:
+        a = path.as_kind(a, "date")
+        if a.kind != "date":
+            raise Refused(f".{name} of what is no date")
+        part = call("bigint", call(function, a.tree))
+        return whole(call("+", part, trees.whole(plus)) if plus else part, low, high)
+
+
+_of_date("year", "year", 1, 9999)
+_of_date("month", "month", 1, 12)
+_of_date("day", "day", 1, 31)
+_of_date("weekday", "weekday", 0, 6)
+_of_date("isoweekday", "weekday", 1, 7, plus=1)
+_of_date("toordinal", "unix_date", 1, 3_652_059, plus=719_163)
+
+
 # --- isinstance
 
 
