@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable
 
+from gpuspark.compiler.trees import walk
+
 Test = Callable[[ast.expr], bool]
 
 
@@ -33,13 +35,14 @@ def maybe_null(
                 return call_may_be_null(node)
         return False
 
+    nodes = list(walk(statements))
     changed = True
     while changed:
         before = len(names)
-        for node in (n for s in statements for n in ast.walk(s)):
+        for node in nodes:
             match node:
                 case ast.Assign(targets=targets, value=value) if nullable(value):
-                    names |= {t.id for target in targets for t in ast.walk(target) if isinstance(t, ast.Name)}
+                    names |= {t.id for target in targets for t in walk([target]) if isinstance(t, ast.Name)}
                 case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value) if nullable(value):
                     names.add(name)
                 case ast.NamedExpr(target=ast.Name(id=name), value=value) if nullable(value):

@@ -22,6 +22,7 @@ from typing import Any, Literal
 from gpuspark.compiler.calls import bind
 from gpuspark.compiler.scope import Scope, body_of
 from gpuspark.compiler.source import CannotCompile
+from gpuspark.compiler.trees import walk
 from gpuspark.compiler.vocabulary import operation_of, plain_function
 
 Origin = Literal["literal", "numpy", "python"]
@@ -57,7 +58,7 @@ class Analysis:
         self.scope, self._returned = scope, returned
         starts = {name: of_value(value) for name, value in scope.fixed.items() if name in scope.local}
         self.names: dict[str, Origins] = {**starts, **parameters}
-        nodes = [node for statement in statements for node in ast.walk(statement)]
+        nodes = list(walk(statements))
         changed = True
         while changed:
             before = dict(self.names)
@@ -159,7 +160,7 @@ class Analysis:
                 self._add(name, _arithmetic(before, self.of(value), isinstance(op, ast.Div)))
             case ast.For(target=target, iter=iterable):
                 in_range = self.scope.callee(iterable) is range
-                for part in ast.walk(target):
+                for part in walk([target]):
                     if isinstance(part, ast.Name):
                         self._add(part.id, PYTHON if in_range else self.of(iterable))
 

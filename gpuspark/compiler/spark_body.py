@@ -64,6 +64,9 @@ class _SparkUnit(Unit):
         super().__init__(rewrite)
         self.functions: dict[str, tuple[Source, ast.FunctionDef]] = {}
 
+    def write(self, rewritten: ast.FunctionDef) -> None:
+        """Adds nothing: what is lowered is the syntax tree."""
+
     @contextmanager
     def branch(self, statements: Iterable[ast.AST]) -> Iterator[Branch]:  # noqa: ARG002
         yield Branch()

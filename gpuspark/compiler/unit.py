@@ -95,8 +95,12 @@ class Unit:
         refusals = self.refusals[before:]
         self._names[key] = name, called, refusals
         if not refusals:
-            self.texts.append(ast.unparse(ast.fix_missing_locations(rewritten)))
+            self.write(rewritten)
         return name
+
+    def write(self, rewritten: ast.FunctionDef) -> None:
+        """Adds the text of a rewritten function."""
+        self.texts.append(ast.unparse(ast.fix_missing_locations(rewritten)))
 
     @contextmanager
     def branch(self, statements: Iterable[ast.AST]) -> Iterator[Branch]:

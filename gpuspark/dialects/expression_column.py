@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from gpuspark.compiler.catalyst import Expression, trees
@@ -31,6 +32,8 @@ _PLAIN_NAME = re.compile(r"(?!_gpuspark_)[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCI
 _MOST_BYTES = 8_000
 """The bytes of a Java method from which on HotSpot interprets it (its option ``HugeMethodLimit``): a Spark expression
 whose method is longer takes ten times as long. The columns of one ``select`` share a method."""
+_MOST_KEPT = 256
+"""How many trees' sizes and texts are kept, for functions that are called again."""
 _BYTES_OF_DIFFERENT_NODE = 45
 _BYTES_OF_METHOD, _BYTES_OF_MATHEMATICS, _BYTES_OF_CALL = 250, 75, 28
 """Bounds of the Java code that Spark 4.3 makes (tests/test_expression_size.py): of a node that differs from all others,
@@ -57,9 +60,10 @@ def why_not_chosen(config: Config, expression: Expression, types: Mapping[str, s
 
 def most_bytes(expression: Expression) -> int:
     """Returns a bound of the bytes of Java code that Spark makes of the largest variant of ``expression``."""
-    return max((_most_bytes(variant.tree(lambda error: error)) for variant in expression.variants), default=0)
+    return max((_most_bytes(variant.with_texts) for variant in expression.variants), default=0)
 
 
+@lru_cache(_MOST_KEPT)
 def _most_bytes(tree: Tree) -> int:
     different: set[Tree] = set()
     bytes_of_calls = 0
@@ -150,7 +154,13 @@ def _by_text(tree: Tree, columns: Mapping[str, Column | str], spark: Any) -> Col
             continue
         names[parameter] = _PLACEHOLDER.format(position)
         arguments[names[parameter]] = functions.col(value) if isinstance(value, str) else value
+    return column_of_text(*_texts(tree, tuple(names.items())), arguments, spark)
+
+
+@lru_cache(_MOST_KEPT)
+def _texts(tree: Tree, columns: tuple[tuple[str, str], ...]) -> tuple[str, Mapping[str, str]]:
+    """Returns the text of a tree, and the texts of its parts by the names that stand for them. ``columns``: what stands
+    for the columns of the parameters."""
     whole, parts = with_parts(tree, _PART.format)
-    names |= {name: name for name in parts}
-    texts = {name: part.text(names) for name, part in parts.items()}
-    return column_of_text(whole.text(names), texts, arguments, spark)
+    names = {**dict(columns), **{name: name for name in parts}}
+    return whole.text(names), {name: part.text(names) for name, part in parts.items()}

@@ -11,6 +11,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from gpuspark.columns.types import ColumnType
@@ -72,7 +73,7 @@ class Variant:
         """
         if self.declared.kind not in ("float", "integer") or self.result == trees.NULL:
             return choose(self.null, trees.NULL, self.checked(trees.FALSE, self.result, raised))
-        if not self.errors and trees.null_with(self.result) >= set(self.null.columns()):
+        if not self.errors and trees.null_with(self.result) >= self.null.columns():
             return self.result
         narrow = self.declared.name if self.declared.bits < 64 else ""
         wide = self.result.arguments[0] if narrow and self.result.name == narrow else self.result
@@ -96,9 +97,16 @@ class Variant:
             error = call("when", *(part for condition, text in cases for part in (condition, raised(text))), error)
         return choose(both(negation(null), invalid), error, otherwise)
 
+    @cached_property
+    def with_texts(self) -> Tree:
+        """The expression, with the errors' texts in place of the errors. Reading it raises :class:`Refused` if the
+        expression is too large."""
+        return self.tree(lambda error: error)
+
+    @property
     def size(self) -> int:
-        """Returns the number of nodes."""
-        return self.tree(lambda error: error).size
+        """The number of nodes."""
+        return self.with_texts.size
 
     @property
     def condition(self) -> Tree:
@@ -114,7 +122,11 @@ class Expression:
     refusals: tuple[str, ...]
     """Why the body has no expression at all, or none for columns of some types."""
 
-    @property
+    @cached_property
+    def _trees(self) -> dict[tuple[Tree, str], Tree]:
+        return {}
+
+    @cached_property
     def condition(self) -> Tree:
         """The condition that the columns' types must meet for some variant."""
         condition = trees.FALSE
@@ -133,6 +145,11 @@ class Expression:
 
     def tree(self, fallback: Tree, function: str) -> Tree:
         """Returns the expression for columns of any type: ``fallback`` where no variant is for them."""
+        if (fallback, function) not in self._trees:
+            self._trees[fallback, function] = self._tree(fallback, function)
+        return self._trees[fallback, function]
+
+    def _tree(self, fallback: Tree, function: str) -> Tree:
         cases: dict[Tree, Tree] = {}
         for variant in self.variants:
             whole = variant.tree(lambda error: _raise(error, function))
@@ -247,8 +264,8 @@ class _Search:
     def _within_limit(self, variants: list[Variant]) -> list[Variant]:
         """Returns the variants without the largest ones, so that all are not too many nodes together: Spark analyses
         them before it drops those for other types."""
-        by_size = sorted(variants, key=Variant.size)
-        totals = itertools.accumulate(map(Variant.size, by_size))
+        by_size = sorted(variants, key=lambda variant: variant.size)
+        totals = itertools.accumulate(variant.size for variant in by_size)
         kept = [variant for variant, total in zip(by_size, totals, strict=True) if total <= _MOST_NODES_OF_ALL]
         if len(kept) < len(variants):
             self.refusals[f"expressions of more than {_MOST_NODES_OF_ALL:,} nodes for columns of all types"] = None
@@ -265,7 +282,7 @@ class _Search:
             errors = [*_outside_of_calendar(decisions), *errors]
             kinds = self._read(decisions, errors, result)
             variant = Variant(kinds, tuple(errors), result, self._null(), self.result)
-            variant.size()  # which is refused if it is too large
+            _ = variant.size  # too large a tree is refused
         except (CannotCompile, Refused) as refusal:
             self.refusals.update(dict.fromkeys(str(refusal).splitlines()))
             return None

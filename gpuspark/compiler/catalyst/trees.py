@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -63,12 +63,17 @@ class Tree:
         """Returns the SQL text. ``names``: what stands for the columns of the parameters."""
         return fold(self, lambda name: names[name], lambda text: text, _written)
 
-    def columns(self) -> Iterator[str]:
-        """Yields the parameters whose columns the tree reads, each as often as it occurs."""
-        if self.form == "column":
-            yield self.name
-        for argument in self.arguments:
-            yield from argument.columns()
+    def columns(self) -> set[str]:
+        """Returns the parameters whose columns the tree reads."""
+        waiting, seen, names = [self], {self}, set()
+        while waiting:
+            node = waiting.pop()
+            if node.form == "column":
+                names.add(node.name)
+            new = [argument for argument in node.arguments if argument not in seen]
+            seen.update(new)
+            waiting += new
+        return names
 
 
 def fold(
