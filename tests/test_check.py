@@ -158,6 +158,20 @@ def compiled(v: pd.Series) -> pd.Series:
 @body("double")
 def struct(f: pd.DataFrame) -> pd.Series:
     return f["a"]
+
+@body("double")
+def ranked(v: pd.Series) -> pd.Series:
+    half = v * 0.5
+    return half.rank() + len(v)
+
+@gs.pandas_udf("double", missing="cudf")
+def ranked_by_cudf(v: pd.Series) -> pd.Series:
+    return v.rank()
+
+@body("double")
+def over_batches(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
+    for v in batches:
+        yield v + 1
 """
 
 
@@ -192,6 +206,18 @@ def test_names_that_cudf_lacks_are_reported_with_their_line_in_every_branch(seri
     assert series["text"].runs is False
     assert series["text"].types["string"] is False
     assert "string: cuDF's StringMethods has no normalize (a_series_job.py, line 29)" in series["text"].reasons
+
+
+def test_what_is_left_to_pandas_for_its_values_is_reported_with_its_line(series) -> None:
+    one = series["ranked"]
+    assert (one.runs, one.types["double"]) == (False, False)
+    line = SERIES.splitlines().index("    return half.rank() + len(v)") + 1
+    reason = f"left to pandas: cuDF's Series.rank is not known to give pandas' values (a_series_job.py, line {line})"
+    assert reason in "\n".join(one.reasons)
+    assert "uses something that cuDF lacks or computes differently" in str(one)
+    assert series["ranked_by_cudf"].runs is True
+    assert series["over_batches"].runs is False
+    assert "cannot start again on pandas" in "\n".join(series["over_batches"].reasons)
 
 
 def test_an_explicit_conversion_to_pandas_is_no_refusal(series) -> None:

@@ -54,6 +54,13 @@ def series(monkeypatch) -> type[pd.Series]:
         def null_count(self) -> int:
             return self.attrs.get("nulls", 0) + sum(value is None for value in self)
 
+        def __len__(self) -> int:
+            return int(self.index.size)  # as cuDF does
+
+        @property
+        def empty(self) -> bool:
+            return bool(self.index.size == 0)
+
         def shift(self, periods: int) -> Series:
             shifted = Series(pd.Series(self).shift(periods))
             shifted.attrs["nulls"] = abs(periods)
@@ -128,6 +135,12 @@ def test_what_differs_is_refused(series, body, first, why) -> None:
         with pandas_meaning(), pytest.raises(Different, match=why.replace("(", r"\(")) as error:
             body(column)
         assert refused(error.value)
+
+
+def test_the_number_of_rows_is_asked_of_cudf_itself(series) -> None:
+    """cuDF takes it from the index, which a body may not use."""
+    with pandas_meaning():
+        assert (len(series([1, 2])), series([1]).empty, series([]).empty) == (2, False, True)
 
 
 def test_an_operator_is_checked_after_cudf_has_made_it(series) -> None:

@@ -47,9 +47,11 @@ _guarding: ContextVar[bool] = ContextVar("guarding", default=False)
 
 
 @contextmanager
-def pandas_meaning() -> Iterator[None]:
-    """Context manager in which operations on ``cudf.Series`` give pandas' values or raise :class:`Different`."""
-    _install()
+def pandas_meaning(guarded: Any = None) -> Iterator[None]:
+    """Context manager in which operations on ``cudf.Series`` give pandas' values or raise :class:`Different`; or those
+    on the class ``guarded``, if :func:`guard` has changed that."""
+    if guarded is None:
+        _install()
     token = _guarding.set(True)
     try:
         yield
@@ -79,14 +81,16 @@ def _install() -> None:
 def guard(series: Any) -> None:
     """Replaces the public operations of the class ``series``, which has the interface of ``cudf.Series``."""
     for name in dir(series):
-        if name in UNTOUCHED or (name.startswith("_") and name not in OPERATORS | OTHER_OPERATORS):
+        if name in UNTOUCHED or (name.startswith("_") and name not in OPERATORS | OTHER_OPERATORS | {"__len__"}):
             continue
         getattr(series, name, None)  # cuDF makes an operator when it is first asked for, and puts it into the class
         attribute = inspect.getattr_static(series, name)
         if isinstance(attribute, classmethod | staticmethod):
             continue
-        if name in ("to_arrow", "to_numpy", "to_pandas"):
+        if name in ("__len__", "to_arrow", "to_numpy", "to_pandas"):
             replacement: Any = _unchecked(name, attribute)
+        elif name == "empty":
+            replacement = _unchecked_property(attribute)
         elif name in ("str", "dt"):
             replacement = _accessor(name, attribute)
         elif name in OPERATORS | METHODS | ARITHMETIC | COMPARISONS | {"__getitem__"}:
@@ -129,6 +133,14 @@ def _unchecked(name: str, attribute: Any) -> Callable[..., Any]:
             return original(self, *arguments, **named)
 
     return _method(name, attribute, method)
+
+
+def _unchecked_property(original: Any) -> property:
+    def get(self: Any) -> Any:
+        with cudf_meaning():
+            return original.__get__(self, type(self))
+
+    return property(get)
 
 
 def _refused(name: str, attribute: Any) -> Callable[..., Any]:

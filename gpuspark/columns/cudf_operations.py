@@ -25,7 +25,7 @@ METHODS = frozenset(
     "round shift skew squeeze std sum var where".split()
 )
 UNTOUCHED = frozenset(
-    "attrs dtype dtypes empty flags iloc is_monotonic_decreasing is_monotonic_increasing is_unique name ndim "
+    "attrs dtype dtypes flags iloc is_monotonic_decreasing is_monotonic_increasing is_unique name ndim "
     "null_count pipe shape size".split()
 )
 UFUNCS = frozenset(

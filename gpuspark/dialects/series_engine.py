@@ -22,10 +22,11 @@ from gpuspark.errors import DeviceError, FallbackError, OutOfMemory, ResultError
 from gpuspark.execution.frame_body import PlacedFrameBody
 from gpuspark.execution.placement import Placement, Turn
 
-_NOT_STARTED_AGAIN = (
+NOT_STARTED_AGAIN = (
     "a body over iterators cannot start again on pandas where cuDF's values may differ from pandas' "
     '(missing="cudf" allows it)'
 )
+"""Why an iterator body runs on pandas."""
 
 
 def placed(name: str, call: str, missing: Missing, *, over_batches: bool) -> PlacedFrameBody:
@@ -33,7 +34,7 @@ def placed(name: str, call: str, missing: Missing, *, over_batches: bool) -> Pla
 
     ``over_batches``: whether the body takes an iterator of batches, and so cannot be started again.
     """
-    not_cuda = _NOT_STARTED_AGAIN if over_batches and missing == "pandas" else ""
+    not_cuda = NOT_STARTED_AGAIN if over_batches and missing == "pandas" else ""
     emulated = "a series body needs cuDF, which the emulated device does not have"
     return PlacedFrameBody(name, call, "a series body needs", emulated, not_cuda)
 

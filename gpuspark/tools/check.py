@@ -84,7 +84,11 @@ class Cost:
 
 _VERDICTS: dict[str, dict[bool | None, str]] = {
     "scalar": {True: "runs on a GPU", False: "does not run on a GPU"},
-    "series": {True: "uses nothing that cuDF lacks", False: "uses something that cuDF lacks", None: "is not known"},
+    "series": {
+        True: "uses nothing that cuDF lacks",
+        False: "uses something that cuDF lacks or computes differently",
+        None: "is not known",
+    },
 }
 
 
@@ -96,8 +100,9 @@ class Checked:
     dialect: str
     line: int
     runs: bool | None
-    """Whether it runs on a GPU, for some types at least; ``None`` if that is not known. A series body is only checked
-    against cuDF's names and parameters, not its values (:mod:`gpuspark.tools.cudf_standin`)."""
+    """Whether it runs on a GPU, for some types at least; ``None`` if that is not known. A series body is checked
+    against cuDF's names and parameters (:mod:`gpuspark.tools.cudf_standin`) and against the operations that are left to
+    pandas for their values (:mod:`gpuspark.tools.checked_series`), not against cuDF itself."""
     types: dict[str, bool] = field(default_factory=dict)
     """Whether it runs on a GPU, for each type that all columns were tried with."""
     reasons: list[str] = field(default_factory=list)

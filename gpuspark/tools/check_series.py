@@ -1,5 +1,6 @@
 """Finds the methods and parameters in a series body that cuDF lacks: runs the body on a few rows of the strict
-stand-in (:mod:`gpuspark.tools.cudf_standin`), and reads its source for the branches that these rows do not take.
+stand-in (:mod:`gpuspark.tools.cudf_standin`), and reads its source for the branches that these rows do not take. A body
+that lacks nothing runs again on checked Series (:mod:`gpuspark.tools.checked_series`), to find what is left to pandas.
 
 This proves nothing about values. A body may also fail on these rows because they are not its own data; the verdict is
 then "not known".
@@ -15,13 +16,19 @@ import io
 import textwrap
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from gpuspark.columns.cudf_form import type_obstacle
+from gpuspark.columns.cudf_meaning import pandas_meaning
+from gpuspark.columns.cudf_operations import Different
 from gpuspark.dialects.series import SeriesUDF
+from gpuspark.dialects.series_engine import NOT_STARTED_AGAIN
+from gpuspark.tools.checked_series import checked_class
 from gpuspark.tools.cudf_standin import CLASSES, Refusal, Unknown, noting, refuses, standin
 
 SECONDS = 1.5
@@ -71,15 +78,17 @@ def check_series(udf: SeriesUDF, types: Sequence[str], tried: Sequence[str]) -> 
     labels_of_reason: dict[str, list[str]] = {}
     end = 0.0
     for label, names in {", ".join(types): types}.items() if types else ((name, (name,)) for name in tried):
-        arguments, obstacle = _arguments(udf.func, names)
+        arguments, obstacle = _arguments(udf.func, names, lambda name: standin(_SAMPLES[name]()))
         if obstacle is not None:
             labels_of_reason.setdefault(obstacle, []).append(label)
             if obstacle.startswith(_NO_CUDF_FORM):
                 verdicts[label] = False
             continue
         end = end or time.perf_counter() + SECONDS  # from the first run on
-        run = _run(udf, arguments, file, end)
+        run = _run(udf.func, arguments, file, end)
         refusals = list(dict.fromkeys([*run.refusals, *from_source]))
+        if not refusals and run.unknown is None and udf.missing == "pandas":
+            refusals = _left_to_pandas(udf.func, names, file, end)
         ran[label] = False if refusals else None if run.unknown else True
         for reason in [_located(refusal, file) for refusal in refusals] or ([run.unknown] if run.unknown else []):
             labels_of_reason.setdefault(reason, []).append(label)
@@ -110,39 +119,73 @@ class _KeptError:
         return True
 
 
-def _run(udf: SeriesUDF, arguments: Sequence[Any], file: str, end: float) -> _Run:
-    """Runs the body once, in a daemon thread that is abandoned if it has not ended by ``end``."""
-    left = end - time.perf_counter()
-    if left <= 0:
+def _run(body: Callable[..., Any], arguments: Sequence[Any], file: str, end: float) -> _Run:
+    """Runs the body once on stand-ins."""
+    if end <= time.perf_counter():
         return _Run([], "not known: other types took all the time")
     refusals: list[Refusal] = []
+    ended, error = _ended(body, arguments, noting(file, refusals), end)
+    if not ended:
+        return _Run([], f"not known: it had not ended after {SECONDS:g} seconds")
+    if error is None:
+        return _Run(refusals)
+    raised = "" if isinstance(error, Unknown) else f"it raised {type(error).__name__}: "
+    return _Run(refusals, f"not known: {raised}{error}")
+
+
+def _left_to_pandas(body: Callable[..., Any], names: Sequence[str], file: str, end: float) -> list[Refusal]:
+    """Returns the first operation of the body that is left to pandas for its values, if there is one."""
+    if _is_over_batches(body):
+        return [Refusal(NOT_STARTED_AGAIN, 0)]
+    arguments, _ = _arguments(body, names, lambda name: checked_class()(_without_nulls(name)))
+    _, error = _ended(body, arguments, pandas_meaning(checked_class()), end)
+    if not isinstance(error, Different):
+        return []
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return [Refusal(f"left to pandas: {error}", (lines or [0])[-1] or 0)]
+
+
+def _ended(
+    body: Callable[..., Any], arguments: Sequence[Any], context: AbstractContextManager[None], end: float
+) -> tuple[bool, BaseException | None]:
+    """Calls the body inside ``context``, in a daemon thread that is abandoned if it has not ended by ``end``. Returns
+    whether it has ended, and its error."""
     kept = _KeptError()
 
     def run() -> None:
-        with kept, noting(file, refusals):
-            result = udf.func(*arguments)
+        with kept, context:
+            result = body(*arguments)
             if isinstance(result, Iterator):
                 list(result)
 
     thread = threading.Thread(target=run, daemon=True)
     with contextlib.redirect_stdout(io.StringIO()):
         thread.start()
-        thread.join(left)
-    if thread.is_alive():
-        return _Run([], f"not known: it had not ended after {SECONDS:g} seconds")
-    if kept.error is None:
-        return _Run(refusals)
-    raised = "" if isinstance(kept.error, Unknown) else f"it raised {type(kept.error).__name__}: "
-    return _Run(refusals, f"not known: {raised}{kept.error}")
+        thread.join(max(end - time.perf_counter(), 0.0))
+    return not thread.is_alive(), kept.error
 
 
-def _arguments(body: Callable[..., Any], names: Sequence[str]) -> tuple[list[Any], str | None]:
-    """Returns stand-ins of columns of these types for the body's parameters; or an empty list, and why."""
+def _without_nulls(name: str) -> pd.Series[Any]:
+    """Returns a column of a type without nulls and letters beyond ASCII, which alone would leave the body to pandas."""
+    column = _SAMPLES[name]().ffill()
+    return column.replace("é", "e") if name == "string" else column
+
+
+def _is_over_batches(body: Callable[..., Any]) -> bool:
+    """Returns whether the body takes an iterator of batches."""
+    hint = next((str(p.annotation) for p in inspect.signature(body).parameters.values()), "")
+    return "terator" in hint or "terable" in hint
+
+
+def _arguments(
+    body: Callable[..., Any], names: Sequence[str], column_of: Callable[[str], Any]
+) -> tuple[list[Any], str | None]:
+    """Returns what ``column_of`` makes of these types for the body's parameters; or an empty list, and why."""
     parameters = list(inspect.signature(body).parameters.values())
     hints = [str(p.annotation) for p in parameters]
     if any("DataFrame" in hint for hint in hints):
         return [], "not known: a struct column is not tried"
-    over_batches = "terator" in (hints[0] if hints else "") or "terable" in (hints[0] if hints else "")
+    over_batches = _is_over_batches(body)
     width = max(hints[0].count("Series"), 1) if over_batches else len(parameters)
     if any(p.kind is p.VAR_POSITIONAL for p in parameters) or len(names) > 1:
         width = len(names)
@@ -153,7 +196,7 @@ def _arguments(body: Callable[..., Any], names: Sequence[str]) -> tuple[list[Any
             return [], obstacle
         if name not in _SAMPLES:
             return [], f"not known: columns of {name} are not tried"
-        columns.append(standin(_SAMPLES[name]()))
+        columns.append(column_of(name))
     if not over_batches:
         return columns, None
     tuples = "uple" in hints[0]
