@@ -5,8 +5,10 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import lightgbm
 import numpy as np
@@ -19,6 +21,7 @@ from sklearn import decomposition, ensemble, linear_model, neighbors, pipeline, 
 
 import gpuspark as gs
 from gpuspark.errors import CallError
+from gpuspark.models import scorer as scorer_module
 from gpuspark.models.estimators import read_model
 from gpuspark.testing import on_device
 from tests.support.devices import DEVICES
@@ -80,6 +83,16 @@ TRANSFORMERS = {
     "PCA": decomposition.PCA(2),
     "PCA, whitened": pipeline.make_pipeline(preprocessing.StandardScaler(), decomposition.PCA(2, whiten=True)),
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_blocks() -> Iterator[None]:
+    """Rows of a model are laid out in blocks of thousands: here of 25, so that a batch has several."""
+    trees = sys.modules["gpuspark.kernels.tree_ensemble"]
+    with mock.patch.object(scorer_module, "_ROWS", 25), mock.patch.object(trees, "_ROWS", 25):
+        yield
+
+
 KNOWS_MISSING = ("Forest", "ExtraTrees", "Hist", "XGB", "LGBM", "forest", "Scaler")
 EXACT = ("Forest", "ExtraTrees", "GradientBoosting", "LGBM", "forest", "Scaler")
 
@@ -251,9 +264,9 @@ def test_what_is_not_supported_is_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "bad", "message"),
     [
-        (linear_model.LinearRegression(), np.nan, "no missing values, and row 2 of the batch has null or NaN in b"),
+        (linear_model.LinearRegression(), np.nan, "no missing values, and row 40 of the batch has null or NaN in b"),
         (ensemble.GradientBoostingRegressor(n_estimators=1), np.nan, "GradientBoostingRegressor takes no missing"),
-        (ensemble.RandomForestRegressor(1), np.inf, "too large numbers, and row 2 of the batch has inf in b"),
+        (ensemble.RandomForestRegressor(1), np.inf, "too large numbers, and row 40 of the batch has inf in b"),
         (ensemble.RandomForestRegressor(1), 1e39, "RandomForestRegressor takes no infinite or too large"),
         (preprocessing.StandardScaler(), -np.inf, "StandardScaler takes no infinite"),
     ],
@@ -262,7 +275,7 @@ def test_what_is_not_supported_is_refused_by_name(tmp_path: Path) -> None:
 def test_features_that_the_estimator_refuses_are_refused(model: Any, bad: float, message: str) -> None:
     x = np.nan_to_num(data(2, missing=False))
     fitted = model.fit(x, x[:, 0])
-    x[2, 1] = bad
+    x[40, 1] = bad
     with pytest.raises(ValueError, match=r"NaN|infinity|inf"):
         getattr(fitted, "predict" if hasattr(fitted, "predict") else "transform")(x)
     scorer = read_model(fitted)
