@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -62,6 +63,14 @@ def test_the_table_of_what_a_gpu_bought_is_that_of_the_reports() -> None:
         rows.append([f"`{case}`", cuda[0], cpu[0], other, cuda[1], cpu[1]])
     head = ["case", "on the GPU, seconds", "on the CPU, seconds", "against", "GPU: times as long", "CPU: times as long"]
     section(ROOT / "README.md", "gpu", table(head, rows))
+
+
+def test_what_light_functions_wait_is_that_of_the_records() -> None:
+    records = map(json.loads, (DOCS / "device" / "verdicts-cuda.jsonl").read_text().splitlines())
+    (phases,) = (r["phases"] for r in records if (r["case"], r["path"]) == ("scalar_heavy", "gpuspark"))
+    copied = phases["copy_in"] + phases["copy_out"]
+    claim = f"waited {phases['wait']:.1f} s for it, copied for {copied:.1f} s and computed for {phases['run']:.2f} s"
+    assert claim in " ".join((ROOT / "README.md").read_text().split())
 
 
 def _of_report(device: str, case: str, other: str) -> tuple[str, str]:
