@@ -45,7 +45,7 @@ _THREADS = 1 << 16
 _SLICE = 64
 """The fewest rows of a slice of the matrix, one thread's work."""
 _SLICE_OF_BEST = 8
-"""The fewest rows of a slice for each row that is chosen: results of slices are then much smaller than products."""
+"""The fewest rows of a slice for each row that is chosen, so that it has far fewer results than rows."""
 _TERMS = 16
 """An upper bound for the roundings of a product besides those of its sum."""
 

@@ -296,6 +296,19 @@ def test_spark_is_told_which_java_and_python(machine: Machine, checkout: Path) -
     assert not {"SPARK_HOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"} & set(result)
 
 
+def test_what_a_shell_may_be_reading_is_written_only_where_it_changes(machine: Machine, checkout: Path) -> None:
+    """``make test`` sets up twice at a time: a shell that found the file empty took another Python than .venv's."""
+    activate = checkout / ".venv" / "activate-spark"
+    machine.run(checkout / ".ci/setup", ".venv")
+    text = activate.read_text()
+    os.utime(activate, (0, 0))
+    assert machine.run(checkout / ".ci/setup", ".venv").returncode == 0
+    assert (activate.stat().st_mtime, activate.read_text()) == (0, text)
+    activate.write_text(text.replace("seventeen", "sixteen"))
+    machine.run(checkout / ".ci/setup", ".venv")
+    assert activate.read_text() == text
+
+
 def test_device_suite_refuses_a_machine_without_a_gpu(machine: Machine) -> None:
     done = machine.run(ROOT / ".ci/device-suite")
     assert done.returncode == 1
