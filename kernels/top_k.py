@@ -41,7 +41,7 @@ _EUCLIDEAN = _METRICS.index("euclidean")
 _PRODUCTS = 1 << 22
 """The most products that are computed at a time."""
 _THREADS = 1 << 16
-"""The threads that keep a GPU busy: with four times as many, an H200 was no faster."""
+"""The threads that shall keep a GPU busy."""
 _SLICE = 64
 """The fewest rows of a slice of the matrix, one thread's work."""
 _SLICE_OF_BEST = 8

@@ -65,6 +65,17 @@ def test_the_table_of_what_a_gpu_bought_is_that_of_the_reports() -> None:
     section(ROOT / "README.md", "gpu", table(head, rows))
 
 
+def test_where_the_time_of_a_kernel_goes_is_that_of_the_log() -> None:
+    """Of ten million option values, in milliseconds."""
+    rows = re.findall(r"^(scalar_heavy(?:, 1024 MiB a run)?) +10,000,000 +\d+ +(.*)$", LOGS["kernels"], re.M)
+    ours, long_runs = ([float(cell) for cell in cells.split()[:6]] for _, cells in rows)
+    wall, copy_in, _, copy_out, _, kernel = ours
+    text = " ".join((DOCS / "evidence.md").read_text().split())
+    assert f"took {wall:.0f} ms: the GPU computed for {kernel:.1f} ms of them" in text
+    assert f"the copies in took {copy_in:.0f} and those out {copy_out:.0f}." in text
+    assert f"they took {long_runs[0]:.0f} ms" in text
+
+
 def test_what_light_functions_wait_is_that_of_the_records() -> None:
     records = map(json.loads, (DOCS / "device" / "verdicts-cuda.jsonl").read_text().splitlines())
     (phases,) = (r["phases"] for r in records if (r["case"], r["path"]) == ("scalar_heavy", "gpuspark"))

@@ -23,7 +23,7 @@ from gpuspark.execution.plan import Plan
 from gpuspark.execution.scalar import TARGETS
 
 THREADS_WITH_SCRATCH = 65_536
-"""The most threads of a launch in which each needs scratch memory: more made no kernel faster on an H200."""
+"""The most threads of a launch in which each needs scratch memory."""
 FEWER_THREADS = 16_384
 """As many threads are started even where they need more than :data:`SCRATCH_BYTES`."""
 SCRATCH_BYTES = 256 << 20

@@ -33,6 +33,7 @@ from gpuspark.tools.cudf_standin import CLASSES, Refusal, Unknown, noting, refus
 
 SECONDS = 1.5
 """The time for running a body with all types together; what has not ended by then is not known."""
+_NOT_ENDED = "not known: it had not ended in time"
 _DAYS = [datetime.date(2024, 2, 28) + datetime.timedelta(n) for n in range(8)]
 _SAMPLES: dict[str, Callable[[], pd.Series]] = {
     "boolean": lambda: pd.Series([True, False, True, True, False, True, False, False]),
@@ -88,7 +89,8 @@ def check_series(udf: SeriesUDF, types: Sequence[str], tried: Sequence[str]) -> 
         run = _run(udf.func, arguments, file, end)
         refusals = list(dict.fromkeys([*run.refusals, *from_source]))
         if not refusals and run.unknown is None and udf.missing == "pandas":
-            refusals = _left_to_pandas(udf.func, names, file, end)
+            run = _run_checked(udf.func, names, file, end)
+            refusals = run.refusals
         ran[label] = False if refusals else None if run.unknown else True
         for reason in [_located(refusal, file) for refusal in refusals] or ([run.unknown] if run.unknown else []):
             labels_of_reason.setdefault(reason, []).append(label)
@@ -126,23 +128,25 @@ def _run(body: Callable[..., Any], arguments: Sequence[Any], file: str, end: flo
     refusals: list[Refusal] = []
     ended, error = _ended(body, arguments, noting(file, refusals), end)
     if not ended:
-        return _Run([], f"not known: it had not ended after {SECONDS:g} seconds")
+        return _Run([], _NOT_ENDED)
     if error is None:
         return _Run(refusals)
     raised = "" if isinstance(error, Unknown) else f"it raised {type(error).__name__}: "
     return _Run(refusals, f"not known: {raised}{error}")
 
 
-def _left_to_pandas(body: Callable[..., Any], names: Sequence[str], file: str, end: float) -> list[Refusal]:
-    """Returns the first operation of the body that is left to pandas for its values, if there is one."""
+def _run_checked(body: Callable[..., Any], names: Sequence[str], file: str, end: float) -> _Run:
+    """Runs the body once on checked Series, which refuse the first operation that is left to pandas."""
     if _is_over_batches(body):
-        return [Refusal(NOT_STARTED_AGAIN, 0)]
+        return _Run([Refusal(NOT_STARTED_AGAIN, 0)])
     arguments, _ = _arguments(body, names, lambda name: checked_class()(_without_nulls(name)))
-    _, error = _ended(body, arguments, pandas_meaning(checked_class()), end)
+    ended, error = _ended(body, arguments, pandas_meaning(checked_class()), end)
+    if not ended:
+        return _Run([], _NOT_ENDED)
     if not isinstance(error, Different):
-        return []
+        return _Run([])
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return [Refusal(f"left to pandas: {error}", (lines or [0])[-1] or 0)]
+    return _Run([Refusal(f"left to pandas: {error}", (lines or [0])[-1] or 0)])
 
 
 def _ended(

@@ -83,11 +83,10 @@ class _Accessor:
 
 def _plain(values: Any) -> list[Any]:
     """Returns values with pandas' own Series in place of checked ones, in lists and tuples too."""
-    return [
-        pd.Series(value)
-        if isinstance(value, pd.Series)
-        else _plain(value)
-        if isinstance(value, list | tuple)
-        else value
-        for value in values
-    ]
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return _plain(value)
+        return pd.Series(value) if isinstance(value, pd.Series) else value
+
+    return list(map(plain, values))
