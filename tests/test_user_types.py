@@ -132,6 +132,7 @@ def test_types_that_contain_a_user_defined_type() -> None:
         (first, 1), (size, 1), (lambda v: sum(x for x in v), 1), (lambda a, b: a + b, 0),
         (lambda a: (1.0, 2.0)[int(a)], 0), (len, 0), (lambda v, c: v.x if c else 1.0, 1), (kind, 3),
         (lambda a, b: (a - b).days + a.real, 0), (lambda v: f"{v}", 1),
+        (lambda v: v.year, 1), (lambda v: v.weekday(), 1),
     ],
 )  # fmt: skip
 def test_uses_of_a_parameter_as_an_object_are_found(body, parts) -> None:

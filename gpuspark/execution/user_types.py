@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from gpuspark.compiler.source import CannotCompile, read
-from gpuspark.compiler.vocabulary import ATTRIBUTES, METHODS
 from gpuspark.errors import CallError
 
 if TYPE_CHECKING:
@@ -28,7 +27,8 @@ _STORED = {f"{{{_VECTOR}}}": "vectors", f"{{{_MATRIX}}}": "matrices"}
 """The storage forms of ``pyspark.ml`` and ``pyspark.mllib``: field names and Arrow types, ``!`` for not nullable."""
 
 _OBJECT_FUNCTIONS = ("len", "list", "tuple", "sum", "sorted", "enumerate", "type", "isinstance", "str", "repr")
-_NUMBER_ATTRIBUTES = (*ATTRIBUTES, *METHODS)
+_NUMBER_ATTRIBUTES = ("days", "seconds", "microseconds", "total_seconds", "real", "imag")
+"""Attributes of numbers and time differences. Those of dates are not among them: objects have a ``year`` too."""
 
 
 def any_loaded() -> bool:
