@@ -169,6 +169,11 @@ def to_whole(a):
     return int(a) + round(a) + math.floor(a) + math.ceil(a)
 
 
+@case("boolean", "double", "float")
+def whole_part_is_set(a):
+    return int(a)
+
+
 @case("double", "double", "float")
 def two_places(a):
     return round(a, 2)

@@ -144,12 +144,13 @@ class Comparison:
 
 
 def _spelled(error: str) -> str:
-    """Returns an error with the numbers that it names as Python writes them: Spark writes 1.0E16 for 1e+16. Of integers
-    with more than 40 digits, Python's error names the first and the last."""
+    """Returns an error with the numbers that it names in one spelling: Spark writes 1.0E16 for 1e+16. Of integers with
+    more than 40 digits, Python's error names the first and the last. Functions of mathematics may differ in their last
+    digits between Java and NumPy, so a number counts by its first twelve."""
 
     def number(match: re.Match[str]) -> str:
         long = "..." in match[1] or abs(float(match[1])) >= 1e40
-        return f"returned {'a long number' if long else repr(float(match[1]))} "
+        return f"returned {'a long number' if long else f'{float(match[1]):.12g}'} "
 
     return re.sub(r"returned (\S+) ", number, error)
 

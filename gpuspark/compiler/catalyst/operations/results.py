@@ -151,7 +151,7 @@ def result_column(declared: ColumnType) -> Callable[[Path, Value], Operand]:
             a = path.as_number(a)  # such a column holds nothing else
         match declared.kind:
             case "boolean" if a.kind in ("number", "float", "integer", "large", "boolean"):
-                return truth(path, a)
+                return _in_booleans(path, a, declared)
             case "float" if a.kind == "number" and declared.bits == 64 and a.derived:
                 return as_float(path, a)  # an integer of these bounds is exact
             case "float":
@@ -177,6 +177,17 @@ _KINDS: dict[str, ColumnKind] = {
     "other": "string",
 }
 """What a column must hold that is returned as it is."""
+
+_BEYOND_64_BITS = 2.0**63
+
+
+def _in_booleans(path: Path, a: Value, declared: ColumnType) -> Operand:
+    """Returns whether a number is not zero. Python refuses integers of more than 64 bits."""
+    if a.kind == "large" and not a.within(-(2**63), 2**63 - 1):
+        below = call("<", a.tree, trees.real(-_BEYOND_64_BITS))
+        outside = either(below, call(">=", a.tree, trees.real(_BEYOND_64_BITS)))
+        _refuse_result(path, outside, call("string", a.tree), "int", declared)
+    return truth(path, a)
 
 
 def _in_floats(path: Path, a: Value, declared: ColumnType) -> Value:
