@@ -24,7 +24,8 @@ MAIN := pandas==2.3.*
 OLDEST := pyspark==4.1.* pandas==2.2.* pyarrow==19.* numpy==2.0.* numba==0.64.*
 MIDDLE := pyspark==4.2.* pandas==3.0.*
 NEWER := pandas==3.0.*
-SPARK := tests/test_udf.py tests/test_expressions.py tests/test_series*.py
+SPARK := tests/test_udf.py tests/test_expressions.py tests/test_series*.py tests/test_scan.py \
+	tests/test_scan_aggregates.py tests/test_scan_tables.py
 CORE := $(SPARK) tests/test_map_in_arrow.py tests/test_values.py tests/test_rewrite.py tests/test_plan.py
 KEEP := yes
 PANDAS3 := -W 'ignore:PySpark does not yet fully support pandas:FutureWarning'
@@ -121,6 +122,9 @@ expressions: setup ## Spark expressions of the shared bodies over 10,000 rows ea
 	@$(IN) GPUSPARK_ROWS=10000 pytest -n 2 tests/test_spark_rows.py -k expression
 	@$(IN) GPUSPARK_PROGRAMS=2000 pytest -n 2 tests/test_spark_rows.py -k random
 
+scans: setup ## scans of 2,000 generated tables against Spark's own reader
+	@$(IN) GPUSPARK_TABLES=2000 pytest -n 2 tests/test_scan_tables.py
+
 programs: setup ## 2,000 random programs over random batches, on every device and through the host's compiler
 	@$(IN) GPUSPARK_PROGRAMS=2000 pytest -n 2 -m 'not device' tests/test_programs.py
 
@@ -160,4 +164,4 @@ clean: ## removes the environments and everything that was built
 	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse
 
 .PHONY: help setup demo test quick page lint types connect unit c-compiler spark-classes lanes lane-oldest lane-connect lane-middle lane-newest masked \
-	toolchains evidence contracts properties expressions programs corpus spark-tests sabotage bench measure sweep spark-settings dist device-suite clean
+	toolchains evidence contracts properties expressions scans programs corpus spark-tests sabotage bench measure sweep spark-settings dist device-suite clean

@@ -39,12 +39,15 @@ if TYPE_CHECKING:
     from gpuspark.execution.arrays import Constant, Out, Scratch, array_function
     from gpuspark.execution.plan import Plan
     from gpuspark.models.score import score
+    from gpuspark.scans.scan import Scan, scan_parquet
     from gpuspark.tools import replay as replay
     from gpuspark.tools.info import info
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "Scan": "gpuspark.scans.scan",
+    "scan_parquet": "gpuspark.scans.scan",
     "udf": "gpuspark.dialects.udf",
     "pandas_udf": "gpuspark.dialects.series",
     "map_in_arrow": "gpuspark.dialects.map_in_arrow",
@@ -79,6 +82,7 @@ __all__ = [
     "Ledger",
     "Out",
     "Plan",
+    "Scan",
     "Scratch",
     "Segments",
     "__version__",
@@ -90,6 +94,7 @@ __all__ = [
     "ledger",
     "map_in_arrow",
     "pandas_udf",
+    "scan_parquet",
     "score",
     "testing",
     "udf",

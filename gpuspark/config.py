@@ -37,7 +37,7 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return read
 
 
-def _bytes(text: str) -> int:
+def read_bytes(text: str) -> int:
     """Parses a size as Spark writes it: ``67108864``, ``64k``, ``64m`` or ``1g``."""
     units = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
     number = text.lower().removesuffix("b")
@@ -95,11 +95,14 @@ class Config:
     target_bytes: int = _key(
         "batch.targetBytes",
         8 << 20,
-        _bytes,
+        read_bytes,
         "Arrow bytes that one run of a row-wise program takes; longer batches are sliced",
     )
     segment_bytes: int = _key(
-        "segment.maxBytes", 1 << 30, _bytes, "Arrow bytes of one group that apply_in_segments gathers; more is an error"
+        "segment.maxBytes",
+        1 << 30,
+        read_bytes,
+        "Arrow bytes of one group that apply_in_segments gathers; more is an error",
     )
     memory_limit_fraction: float = _key(
         "memory.limitFraction", 0.8, _fraction, "share of the GPU's memory that all workers on it may use together"
@@ -107,7 +110,7 @@ class Config:
     max_concurrent_tasks: int = _key(
         "device.maxConcurrentTasks", 2, _count, "tasks that may use one GPU at a time on a node"
     )
-    emulated_memory: int = _key("emulated.memoryBytes", 1 << 30, _bytes, "capacity of the emulated device")
+    emulated_memory: int = _key("emulated.memoryBytes", 1 << 30, read_bytes, "capacity of the emulated device")
     arithmetic: Arithmetic = _key(
         "arithmetic",
         "python",

@@ -11,6 +11,7 @@
     ├── GroupTooLarge (ValueError)       a group of apply_in_segments exceeds the size limit
     ├── FallbackError (RuntimeError)     fallback=raise, and the device asked for was not used
     ├── CapsuleError (ValueError)        a capsule cannot be read, or cannot be replayed here
+    ├── ScanError (OSError)              a file that a scan reads is damaged, gone, or not what it was
     └── DeviceError (RuntimeError)
         ├── DeviceUnavailable            the device is absent or may not be used, and why
         ├── OutOfMemory                  the device's memory is full; a row-wise program halves its batch
@@ -62,6 +63,10 @@ class VerificationError(GpusparkError, RuntimeError):
 
 class CapsuleError(GpusparkError, ValueError):
     """A capsule is damaged, has another format, or cannot be replayed on this machine."""
+
+
+class ScanError(GpusparkError, OSError):
+    """A file that a scan reads cannot be read exactly, or is not the file that was planned with."""
 
 
 class DeviceError(GpusparkError, RuntimeError):

@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parents[1] / "gpuspark"
 
 ORDER = (
     "errors", "config", "versions", "disk_cache", "spark", "accounting", "devices", "columns", "compiler", "execution",
-    "dialects", "kernels", "functions", "models", "testing", "tools", "bench", "cli", "__main__",
+    "dialects", "scans", "kernels", "functions", "models", "testing", "tools", "bench", "cli", "__main__",
 )  # fmt: skip
 """The folders of the package, and the modules beside them, from the ground up. Each imports those before it only,
 whether at once, in a function, or for types. ``gpuspark/__init__.py`` alone is outside: it names what users import."""

@@ -21,7 +21,7 @@ def parameters(function: object) -> list[str]:
 
 def test_the_package() -> None:
     names = "Batch Column Constant Ledger Out Plan Scratch Segments apply_in_segments array_function functions info"
-    names += " kernels ledger map_in_arrow pandas_udf score"
+    names += " kernels ledger map_in_arrow pandas_udf Scan scan_parquet score"
     assert sorted(gs.__all__) == sorted([*names.split(), "__version__", "testing", "udf"])
     assert [name for name in gs.__all__ if getattr(gs, name, None) is None] == []
 
@@ -33,6 +33,12 @@ def test_the_package() -> None:
         (gs.pandas_udf, ["f=None", "returnType=None", "functionType=None", "missing='pandas'"]),
         (gs.map_in_arrow, ["df", "func", "schema", "barrier=False", "profile=None"]),
         (gs.apply_in_segments, ["df", "by", "func", "schema", "order_by=None"]),
+        (gs.scan_parquet, ["spark", "path", "columns=None", "filters=None"]),
+        (gs.Scan.with_columns, ["self", "functions"]),
+        (gs.Scan.where, ["self", "condition"]),
+        (gs.Scan.select, ["self", "names"]),
+        (gs.Scan.map_in_arrow, ["self", "func", "schema"]),
+        (gs.Scan.aggregate, ["self", "by=()", "named"]),
         (gs.score, ["df", "model", "columns", "output='prediction'", "name=None"]),
         (gs.ledger, ["spark=None"]),
         (gs.info, []),

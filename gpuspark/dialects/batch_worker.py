@@ -42,7 +42,7 @@ class BatchWorker:
         watch = _Stopwatch(account, device, incoming, account_inside(account), start)
         try:
             for result in self._results(incoming):
-                arrow = self._checked(result)
+                arrow = checked(self.__name__, result, self.schema)
                 turn.end()
                 watch.yielding(arrow.nbytes)
                 yield arrow
@@ -68,33 +68,6 @@ class BatchWorker:
             f"{self.__name__} returned {type(results).__name__}, not an iterator of gs.Batch. "
             "Write it as a generator: yield each batch."
         )
-
-    def _checked(self, result: Any) -> pa.RecordBatch:
-        """Returns the batch as Arrow. Raises :class:`~gpuspark.errors.ResultError` if its columns are not those
-        declared."""
-        if not isinstance(result, Batch):
-            raise ResultError(
-                f"{self.__name__} yielded a {type(result).__name__}, not a gs.Batch. "
-                "Wrap it: gs.Batch.from_arrow(...) or gs.Batch.from_frame(...)."
-            )
-        arrow = result.to_arrow()
-        if arrow.schema.names != self.schema.names:
-            raise ResultError(
-                f"{self.__name__} yielded the columns {arrow.schema.names}, declared are {self.schema.names}. "
-                "Select them in this order: batch.select([...])."
-            )
-        for column, actual, declared in zip(arrow.columns, arrow.schema, self.schema, strict=True):
-            if not fits(actual.type, declared.type):
-                raise ResultError(
-                    f"{self.__name__} yielded column {actual.name!r} as {actual.type}, declared is {declared.type}. "
-                    "Cast it in the body, or declare another type."
-                )
-            if column.null_count and not declared.nullable:
-                raise ResultError(
-                    f"{self.__name__} yielded column {actual.name!r} with {column.null_count} nulls, declared is "
-                    f"{declared.type} not null. Fill them in the body, or declare the column without 'not null'."
-                )
-        return arrow
 
     def _no_room(self, full: BaseException, incoming: Incoming, device: DeviceName) -> OutOfMemory:
         second_key = " or spark.gpuspark.device.maxConcurrentTasks" if device == "cuda" else ""
@@ -178,6 +151,36 @@ class _Stopwatch:
     def resumed(self) -> None:
         """Restarts the clock: Spark asks for the next result."""
         self._start = time.perf_counter()
+
+
+def checked(name: str, result: Any, schema: pa.Schema) -> pa.RecordBatch:
+    """Returns a batch that the body ``name`` yielded, as Arrow.
+
+    Raises :class:`~gpuspark.errors.ResultError` if its columns are not those of ``schema``.
+    """
+    if not isinstance(result, Batch):
+        raise ResultError(
+            f"{name} yielded a {type(result).__name__}, not a gs.Batch. "
+            "Wrap it: gs.Batch.from_arrow(...) or gs.Batch.from_frame(...)."
+        )
+    arrow = result.to_arrow()
+    if arrow.schema.names != schema.names:
+        raise ResultError(
+            f"{name} yielded the columns {arrow.schema.names}, declared are {schema.names}. "
+            "Select them in this order: batch.select([...])."
+        )
+    for column, actual, declared in zip(arrow.columns, arrow.schema, schema, strict=True):
+        if not fits(actual.type, declared.type):
+            raise ResultError(
+                f"{name} yielded column {actual.name!r} as {actual.type}, declared is {declared.type}. "
+                "Cast it in the body, or declare another type."
+            )
+        if column.null_count and not declared.nullable:
+            raise ResultError(
+                f"{name} yielded column {actual.name!r} with {column.null_count} nulls, declared is "
+                f"{declared.type} not null. Fill them in the body, or declare the column without 'not null'."
+            )
+    return arrow
 
 
 def fits(actual: pa.DataType, declared: pa.DataType) -> bool:

@@ -33,6 +33,20 @@ def arrow_schema(declared: StructType) -> pa.Schema:
     return _in_utc(to_arrow_schema, declared)
 
 
+def spark_schema(schema: pa.Schema) -> StructType:
+    """Returns the Spark schema of an Arrow schema. Raises PySpark's error for a type that Spark lacks."""
+    from pyspark.sql.types import StructField, StructType
+
+    return StructType([StructField(field.name, spark_type(field.type), field.nullable) for field in schema])
+
+
+def spark_type(arrow: pa.DataType) -> DataType:
+    """Returns the Spark type of an Arrow type. Raises PySpark's error for a type that Spark lacks."""
+    from pyspark.sql.pandas.types import from_arrow_type
+
+    return from_arrow_type(arrow)
+
+
 def _in_utc(convert: Callable[..., Any], declared: DataType) -> Any:
     """Calls a converter of PySpark so that timestamps are in UTC: the default in 4.1, an argument from 4.2 on."""
     zone = {"timezone": "UTC"} if "timezone" in inspect.signature(convert).parameters else {}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from gpuspark.config import Config
+from gpuspark.config import Config, read_bytes
 
 if TYPE_CHECKING:
     from pyspark import TaskContext
@@ -104,6 +104,23 @@ def keeps_ledger(config: Config) -> bool:
     settings alone.
     """
     return config.ledger and config.enabled
+
+
+def size_setting(spark: SparkSession, key: str) -> int:
+    """Returns a setting of Spark's that is a number of bytes."""
+    text = str(spark.conf.get(key))
+    return 0 if text.lower().rstrip("b") == "0" else read_bytes(text)
+
+
+def default_parallelism(spark: SparkSession) -> int:
+    """Returns the number of tasks that Spark aims at where nothing else tells."""
+    configured = spark.conf.get("spark.sql.leafNodeDefaultParallelism", None)
+    if configured is not None:
+        return int(configured)
+    if not is_connect():
+        return int(spark.sparkContext.defaultParallelism)
+    numbered = "SELECT spark_partition_id() AS number FROM range(10000)"
+    return int(spark.sql(f"SELECT count(DISTINCT number) FROM ({numbered})").collect()[0][0])
 
 
 def application_is_profiled(spark: SparkSession | None) -> bool:

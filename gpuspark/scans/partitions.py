@@ -1,0 +1,74 @@
+"""The folders of a partitioned table: ``root/year=2013/origin=JFK/part-0.parquet``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from urllib.parse import unquote, urlsplit
+
+from gpuspark.errors import CallError
+
+NULL = "__HIVE_DEFAULT_PARTITION__"
+_ESCAPED = re.compile("%([0-9A-Fa-f]{2})")
+_PATTERN = re.compile(r"[*?\[{]")
+
+
+def local_path(address: str) -> str:
+    """Returns the path of a file that Spark names by a URI.
+
+    Raises :class:`~gpuspark.errors.CallError` for files that are not in a local file system.
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in ("", "file"):
+        raise CallError(
+            f"scans read local files, not {parts.scheme}: (in {address!r}). Use gs.map_in_arrow(spark.read...) there."
+        )
+    return unquote(parts.path) if parts.scheme else address
+
+
+def check_path(path: str) -> None:
+    """Raises :class:`~gpuspark.errors.CallError` for a path that is a pattern, or is not in a local file system."""
+    if not isinstance(path, str) or not path:
+        raise CallError(f"path={path!r} is not the path of a parquet file or of a folder of such files")
+    if _PATTERN.search(path):
+        raise CallError(f"scans take one file or folder, not a pattern such as {path!r}: give the folder, and filters")
+    local_path(path)
+
+
+def root_of(path: str, files: Sequence[str]) -> str:
+    """Returns the folder that the user named by ``path``, as an absolute path: relative paths are those of Spark's
+    driver, which need not be this process. If ``path`` is a file, returns its folder."""
+    named = os.path.normpath(local_path(path))
+    if files and named == files[0]:
+        return os.path.dirname(named)
+    if os.path.isabs(named):
+        return named
+    folder = os.path.dirname(files[0])
+    if named == ".":
+        return os.path.commonpath([os.path.dirname(file) for file in files])
+    while not f"{folder}/".endswith(f"/{named}/") and len(folder) > 1:
+        folder = os.path.dirname(folder)
+    return folder if len(folder) > 1 else os.path.dirname(files[0])
+
+
+def partition_values(root: str, file: str) -> dict[str, str | None]:
+    """Returns the values that the folders between ``root`` and ``file`` tell, as text; ``None`` for null.
+
+    Raises :class:`~gpuspark.errors.CallError` if only some of the folders are named ``column=value``.
+    """
+    folders = os.path.relpath(os.path.dirname(file), root).split("/")
+    if folders == ["."]:
+        return {}
+    pairs = [folder.partition("=") for folder in folders]
+    if not any(sign for _, sign, _ in pairs):
+        return {}
+    if not all(sign for _, sign, _ in pairs):
+        raise CallError(f"scans need folders named column=value all the way, or none: {file} has both")
+    return {_unescaped(name): None if value == NULL else _unescaped(value) for name, _, value in pairs}
+
+
+def _unescaped(text: str) -> str:
+    """Returns text of a folder's name in which Spark wrote some characters as ``%3A``: each stands for one character,
+    not for a byte of UTF-8."""
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
