@@ -44,7 +44,7 @@ def spark_type(arrow: pa.DataType) -> DataType:
     """Returns the Spark type of an Arrow type. Raises PySpark's error for a type that Spark lacks."""
     from pyspark.sql.pandas.types import from_arrow_type
 
-    return from_arrow_type(arrow)
+    return from_arrow_type(arrow, prefer_timestamp_ntz=True)
 
 
 def _in_utc(convert: Callable[..., Any], declared: DataType) -> Any:
