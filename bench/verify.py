@@ -36,20 +36,21 @@ def _rows(table: pa.Table) -> list[tuple[Any, ...]]:
 
 
 def _sort_key(names: Sequence[str], sort_columns: Sequence[str]) -> Callable[[Sequence[Any]], list[Any]]:
-    """Returns a sort key that rounds floats, so that nearly equal rows are sorted alike in both results."""
+    """Returns a sort key that rounds floats, so that nearly equal rows are sorted alike in both results; and those that
+    are equal then by their floats as they are."""
     positions = [names.index(name) for name in sort_columns] or range(len(names))
-    return lambda row: [_rounded(row[position]) for position in positions]
+    return lambda row: [_sortable(row[position], digits) for digits in (4, 17) for position in positions]
 
 
-def _rounded(value: Any) -> Any:
-    """Returns a sortable form of ``value``: its type's rank, and the value with floats rounded to four digits."""
+def _sortable(value: Any, digits: int) -> Any:
+    """Returns a sortable form of ``value``: its type's rank, and the value with floats rounded to ``digits`` digits."""
     if value is None:
         return (0, "")
     if isinstance(value, float):
-        return (1, f"{value:+.3e}") if math.isnan(value) else (2, float(f"{value:.4g}"))
+        return (1, f"{value:+.3e}") if math.isnan(value) else (2, float(f"{value:.{digits}g}"))
     if isinstance(value, bool | int):
         return (2, value)
-    return (3, str(value)) if isinstance(value, str) else (4, repr([_rounded(item) for item in _items(value)]))
+    return (3, str(value)) if isinstance(value, str) else (4, repr([_sortable(v, digits) for v in _items(value)]))
 
 
 def _items(value: Any) -> list[Any]:

@@ -191,6 +191,8 @@ def test_rows_in_the_same_order_are_not_sorted() -> None:
     assert first_difference(rounded_up, rounded_down, (), 1e-6) == ""
     assert first_difference(rounded_up, rounded_down.take([1, 0]), (), 1e-6) != ""
     assert first_difference(rounded_up, rounded_up.take([1, 0]), (), 1e-6) == ""
+    near = pa.table({"a": [1.00001, 1.00002, 1.00003]})
+    assert first_difference(near, near.take([2, 0, 1]), (), 1e-9) == ""
 
 
 def test_nan_equals_nan_and_lists_are_compared_by_element() -> None:
