@@ -328,6 +328,27 @@ def test_a_path_is_what_it_is_in_spark(spark, tmp_path: Path, monkeypatch: Any) 
         assert scan.aggregate(n=("*", "count")).collect() == [(1000,)]
 
 
+def test_odd_characters_in_a_path_stand_for_themselves(spark, tmp_path: Path) -> None:
+    for name in ("a b", "50%25", "x#y", "q?r", "ü"):
+        place = tmp_path / name / "year=2013"
+        place.mkdir(parents=True)
+        write(place, numbers())
+        if "?" in name:
+            with pytest.raises(CallError, match="not a pattern"):
+                gs.scan_parquet(spark, str(tmp_path / name))
+            continue
+        scan = gs.scan_parquet(spark, str(tmp_path / name))
+        assert scan.to_df().schema == spark.read.parquet(str(tmp_path / name)).schema, name
+        assert scan.aggregate(n=("*", "count")).collect() == [(1000,)]
+
+
+def test_statistics_that_python_cannot_hold_leave_out_nothing(spark, tmp_path: Path) -> None:
+    """Days after the year 9999."""
+    pq.write_table(pa.table({"day": pa.array([3_000_000, 0], pa.date32()), "x": [1, 2]}), tmp_path / "one.parquet")
+    scan = gs.scan_parquet(spark, str(tmp_path), filters=[("day", ">", datetime.date(2026, 1, 1))])
+    assert scan.select("x").to_df().collect() == [(1,)]
+
+
 def test_columns_are_matched_in_any_case_and_widened(spark, tmp_path: Path) -> None:
     first = pa.table({"Id": pa.array([1], pa.int64()), "x": [0.5], "d": pa.array([1], pa.decimal128(12, 3))})
     second = pa.table({

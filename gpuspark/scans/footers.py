@@ -105,7 +105,10 @@ def _bounds(statistics: Any) -> Bounds:
     nulls = statistics.null_count if statistics.has_null_count else None
     if not statistics.has_min_max:
         return Bounds(None, None, nulls)
-    smallest, largest = statistics.min, statistics.max
+    try:
+        smallest, largest = statistics.min, statistics.max
+    except (ValueError, OverflowError):  # days beyond Python's calendar, text that was cut within a character
+        return Bounds(None, None, nulls)
     if any(isinstance(bound, float) and math.isnan(bound) for bound in (smallest, largest)):
         return Bounds(None, None, nulls)
     return Bounds(smallest, largest, nulls)

@@ -14,17 +14,24 @@ _ESCAPED = re.compile("%([0-9A-Fa-f]{2})")
 _PATTERN = re.compile(r"[*?\[{]")
 
 
-def local_path(address: str) -> str:
-    """Returns the path of a file that Spark names by a URI.
+def path_of(address: str) -> str:
+    """Returns the path of a file that Spark names by a URI, in which some characters are escaped."""
+    return unquote(urlsplit(address).path)
 
-    Raises :class:`~gpuspark.errors.CallError` for files that are not in a local file system.
+
+def _without_scheme(path: str) -> str:
+    """Returns a path as users write it for Spark, in which no characters are escaped, without ``file:`` before it.
+
+    Raises :class:`~gpuspark.errors.CallError` for paths that are not in a local file system.
     """
-    parts = urlsplit(address)
-    if parts.scheme not in ("", "file"):
+    scheme, colon, rest = path.partition(":")
+    if not colon or "/" in scheme:
+        return path
+    if scheme != "file":
         raise CallError(
-            f"scans read local files, not {parts.scheme}: (in {address!r}). Use gs.map_in_arrow(spark.read...) there."
+            f"scans read local files, not {scheme}: (in {path!r}). Use gs.map_in_arrow(spark.read...) there."
         )
-    return unquote(parts.path) if parts.scheme else address
+    return rest if rest[:2] != "//" else rest[2:]
 
 
 def check_path(path: str) -> None:
@@ -33,13 +40,13 @@ def check_path(path: str) -> None:
         raise CallError(f"path={path!r} is not the path of a parquet file or of a folder of such files")
     if _PATTERN.search(path):
         raise CallError(f"scans take one file or folder, not a pattern such as {path!r}: give the folder, and filters")
-    local_path(path)
+    _without_scheme(path)
 
 
 def root_of(path: str, files: Sequence[str]) -> str:
     """Returns the folder that the user named by ``path``, as an absolute path: relative paths are those of Spark's
     driver, which need not be this process. If ``path`` is a file, returns its folder."""
-    named = os.path.normpath(local_path(path))
+    named = os.path.normpath(_without_scheme(path))
     if files and named == files[0]:
         return os.path.dirname(named)
     if os.path.isabs(named):

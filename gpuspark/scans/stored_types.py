@@ -43,7 +43,7 @@ def stored_type(column: Any) -> StoredType:
         }  # fmt: skip
         return StoredType(plain.get(physical), name)
     match meaning:
-        case "String" | "Enum" | "JSON":
+        case "String" | "Enum":
             return StoredType(pa.string(), name)
         case "Date":
             return StoredType(pa.date32(), name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuspark.errors import CallError, ScanError, nearest
 from gpuspark.scans.footers import Bounds, Footer, FooterWorker, RowGroup
-from gpuspark.scans.partitions import check_path, local_path, partition_values, root_of
+from gpuspark.scans.partitions import check_path, partition_values, path_of, root_of
 from gpuspark.scans.stored_types import read_exactly
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def resolve(spark: SparkSession, path: str, with_bounds: Sequence[str] = ()) -> 
             raise CallError(f"scans do not support {key}={value}. Unset it, or use gs.map_in_arrow(spark.read...).")
     frame = spark.read.parquet(path)
     declared: StructType = frame.schema
-    paths = sorted(local_path(address) for address in frame.inputFiles())
+    paths = sorted(path_of(address) for address in frame.inputFiles())
     schema, unreadable = _readable(declared)
     root = root_of(path, paths)
     texts = {file: partition_values(root, file) for file in paths}
