@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gpuspark.execution.arrays import Constant, Out, Scratch, array_function
     from gpuspark.execution.plan import Plan
     from gpuspark.models.score import score
-    from gpuspark.scans.scan import Scan, scan_parquet
+    from gpuspark.scans.scan import Scan, scan_delta, scan_parquet
     from gpuspark.tools import replay as replay
     from gpuspark.tools.info import info
 
@@ -48,6 +48,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Scan": "gpuspark.scans.scan",
     "scan_parquet": "gpuspark.scans.scan",
+    "scan_delta": "gpuspark.scans.scan",
     "udf": "gpuspark.dialects.udf",
     "pandas_udf": "gpuspark.dialects.series",
     "map_in_arrow": "gpuspark.dialects.map_in_arrow",
@@ -94,6 +95,7 @@ __all__ = [
     "ledger",
     "map_in_arrow",
     "pandas_udf",
+    "scan_delta",
     "scan_parquet",
     "score",
     "testing",

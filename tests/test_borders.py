@@ -33,7 +33,7 @@ COMPILER_FOLDER = "gpuspark.compiler"
 LOADER = ("gpuspark.devices.cpu", "llvmlite")  # loads machine code from the cache, without Numba
 MODELS = {"lightgbm", "sklearn", "treelite", "xgboost"}
 MODELS_MODULE = "gpuspark.models.trees"  # reads fitted models on the driver; workers have their arrays
-HEAVY = CUDA | COMPILERS | MODELS | {"pandas", "pyarrow", "pyspark", "scipy", "torch"}
+HEAVY = CUDA | COMPILERS | MODELS | {"deltalake", "pandas", "pyarrow", "pyspark", "scipy", "torch"}
 
 
 When = Literal["at once", "in a function", "for types"]

@@ -21,7 +21,7 @@ def parameters(function: object) -> list[str]:
 
 def test_the_package() -> None:
     names = "Batch Column Constant Ledger Out Plan Scratch Segments apply_in_segments array_function functions info"
-    names += " kernels ledger map_in_arrow pandas_udf Scan scan_parquet score"
+    names += " kernels ledger map_in_arrow pandas_udf Scan scan_delta scan_parquet score"
     assert sorted(gs.__all__) == sorted([*names.split(), "__version__", "testing", "udf"])
     assert [name for name in gs.__all__ if getattr(gs, name, None) is None] == []
 
@@ -34,6 +34,7 @@ def test_the_package() -> None:
         (gs.map_in_arrow, ["df", "func", "schema", "barrier=False", "profile=None"]),
         (gs.apply_in_segments, ["df", "by", "func", "schema", "order_by=None"]),
         (gs.scan_parquet, ["spark", "path", "columns=None", "filters=None"]),
+        (gs.scan_delta, ["spark", "path", "version=None", "columns=None", "filters=None"]),
         (gs.Scan.with_columns, ["self", "functions"]),
         (gs.Scan.where, ["self", "condition"]),
         (gs.Scan.select, ["self", "names"]),

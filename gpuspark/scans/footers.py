@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from gpuspark.scans.stored_types import StoredType, stored_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyspark.sql import DataFrame
 
 _WRITER_KEYS = ("org.apache.spark.version", "org.apache.spark.legacyDateTime", "org.apache.spark.legacyINT96")
 
@@ -112,6 +113,20 @@ def _bounds(statistics: Any) -> Bounds:
     if any(isinstance(bound, float) and math.isnan(bound) for bound in (smallest, largest)):
         return Bounds(None, None, nulls)
     return Bounds(smallest, largest, nulls)
+
+
+def footers_of(frame: DataFrame, with_bounds: Sequence[str]) -> Iterator[tuple[str, Footer, dict[str, Any]]]:
+    """Yields path, footer and the other columns' values, as Arrow scalars, of each file that ``frame`` names in its
+    column ``path``; in the order of the paths. ``with_bounds``: the columns of which statistics are read."""
+    from pyspark.sql.types import BinaryType, StructField, StructType
+
+    worker = FooterWorker([name.lower() for name in with_bounds])
+    schema = StructType([*frame.schema.fields, StructField("footer", BinaryType())])
+    table = frame.mapInArrow(worker, schema).toArrow().sort_by("path")
+    others = [name for name in table.column_names if name not in ("path", "footer")]
+    for number in range(table.num_rows):
+        footer: Footer = pickle.loads(table["footer"][number].as_py())
+        yield table["path"][number].as_py(), footer, {name: table[name][number] for name in others}
 
 
 class FooterWorker:

@@ -19,7 +19,7 @@ def path_of(address: str) -> str:
     return unquote(urlsplit(address).path)
 
 
-def _without_scheme(path: str) -> str:
+def without_scheme(path: str) -> str:
     """Returns a path as users write it for Spark, in which no characters are escaped, without ``file:`` before it.
 
     Raises :class:`~gpuspark.errors.CallError` for paths that are not in a local file system.
@@ -40,13 +40,13 @@ def check_path(path: str) -> None:
         raise CallError(f"path={path!r} is not the path of a parquet file or of a folder of such files")
     if _PATTERN.search(path):
         raise CallError(f"scans take one file or folder, not a pattern such as {path!r}: give the folder, and filters")
-    _without_scheme(path)
+    without_scheme(path)
 
 
 def root_of(path: str, files: Sequence[str]) -> str:
     """Returns the folder that the user named by ``path``, as an absolute path: relative paths are those of Spark's
     driver, which need not be this process. If ``path`` is a file, returns its folder."""
-    named = os.path.normpath(_without_scheme(path))
+    named = os.path.normpath(without_scheme(path))
     if files and named == files[0]:
         return os.path.dirname(named)
     if os.path.isabs(named):

@@ -12,11 +12,13 @@ from gpuspark.dialects.batch_worker import BatchWorker
 from gpuspark.errors import CallError, ResultError, nearest
 from gpuspark.scans.aggregates import Grouping, aggregates_of
 from gpuspark.scans.asked import asked_by
+from gpuspark.scans.delta_table import delta_table
 from gpuspark.scans.filters import Filters, parse
+from gpuspark.scans.parquet_table import parquet_table
 from gpuspark.scans.plan import Reading, ScanPlan, plan_reading
 from gpuspark.scans.reader import SplitReader
 from gpuspark.scans.steps import Mapped, Select, Step, Steps, Where, WithColumns, trimmed
-from gpuspark.scans.table import Table, resolve
+from gpuspark.scans.table import Table
 from gpuspark.scans.worker import ScanWorker
 from gpuspark.spark.builder import prepare
 from gpuspark.spark.session import configured
@@ -48,18 +50,36 @@ def scan_parquet(spark: SparkSession, path: str, columns: Sequence[str] | None =
     >>> trips.aggregate("carrier", flights=("*", "count"), far=("distance", "max")).show()  # doctest: +SKIP
     """
     prepare(spark)
-    parsed_columns = _column_names(columns)
-    table = resolve(spark, path, _filtered_columns(filters))
-    table.check_columns(_filtered_columns(filters))
-    wanted = parse(filters, table.schema)
-    scan = Scan(spark, table, wanted, ())
-    return scan if parsed_columns is None else scan.select(*parsed_columns)
+    return _scan_of(spark, parquet_table(spark, path, _filtered_columns(filters)), columns, filters)
 
 
-def _column_names(columns: Sequence[str] | None) -> tuple[str, ...] | None:
+def scan_delta(
+    spark: SparkSession,
+    path: str,
+    version: int | None = None,
+    columns: Sequence[str] | None = None,
+    filters: Any = None,
+) -> Scan:
+    """Returns a scan of the Delta table at ``path``, as :func:`scan_parquet` returns one of parquet files.
+
+    ``version``: the number of the table's version to read, by default the latest; the scan stays with that version.
+    The package ``deltalake`` reads the table's log, in this process.
+
+    Raises what :func:`scan_parquet` raises, and :class:`~gpuspark.errors.CallError` for tables with deletion vectors,
+    mapped columns, or other features that change what their files mean.
+
+    >>> trips = scan_delta(spark, "trips/", version=3, columns=["carrier", "distance"])  # doctest: +SKIP
+    """
+    prepare(spark)
+    return _scan_of(spark, delta_table(spark, path, version, _filtered_columns(filters)), columns, filters)
+
+
+def _scan_of(spark: SparkSession, table: Table, columns: Sequence[str] | None, filters: Any) -> Scan:
     if isinstance(columns, str):
         raise CallError(f"columns takes a list of names: columns=[{columns!r}]")
-    return None if columns is None else tuple(columns)
+    table.check_columns(_filtered_columns(filters))
+    scan = Scan(spark, table, parse(filters, table.schema), ())
+    return scan if columns is None else scan.select(*columns)
 
 
 def _filtered_columns(filters: Any) -> tuple[str, ...]:

@@ -1,16 +1,14 @@
-"""A folder of parquet files as one table: schema, partition columns and files as Spark resolves them."""
+"""Parquet files as one table: its schema, its files, and whether they hold its columns exactly."""
 
 from __future__ import annotations
 
-import pickle
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gpuspark.errors import CallError, ScanError, nearest
-from gpuspark.scans.footers import Bounds, Footer, FooterWorker, RowGroup
-from gpuspark.scans.partitions import check_path, partition_values, path_of, root_of
+from gpuspark.scans.footers import Bounds, Footer, RowGroup
 from gpuspark.scans.stored_types import read_exactly
 
 if TYPE_CHECKING:
@@ -22,12 +20,12 @@ _READABLE = re.compile(
     r"boolean|tinyint|smallint|int|bigint|float|double|string|binary|date|timestamp|timestamp_ntz|decimal\(\d+,\d+\)"
 )
 _CHAR_PADDING = "__CHAR_VARCHAR_TYPE_STRING"
-_INSTEAD = "Read it with gs.map_in_arrow(spark.read.parquet(...), ...)."
-_REFUSED_SETTINGS = {
-    "spark.sql.files.ignoreCorruptFiles": "true",
-    "spark.sql.files.ignoreMissingFiles": "true",
-    "spark.sql.parquet.int96TimestampConversion": "true",
-}
+INSTEAD = "Read it with gs.map_in_arrow(spark.read...)."
+_REFUSED_SETTINGS = (
+    "spark.sql.files.ignoreCorruptFiles",
+    "spark.sql.files.ignoreMissingFiles",
+    "spark.sql.parquet.int96TimestampConversion",
+)
 """Settings with which Spark reads files otherwise than scans do."""
 
 
@@ -70,7 +68,7 @@ class Table:
         and :class:`~gpuspark.errors.ScanError` for a file that does not hold one of them exactly."""
         for name in names:
             if name in self.unreadable:
-                raise CallError(f"scans do not read columns of {self.unreadable[name]}, such as {name!r}. {_INSTEAD}")
+                raise CallError(f"scans do not read columns of {self.unreadable[name]}, such as {name!r}. {INSTEAD}")
             if name not in self.schema.names:
                 raise CallError(f"there is no column {name!r} in {self.path}. {nearest(name, self.schema.names)}")
             if name in self.partition_columns:
@@ -85,16 +83,16 @@ class Table:
         column_type = self.schema.field(name).type
         if there in file.footer.nested:
             raise ScanError(
-                f"{file.path} holds nested values in {there!r}, where the table has {column_type}. {_INSTEAD}"
+                f"{file.path} holds nested values in {there!r}, where the table has {column_type}. {INSTEAD}"
             )
         stored = file.footer.columns[there]
         if not read_exactly(stored, column_type):
             raise ScanError(
-                f"{file.path} holds {there!r} as {stored.name}, which scans do not read as {column_type}. {_INSTEAD}"
+                f"{file.path} holds {there!r} as {stored.name}, which scans do not read as {column_type}. {INSTEAD}"
             )
         legacy = _legacy_calendar(file.footer.writer, stored.int96, self.rebase_mode)
         if legacy and str(column_type).startswith(("date", "timestamp")):
-            raise ScanError(f"{file.path} {legacy}, so {there!r} may hold days of another calendar. {_INSTEAD}")
+            raise ScanError(f"{file.path} {legacy}, so {there!r} may hold days of another calendar. {INSTEAD}")
 
 
 def _legacy_calendar(writer: Mapping[str, str], int96: bool, mode: str) -> str:
@@ -112,30 +110,31 @@ def _legacy_calendar(writer: Mapping[str, str], int96: bool, mode: str) -> str:
     return f"has the mark {mark}" if mark in writer else ""
 
 
-def resolve(spark: SparkSession, path: str, with_bounds: Sequence[str] = ()) -> Table:
-    """Returns the table at ``path``, with statistics of the columns ``with_bounds``. A Spark job reads the footers.
+def check_settings(spark: SparkSession) -> None:
+    """Raises :class:`~gpuspark.errors.CallError` for a setting of Spark with which it reads files otherwise."""
+    for key in _REFUSED_SETTINGS:
+        if str(spark.conf.get(key, "false")).lower() == "true":
+            raise CallError(f"scans do not support {key}=true. Unset it, or use gs.map_in_arrow(spark.read...).")
 
-    Raises :class:`~gpuspark.errors.CallError` for a path, a partition column or a setting of Spark that scans do not
-    support, and PySpark's ``AnalysisException`` for a path that is not there.
-    """
-    check_path(path)
-    for key, value in _REFUSED_SETTINGS.items():
-        if str(spark.conf.get(key, "false")).lower() == value:
-            raise CallError(f"scans do not support {key}={value}. Unset it, or use gs.map_in_arrow(spark.read...).")
-    frame = spark.read.parquet(path)
-    declared: StructType = frame.schema
-    paths = sorted(path_of(address) for address in frame.inputFiles())
+
+def table_of(
+    spark: SparkSession,
+    path: str,
+    declared: StructType,
+    partition_columns: tuple[str, ...],
+    files: Iterable[tuple[str, Footer, dict[str, Any]]],
+) -> Table:
+    """Returns the table of ``files``: path, footer and partition values of each. ``declared``: the columns as Spark
+    resolves them."""
     schema, unreadable = _readable(declared)
-    root = root_of(path, paths)
-    texts = {file: partition_values(root, file) for file in paths}
-    partition_columns = _partition_columns(declared, texts)
+    stored_columns = [name for name in declared.names if name not in partition_columns]
     folded = _folder(spark)
-    files = []
-    for file, footer, partition in _read_footers(spark, texts, partition_columns, declared, with_bounds):
-        stored = _stored_names(file, footer, [n for n in declared.names if n not in partition_columns], folded)
-        files.append(TableFile(file, footer, stored, partition))
+    held = [
+        TableFile(file, footer, _stored_names(file, footer, stored_columns, folded), partition)
+        for file, footer, partition in files
+    ]
     mode = str(spark.conf.get("spark.sql.parquet.datetimeRebaseModeInRead"))
-    return Table(path, schema, unreadable, partition_columns, tuple(files), mode)
+    return Table(path, schema, unreadable, partition_columns, tuple(held), mode)
 
 
 def _readable(declared: StructType) -> tuple[pa.Schema, dict[str, str]]:
@@ -147,32 +146,18 @@ def _readable(declared: StructType) -> tuple[pa.Schema, dict[str, str]]:
     def reads(field: StructField) -> bool:
         return bool(_READABLE.fullmatch(field.dataType.simpleString())) and _CHAR_PADDING not in (field.metadata or {})
 
-    readable = [pa.field(field.name, arrow_type(field.dataType)) for field in declared if reads(field)]
+    readable = [pa.field(field.name, arrow_type(field.dataType), field.nullable) for field in declared if reads(field)]
     unreadable = {field.name: field.dataType.simpleString() for field in declared if not reads(field)}
     return pa.schema(readable), unreadable
 
 
-def _partition_columns(declared: StructType, texts: Mapping[str, Mapping[str, str | None]]) -> tuple[str, ...]:
-    """Returns the names of the partition columns, which Spark puts behind the others."""
-    names = {tuple(values) for values in texts.values()}
-    if len(names) > 1:
-        raise CallError(f"the folders of the table name different partition columns: {sorted(names)}")
-    columns = next(iter(names), ())
-    if columns and tuple(declared.names[-len(columns) :]) != columns:
-        raise CallError(
-            f"scans do not support partition columns that files hold too: the folders name {list(columns)}, "
-            f"and Spark reads {declared.names}. {_INSTEAD}"
-        )
-    return columns
-
-
-def _folder(spark: SparkSession) -> Any:
+def _folder(spark: SparkSession) -> Callable[[str], str]:
     """Returns the function that makes names equal which Spark takes for one."""
     sensitive = str(spark.conf.get("spark.sql.caseSensitive", "false")).lower() == "true"
     return str if sensitive else str.lower
 
 
-def _stored_names(file: str, footer: Footer, names: Iterable[str], folded: Any) -> dict[str, str]:
+def _stored_names(file: str, footer: Footer, names: Iterable[str], folded: Callable[[str], str]) -> dict[str, str]:
     """Returns the file's names of the table's columns."""
     there: dict[str, list[str]] = {}
     for name in [*footer.columns, *footer.nested]:
@@ -184,30 +169,3 @@ def _stored_names(file: str, footer: Footer, names: Iterable[str], folded: Any) 
                 f"{file} has several columns {name!r}: {sorted(several)}. Set spark.sql.caseSensitive=true."
             )
     return {name: several[0] for name, several in stored.items()}
-
-
-def _read_footers(
-    spark: SparkSession,
-    texts: Mapping[str, Mapping[str, str | None]],
-    partition_columns: Sequence[str],
-    declared: StructType,
-    with_bounds: Sequence[str],
-) -> Iterable[tuple[str, Footer, dict[str, Any]]]:
-    """Yields path, footer and partition values of each file. Spark converts the folders' texts to the columns'
-    types."""
-    from pyspark.sql import functions as F
-    from pyspark.sql.types import BinaryType, StringType, StructField, StructType
-
-    numbered = {name: f"partition {n}" for n, name in enumerate(partition_columns)}
-    text_schema = StructType([StructField(name, StringType()) for name in ("path", *numbered.values())])
-    rows = [(file, *values.values()) for file, values in texts.items()]
-    typed = spark.createDataFrame(rows, text_schema).select(
-        "path", *(F.col(column).cast(declared[name].dataType).alias(column) for name, column in numbered.items())
-    )
-    footer_field = StructField("footer", BinaryType())
-    bounded = [name.lower() for name in with_bounds]
-    footers = typed.mapInArrow(FooterWorker(bounded), StructType([*typed.schema.fields, footer_field]))
-    table = footers.toArrow().sort_by("path")
-    for number in range(table.num_rows):
-        partition = {name: table[column][number] for name, column in numbered.items()}
-        yield table["path"][number].as_py(), pickle.loads(table["footer"][number].as_py()), partition
