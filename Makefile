@@ -24,7 +24,7 @@ MAIN := pandas==2.3.*
 OLDEST := pyspark==4.1.* pandas==2.2.* pyarrow==19.* numpy==2.0.* numba==0.64.*
 MIDDLE := pyspark==4.2.* pandas==3.0.*
 NEWER := pandas==3.0.*
-SPARK := tests/test_udf.py tests/test_expressions.py tests/test_series*.py tests/test_scan.py \
+SPARK := tests/test_udf.py tests/test_expressions.py tests/test_series*.py \
 	tests/test_scan_aggregates.py tests/test_scan_tables.py
 CORE := $(SPARK) tests/test_map_in_arrow.py tests/test_values.py tests/test_rewrite.py tests/test_plan.py
 KEEP := yes

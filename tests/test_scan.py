@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 import gpuspark as gs
 from gpuspark.errors import CallError, ScanError
+from gpuspark.spark.session import working_folder
 
 
 @gs.udf("double")
@@ -116,6 +117,18 @@ def test_only_what_is_needed_is_read(spark, trips: str) -> None:
     assert "unused" not in text
 
 
+def test_explain_tells_where_functions_would_run_and_why(spark, trips: str) -> None:
+    scan = gs.scan_parquet(spark, trips).with_columns(fare=lambda b: fare(b["km"], b["minutes"]))
+    scan = scan.where(lambda b: b["fare"].values > 5)
+    spark.conf.set("spark.gpuspark.device", "cpu")
+    assert "  fare runs on cpu" in str(scan.explain())
+    spark.conf.set("spark.gpuspark.device", "auto")
+    again = gs.scan_parquet(spark, trips).with_columns(fare=lambda b: fare(b["km"], b["minutes"]))
+    [plan] = again.explain().functions
+    assert plan.function == "fare"
+    assert {reason.device for reason in plan.reasons} <= {"cuda"}
+
+
 def test_rows_alone_are_counted_from_the_footers(spark, trips: str) -> None:
     scan = gs.scan_parquet(spark, trips)
     gs.ledger(spark).clear()
@@ -204,7 +217,7 @@ def test_a_damaged_page_is_an_error_that_names_file_and_row_group(spark, tmp_pat
     content[start : start + 40] = b"\xff" * 40
     file.write_bytes(bytes(content))
     scan = gs.scan_parquet(spark, str(tmp_path))
-    with pytest.raises(PythonException, match=rf"ScanError: {file}, row group 3, cannot be read"):
+    with pytest.raises(PythonException, match=rf"ScanError: {file}, row group 3, cannot be read exactly"):
         scan.to_df().collect()
 
 
@@ -328,6 +341,97 @@ def test_a_path_is_what_it_is_in_spark(spark, tmp_path: Path, monkeypatch: Any) 
         assert scan.aggregate(n=("*", "count")).collect() == [(1000,)]
 
 
+def test_relative_paths_are_those_of_spark(spark, tmp_path: Path) -> None:
+    """The folders of partitions are those below the named one, however it is named."""
+    place = tmp_path / "table" / "year=2013"
+    place.mkdir(parents=True)
+    write(place, pa.table({"x": [1, 2]}))
+    table = os.path.relpath(tmp_path / "table", working_folder(spark))
+    for path in (table, f"./{table}", f"{table}/year=2013/..", f"{table}/../table/", f"{table}/year=2013"):
+        assert rows(gs.scan_parquet(spark, path).to_df()) == rows(spark.read.parquet(path)), path
+    filtered = gs.scan_parquet(spark, f"{table}/.", filters=[("year", "=", 2013)])
+    assert rows(filtered.to_df()) == [(1, 2013), (2, 2013)]
+
+
+def test_summaries_and_empty_files_hold_no_rows(spark, tmp_path: Path) -> None:
+    footers: list[Any] = []
+    for start in (0, 10):
+        pq.write_to_dataset(pa.table({"x": range(start, start + 10)}), tmp_path, metadata_collector=footers)
+    pq.write_metadata(pa.schema([("x", pa.int64())]), tmp_path / "_metadata", metadata_collector=footers)
+    pq.write_metadata(pa.schema([("x", pa.int64())]), tmp_path / "_common_metadata")
+    (tmp_path / "empty.parquet").touch()
+    assert spark.read.parquet(str(tmp_path)).count() == 20
+    assert gs.scan_parquet(spark, str(tmp_path)).aggregate(n=("*", "count")).collect() == [(20,)]
+    assert rows(gs.scan_parquet(spark, str(tmp_path)).to_df()) == rows(spark.read.parquet(str(tmp_path)))
+
+
+def test_a_column_with_a_default_is_refused_where_a_file_lacks_it(spark, tmp_path: Path) -> None:
+    spark.sql(f"CREATE TABLE with_default (a bigint) USING parquet LOCATION '{tmp_path}'")
+    try:
+        spark.sql("INSERT INTO with_default VALUES (1)")
+        spark.sql("ALTER TABLE with_default ADD COLUMN b bigint DEFAULT 42")
+        spark.sql("INSERT INTO with_default VALUES (2, 7)")
+        spark.conf.set("spark.sql.parquet.mergeSchema", "true")
+        scan = gs.scan_parquet(spark, str(tmp_path))
+        assert rows(scan.select("a").to_df()) == [(1,), (2,)]
+        with pytest.raises(ScanError, match="lacks 'b', which Spark reads as a default there"):
+            scan.to_df()
+    finally:
+        spark.conf.unset("spark.sql.parquet.mergeSchema")
+        spark.sql("DROP TABLE with_default")
+
+
+def test_columns_of_one_name_in_a_file_are_refused(spark, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"x": [1], "y": [1]}), tmp_path / "a.parquet")
+    pq.write_table(pa.Table.from_arrays([[2], [3], [4]], names=["x", "x", "y"]), tmp_path / "b.parquet")
+    scan = gs.scan_parquet(spark, str(tmp_path))
+    with pytest.raises(ScanError, match=r"b.parquet has several columns 'x'"):
+        scan.to_df()
+    assert rows(scan.select("y").to_df()) == [(1,), (4,)]
+
+
+@pytest.mark.parametrize("mode", ["LEGACY", "EXCEPTION"])
+def test_the_setting_for_int96_counts_for_int96(spark, mode: str, tmp_path: Path) -> None:
+    old = pa.table({"t": pa.array([datetime.datetime(1500, 1, 1, tzinfo=datetime.UTC)], pa.timestamp("us", "UTC"))})
+    pq.write_table(old, tmp_path / "one.parquet", use_deprecated_int96_timestamps=True)
+    spark.conf.set("spark.sql.parquet.int96RebaseModeInRead", mode)
+    try:
+        scan = gs.scan_parquet(spark, str(tmp_path))
+        with pytest.raises(ScanError, match=f"is read with spark.sql.parquet.int96RebaseModeInRead={mode}"):
+            scan.to_df()
+    finally:
+        spark.conf.unset("spark.sql.parquet.int96RebaseModeInRead")
+    assert rows(gs.scan_parquet(spark, str(tmp_path)).to_df()) == rows(spark.read.parquet(str(tmp_path)))
+
+
+def test_whether_a_column_is_there_is_asked_too(spark, trips: str) -> None:
+    scan = gs.scan_parquet(spark, trips).with_columns(y=lambda b: b["id"].values * (2 if "km" in b else 1))
+    assert rows(scan.select("id", "y").to_df()) == rows(spark.read.parquet(trips).selectExpr("id", "id * 2"))
+
+
+def test_batches_of_a_body_have_the_declared_types_for_later_steps(spark, trips: str) -> None:
+    def body(batches: Any) -> Any:
+        for _ in batches:
+            yield gs.Batch.from_arrow(pa.record_batch({"k": pa.array(["a"], pa.large_string()), "v": pa.array([1])}))
+            yield gs.Batch.from_arrow(pa.record_batch({"k": pa.array(["a"]), "v": pa.nulls(1)}))
+
+    scan = gs.scan_parquet(spark, trips).map_in_arrow(body, "k string, v bigint")
+    [[key, total, count]] = scan.aggregate("k", total=("v", "sum"), count=("*", "count")).collect()
+    assert (key, total * 2) == ("a", count)
+    assert scan.where([("v", ">", 0), ("k", "=", "a")]).to_df().count() * 2 == count
+
+
+def test_folders_of_types_that_are_not_read_can_be_left_out(spark, tmp_path: Path) -> None:
+    for text in ("12:00:00", "13:00:00"):
+        (tmp_path / f"t={text.replace(':', '%3A')}").mkdir()
+        write(tmp_path / f"t={text.replace(':', '%3A')}", pa.table({"x": [1]}))
+    scan = gs.scan_parquet(spark, str(tmp_path))
+    assert rows(scan.select("x").to_df()) == [(1,), (1,)]
+    if "t" in scan.table.unreadable:
+        with pytest.raises(CallError, match="scans do not read columns of time"):
+            scan.select("t")
+
+
 def test_odd_characters_in_a_path_stand_for_themselves(spark, tmp_path: Path) -> None:
     for name in ("a b", "50%25", "x#y", "q?r", "ü"):
         place = tmp_path / name / "year=2013"
@@ -376,7 +480,7 @@ def test_legacy_calendars_are_refused(spark, tmp_path: Path) -> None:
     table = pa.table({"day": pa.array([0], pa.date32()), "x": [1]})
     pq.write_table(table.replace_schema_metadata(marks), tmp_path / "one.parquet")
     scan = gs.scan_parquet(spark, str(tmp_path))
-    with pytest.raises(ScanError, match=r"has the mark .*legacyDateTime, so 'day' may hold days of another"):
+    with pytest.raises(ScanError, match=r"has the mark .*legacyDateTime, so 'day' may be of another"):
         scan.to_df()
     assert scan.select("x").to_df().collect() == [(1,)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import math
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,17 @@ from tests.support.scan_tables import POOLS, generate
 SPARK = {"count": F.count, "sum": F.sum, "mean": F.mean, "min": F.min, "max": F.max}
 NO_AGGREGATE = {
     "sum": ("boolean", "string", "binary", "date", "timestamp", "timestamp_ntz", "decimal(30,4)"),
-    "mean": ("boolean", "string", "binary", "date", "timestamp", "timestamp_ntz", "decimal(9,2)", "decimal(30,4)"),
+    "mean": (
+        "boolean",
+        "string",
+        "binary",
+        "date",
+        "timestamp",
+        "timestamp_ntz",
+        "decimal(9,2)",
+        "decimal(28,0)",
+        "decimal(30,4)",
+    ),
     "min": ("binary",),
     "max": ("binary",),
     "count": (),
@@ -111,6 +122,15 @@ def test_a_sum_that_does_not_fit_is_an_error_or_wraps_as_in_spark(spark, tmp_pat
         spark.conf.unset("spark.sql.ansi.enabled")
 
 
+def test_sums_of_decimals_without_digits_behind_the_point_stay_decimals(spark, tmp_path: Path) -> None:
+    values = pa.array([decimal.Decimal("9" * 28)] * 3, pa.decimal128(28, 0))
+    pq.write_table(pa.table({"k": [1, 1, 2], "x": values}), tmp_path / "one.parquet")
+    frame = spark.read.parquet(str(tmp_path)).groupBy("k").agg(F.sum("x").alias("total"))
+    sums = gs.scan_parquet(spark, str(tmp_path)).aggregate("k", total=("x", "sum"))
+    assert sums.schema == frame.schema
+    assert sorted(sums.collect()) == sorted(frame.collect())
+
+
 def test_many_groups_leave_the_task_in_several_batches(spark, tmp_path: Path, monkeypatch: Any) -> None:
     """Of more groups than a task holds, each row is counted once."""
     rows = 300_000
@@ -132,5 +152,8 @@ def test_misuse_is_named(spark, large: str) -> None:
     ):
         with pytest.raises(CallError, match=message):
             scan.aggregate("k", **named)
+    lists = scan.with_columns(pair=lambda b: pa.array([[1, 2]] * b.num_rows, pa.list_(pa.int64())))
+    with pytest.raises(CallError, match=r"'pair' is list.*by which scans do not group"):
+        lists.aggregate("pair", total=("x", "sum"))
     with pytest.raises(CallError, match="no column 'kk' to group by"):
         scan.aggregate("kk", total=("x", "sum"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -54,15 +56,41 @@ class Inside:
 
 
 @dataclass
+class NotedPlans:
+    """Notes the plans of functions called outside tasks, as :class:`Inside` accounts for those called in one."""
+
+    plans: dict[str, Plan] = field(default_factory=dict)
+    """The plans by function."""
+
+    def add(self, function: str, plan: Plan, work: Work) -> None:  # noqa: ARG002  (nothing is accounted)
+        self.plans[function] = plan
+
+    def found(self, function: str, plan: Plan, reasons: Sequence[str]) -> None:  # noqa: ARG002
+        self.plans[function] = plan
+
+
+@dataclass
 class TaskMemory:
     """What is cached for the duration of a task: the next one may have another configuration, or another GPU."""
 
     calls: dict[Any, Any] = field(default_factory=dict)
     """The runners of scalar and array functions, by function and column or parameter types."""
-    inside: Inside | None = None
+    inside: Inside | NotedPlans | None = None
 
 
 _tasks: WeakKeyDictionary[TaskContext, TaskMemory] = WeakKeyDictionary()
+_outside_tasks: ContextVar[TaskMemory | None] = ContextVar("gpuspark functions called outside tasks", default=None)
+
+
+@contextmanager
+def noted_plans() -> Iterator[dict[str, Plan]]:
+    """Context manager that notes the plans of the functions that are called on columns outside tasks."""
+    noted = NotedPlans()
+    token = _outside_tasks.set(TaskMemory(inside=noted))
+    try:
+        yield noted.plans
+    finally:
+        _outside_tasks.reset(token)
 
 
 def account_inside(account: Entry) -> Inside:
@@ -73,6 +101,8 @@ def account_inside(account: Entry) -> Inside:
 
 
 def this_task() -> TaskMemory:
-    """Returns the cache of the running task; a new one outside tasks."""
+    """Returns the cache of the running task; outside tasks, that of :func:`noted_plans`, or a new one."""
     running = running_task()
-    return TaskMemory() if running is None else _tasks.setdefault(running, TaskMemory())
+    if running is None:
+        return _outside_tasks.get() or TaskMemory()
+    return _tasks.setdefault(running, TaskMemory())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from gpuspark.columns.batch import Batch
 from gpuspark.errors import CallError, nearest
+from gpuspark.execution.plan import Plan
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,6 +38,8 @@ class Aggregate:
     name: str
     column: str
     how: How
+    sum_type: str = ""
+    """Spark's type of a sum."""
 
     def __str__(self) -> str:
         return f"{self.name} = {self.how}({self.column})"
@@ -89,11 +92,17 @@ def aggregates_of(named: Mapping[str, Any], keys: Sequence[str], schema: pa.Sche
     Raises :class:`~gpuspark.errors.CallError` for what is no such pair, for unknown columns and aggregates, for a name
     that is a key's, and for a column whose type has no such aggregate.
     """
+    import pyarrow.types as is_
+
     if not named:
         raise CallError("aggregate needs at least one aggregate, such as total=('km', 'sum')")
     for key in keys:
         if key not in schema.names:
             raise CallError(f"there is no column {key!r} to group by. {nearest(str(key), schema.names)}")
+        if is_.is_nested(schema.field(key).type):
+            raise CallError(
+                f"{key!r} is {schema.field(key).type}, by which scans do not group. Use to_df() and groupBy."
+            )
     return tuple(_aggregate(n, name, pair, keys, schema) for n, (name, pair) in enumerate(named.items()))
 
 
@@ -112,7 +121,15 @@ def _aggregate(number: int, name: str, pair: Any, keys: Sequence[str], schema: p
         raise CallError(f"{name}: there is no column {column!r}. {nearest(str(column), schema.names)}")
     elif obstacle := _obstacle(how, schema.field(column).type):
         raise CallError(f"{name}: {obstacle}. Use to_df() and Spark's own {how}.")
-    return Aggregate(number, name, column, how)
+    return Aggregate(number, name, column, how, _sum_type(schema.field(column).type) if how == "sum" else "")
+
+
+def _sum_type(column: pa.DataType) -> str:
+    import pyarrow.types as is_
+
+    if is_.is_decimal(column):
+        return f"decimal({column.precision + 10},{column.scale})"
+    return "bigint" if is_.is_integer(column) else "double"
 
 
 def _obstacle(how: How, column: pa.DataType) -> str:
@@ -149,6 +166,7 @@ class Grouping:
     aggregates: tuple[Aggregate, ...]
     ansi: bool
     """Whether a sum of integers that does not fit is an error, in Spark; else it wraps."""
+    plans: tuple[Plan, ...] = ()
 
     @classmethod
     def of(cls, before: pa.Schema, keys: Sequence[str], aggregates: Sequence[Aggregate], ansi: bool) -> Grouping:
@@ -164,7 +182,7 @@ class Grouping:
             if a.how in ("sum", "mean"):
                 total = _type_of_sum(column, a.how)
                 if is_.is_integer(total) and ansi:
-                    total = _exact_sum()
+                    total = _wide_integers()
                 elif is_.is_decimal(total):
                     total = pa.decimal128(column.precision + 10, column.scale)
                 fields.append(pa.field(f"{a.number} sum", total))
@@ -174,19 +192,13 @@ class Grouping:
 
     def merged(self, parts: DataFrame) -> DataFrame:
         """Returns the groups, merged by Spark from the ``parts`` of all tasks."""
-        import pyarrow as pa
         from pyspark.sql import functions as F
-
-        from gpuspark.spark.arrow_types import spark_type
 
         keys = [F.col(f"key {n}").alias(key) for n, key in enumerate(self.keys)]
         columns = []
         for a in self.aggregates:
             whole = a.merged()
-            if a.how == "sum":
-                part = self.schema.field(f"{a.number} sum").type
-                whole = whole.cast("bigint" if part in (_exact_sum(), pa.int64()) else spark_type(part))
-            columns.append(whole.alias(a.name))
+            columns.append((whole.cast(a.sum_type) if a.how == "sum" else whole).alias(a.name))
         return parts.groupBy(*keys).agg(*columns) if keys else parts.agg(*columns)
 
     def needs(self, wanted: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002  (all of them are)
@@ -223,9 +235,9 @@ class Grouping:
 
         if len(parts) == 1:
             return parts[0]
-        sums = {n for part in parts for n, column in enumerate(part.columns) if column.type == _exact_sum()}
+        wide = {n for part in parts for n, column in enumerate(part.columns) if column.type == _wide_integers()}
         alike = [
-            part.cast(pa.schema([f.with_type(_exact_sum()) if n in sums else f for n, f in enumerate(part.schema)]))
+            part.cast(pa.schema([f.with_type(_wide_integers()) if n in wide else f for n, f in enumerate(part.schema)]))
             for part in parts
         ]
         whole = pa.concat_tables(alike).combine_chunks()
@@ -238,7 +250,7 @@ class Grouping:
 
         keys = [f"key {n}" for n in range(len(self.keys))]
         if self.ansi:
-            columns = {n: _as_exact(column) if hows.get(n) == "sum" else column for n, column in columns.items()}
+            columns = {n: _wide_enough(column) if hows.get(n) == "sum" else column for n, column in columns.items()}
         table = pa.table(dict(columns)).group_by(keys, use_threads=False).aggregate(list(hows.items()))
         return table.select([*keys, *(f"{name}_{how}" for name, how in hows.items())]).rename_columns([*keys, *hows])
 
@@ -260,7 +272,7 @@ class Grouping:
         return Batch.from_arrow(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
 
 
-def _as_exact(column: Any) -> Any:
+def _wide_enough(column: Any) -> Any:
     """Returns integers in a type that holds their sum: as they are, if no sum of as many can leave 64 bits."""
     import pyarrow.compute as pc
     import pyarrow.types as is_
@@ -269,10 +281,10 @@ def _as_exact(column: Any) -> Any:
         return column
     bounds = pc.min_max(column).as_py()
     largest = max(abs(bounds["min"] or 0), abs(bounds["max"] or 0))
-    return column if largest * len(column) < 2**63 else column.cast(_exact_sum())
+    return column if largest * len(column) < 2**63 else column.cast(_wide_integers())
 
 
-def _exact_sum() -> pa.DataType:
+def _wide_integers() -> pa.DataType:
     import pyarrow as pa
 
     return pa.decimal128(38, 0)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gpuspark.columns.batch import Batch, Column, as_column
 from gpuspark.errors import CallError, locate
+from gpuspark.execution.inside import noted_plans
+from gpuspark.execution.plan import Plan
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +31,12 @@ class RecordingBatch(Batch):
         self.asked[name] = None
         return column
 
+    def __contains__(self, name: object) -> bool:
+        there = super().__contains__(name)
+        if there:
+            self.asked[str(name)] = None
+        return there
+
     @property
     def schema(self) -> pa.Schema:
         self._ask_for_all()
@@ -45,9 +54,21 @@ class RecordingBatch(Batch):
         self.asked |= dict.fromkeys(self._columns)
 
 
-def asked_by(function: Callable[[Batch], Any], schema: pa.Schema, name: str) -> tuple[pa.DataType, tuple[str, ...]]:
-    """Returns the type of the column that ``function`` returns for a batch of this schema, and the columns that it asks
-    for. ``name``: what the function is called in messages.
+@dataclass(frozen=True)
+class Asked:
+    """What a function of a batch asks for and returns."""
+
+    returns: pa.DataType
+    """The type of the column."""
+    columns: tuple[str, ...]
+    """The columns that it asks for."""
+    plans: tuple[Plan, ...]
+    """Where the compiled functions that it calls would run on this machine."""
+
+
+def asked_by(function: Callable[[Batch], Any], schema: pa.Schema, name: str) -> Asked:
+    """Returns what ``function`` asks a batch of this schema for, and returns. ``name``: what the function is called in
+    messages.
 
     Raises :class:`~gpuspark.errors.CallError` if it returns no column, or one without a type; and whatever it raises.
     """
@@ -55,11 +76,25 @@ def asked_by(function: Callable[[Batch], Any], schema: pa.Schema, name: str) -> 
 
     batch = RecordingBatch(schema)
     try:
-        result = function(batch)
+        with noted_plans() as plans:
+            result = function(batch)
     except Exception as error:
         locate(error, function=name, rows="none: scans call it once on the driver, to learn its columns and type")
         raise
-    return column_of(result, batch, name, pa.null()).type, tuple(batch.asked)
+    returns = column_of(result, batch, name, pa.null()).type
+    return Asked(returns, tuple(batch.asked), tuple(plans.values()))
+
+
+def _as_spark_has_it(column: Column, batch: Batch) -> Column:
+    """Returns texts and bytes in the one form that Spark has of Arrow's several."""
+    import pyarrow as pa
+    import pyarrow.types as is_
+
+    if is_.is_large_string(column.type) or is_.is_string_view(column.type):
+        return Column(column.to_arrow().cast(pa.string()), batch.device)
+    if is_.is_large_binary(column.type) or is_.is_binary_view(column.type):
+        return Column(column.to_arrow().cast(pa.binary()), batch.device)
+    return column
 
 
 def column_of(result: Any, batch: Batch, name: str, untyped: pa.DataType | None = None) -> Column:
@@ -70,7 +105,7 @@ def column_of(result: Any, batch: Batch, name: str, untyped: pa.DataType | None 
     """
     if not isinstance(result, Sequence) and not hasattr(result, "__len__"):
         raise CallError(f"{name} returned a {type(result).__name__}, not a column: gpuspark's, Arrow's or an array")
-    column = as_column(result, batch.device)
+    column = _as_spark_has_it(as_column(result, batch.device), batch)
     if len(column) != batch.num_rows:
         raise CallError(f"{name} returned {len(column)} rows for a batch of {batch.num_rows}")
     if column.type == untyped:

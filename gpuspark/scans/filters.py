@@ -187,8 +187,11 @@ def _datetime(value: Any, *, aware: bool) -> datetime.datetime:
 
 def _meets(condition: Condition, column: pa.Array) -> pa.Array:
     """Returns for each row of ``column`` whether it meets ``condition``, false for null."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
+    if condition.value == ():  # of no values, null is not one either
+        return pa.repeat(pa.scalar(condition.operator == "not in"), len(column))
     if condition.operator in _OF_COLLECTIONS:
         one_of = _one_of(column, condition.value)
         met = pc.invert(one_of) if condition.operator == "not in" else one_of

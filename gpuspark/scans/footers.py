@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import pickle
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 _WRITER_KEYS = ("org.apache.spark.version", "org.apache.spark.legacyDateTime", "org.apache.spark.legacyINT96")
+_SPARK_SCHEMA = b"org.apache.spark.sql.parquet.row.metadata"
+_DEFAULT = "EXISTS_DEFAULT"
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,10 @@ class Footer:
     """The types of columns that are not nested, by name."""
     nested: frozenset[str]
     """The names of nested columns."""
+    repeated: frozenset[str]
+    """The names that several columns have."""
+    with_default: frozenset[str]
+    """The names of columns that Spark reads as a default, not as null, where another file lacks them."""
     writer: Mapping[str, str]
     """What Spark wrote about itself, if Spark wrote the file: its version, and marks of legacy calendars."""
     row_groups: tuple[RowGroup, ...]
@@ -61,8 +69,9 @@ class Footer:
         return sum(group.rows for group in self.row_groups)
 
 
-def read_footer(path: str, with_bounds: Iterable[str]) -> Footer:
-    """Returns the footer of the file ``path``, with statistics of the columns ``with_bounds``, in lower case.
+def read_footer(path: str, with_bounds: Iterable[str]) -> Footer | None:
+    """Returns the footer of the file ``path``, with statistics of the columns ``with_bounds``, in lower case; ``None``
+    for a file without a byte, which Spark leaves out.
 
     Raises :class:`~gpuspark.errors.ScanError` if the file is missing or is no parquet file.
     """
@@ -71,10 +80,13 @@ def read_footer(path: str, with_bounds: Iterable[str]) -> Footer:
 
     try:
         status = os.stat(path)
+        if not status.st_size:
+            return None
         metadata = pq.read_metadata(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise ScanError(f"the footer of {path} cannot be read: {error}. Write the file again, or remove it.") from error
     schema = metadata.schema
+    names = Counter(schema.column(n).path for n in range(metadata.num_columns))
     numbers = {schema.column(n).name: n for n in range(metadata.num_columns) if _is_flat(schema.column(n))}
     wanted = set(with_bounds)
     bounded = {name: n for name, n in numbers.items() if name.lower() in wanted}
@@ -90,9 +102,19 @@ def read_footer(path: str, with_bounds: Iterable[str]) -> Footer:
         modified=status.st_mtime_ns,
         columns={name: stored_type(schema.column(n)) for name, n in numbers.items()},
         nested=frozenset(schema.column(n).path.split(".")[0] for n in range(metadata.num_columns)) - set(numbers),
+        repeated=frozenset(name for name, count in names.items() if count > 1),
+        with_default=_with_default(everything),
         writer={key: everything[key.encode()].decode() for key in _WRITER_KEYS if key.encode() in everything},
         row_groups=tuple(groups),
     )
+
+
+def _with_default(metadata: Mapping[bytes, bytes]) -> frozenset[str]:
+    """Returns the names of the columns that have a default, by the schema that Spark writes into its files."""
+    if _SPARK_SCHEMA not in metadata:
+        return frozenset()
+    fields = json.loads(metadata[_SPARK_SCHEMA])["fields"]
+    return frozenset(field["name"] for field in fields if _DEFAULT in field.get("metadata", {}))
 
 
 def _is_flat(column: Any) -> bool:
@@ -125,7 +147,9 @@ def footers_of(frame: DataFrame, with_bounds: Sequence[str]) -> Iterator[tuple[s
     table = frame.mapInArrow(worker, schema).toArrow().sort_by("path")
     others = [name for name in table.column_names if name not in ("path", "footer")]
     for number in range(table.num_rows):
-        footer: Footer = pickle.loads(table["footer"][number].as_py())
+        footer: Footer | None = pickle.loads(table["footer"][number].as_py())
+        if footer is None:
+            continue
         yield table["path"][number].as_py(), footer, {name: table[name][number] for name in others}
 
 

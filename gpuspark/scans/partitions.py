@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
 from gpuspark.errors import CallError
@@ -15,8 +14,14 @@ _PATTERN = re.compile(r"[*?\[{]")
 
 
 def path_of(address: str) -> str:
-    """Returns the path of a file that Spark names by a URI, in which some characters are escaped."""
-    return unquote(urlsplit(address).path)
+    """Returns the path of a file that Spark names by a URI, in which some characters are escaped.
+
+    Raises :class:`~gpuspark.errors.CallError` for files that are not in a local file system.
+    """
+    parts = urlsplit(address)
+    if parts.scheme != "file":
+        raise CallError(f"scans read local files, not {address}. Use gs.map_in_arrow(spark.read...) there.")
+    return unquote(parts.path)
 
 
 def without_scheme(path: str) -> str:
@@ -43,20 +48,10 @@ def check_path(path: str) -> None:
     without_scheme(path)
 
 
-def root_of(path: str, files: Sequence[str]) -> str:
-    """Returns the folder that the user named by ``path``, as an absolute path: relative paths are those of Spark's
-    driver, which need not be this process. If ``path`` is a file, returns its folder."""
-    named = os.path.normpath(without_scheme(path))
-    if files and named == files[0]:
-        return os.path.dirname(named)
-    if os.path.isabs(named):
-        return named
-    folder = os.path.dirname(files[0])
-    if named == ".":
-        return os.path.commonpath([os.path.dirname(file) for file in files])
-    while not f"{folder}/".endswith(f"/{named}/") and len(folder) > 1:
-        folder = os.path.dirname(folder)
-    return folder if len(folder) > 1 else os.path.dirname(files[0])
+def absolute(path: str, working_folder: str) -> str:
+    """Returns the absolute path that the user named by ``path``. ``working_folder``: Spark's, to which relative paths
+    refer."""
+    return os.path.normpath(os.path.join(working_folder, without_scheme(path)))
 
 
 def partition_values(root: str, file: str) -> dict[str, str | None]:
@@ -71,7 +66,7 @@ def partition_values(root: str, file: str) -> dict[str, str | None]:
     if not any(sign for _, sign, _ in pairs):
         return {}
     if not all(sign for _, sign, _ in pairs):
-        raise CallError(f"scans need folders named column=value all the way, or none: {file} has both")
+        raise CallError(f"scans need folders named column=value all the way, or none: {file}, in {root}, has both")
     return {_unescaped(name): None if value == NULL else _unescaped(value) for name, _, value in pairs}
 
 

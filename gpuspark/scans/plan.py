@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gpuspark.execution.plan import Plan
 from gpuspark.scans.filters import Filters
 from gpuspark.scans.pruning import may_hold
 from gpuspark.scans.splits import Piece, Split, pack, split_bytes
@@ -87,6 +88,9 @@ class ScanPlan:
     filters: Filters
     reading: Reading
     steps: tuple[str, ...]
+    functions: tuple[Plan, ...]
+    """Where the compiled functions that the steps call would run on this machine. Batch bodies are not called before
+    they run, so that theirs are not among them."""
 
     def __str__(self) -> str:
         table, reading = self.table, self.reading
@@ -106,6 +110,7 @@ class ScanPlan:
         lines.append(f"  rows of footers {table.rows:,} = left out {reading.rows_pruned:,} + read {reading.rows:,}")
         lines.append(f"  splits, each of one task: {len(reading.splits):,}")
         lines += [f"  {step}" for step in self.steps]
+        lines += [f"  {line}" for function in self.functions for line in str(function).splitlines()]
         return "\n".join(lines)
 
     __repr__ = __str__

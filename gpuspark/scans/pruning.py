@@ -26,6 +26,8 @@ def may_hold(filters: Filters, bounds: Mapping[str, Bounds], rows: int) -> bool:
 
 
 def _may_meet(condition: Condition, bounds: Bounds, rows: int) -> bool:
+    if condition.value == ():
+        return condition.operator == "not in"
     if bounds.nulls is not None and bounds.nulls == rows:
         return False
     if condition.operator in ("!=", "not in"):

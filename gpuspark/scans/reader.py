@@ -80,12 +80,12 @@ class SplitReader:
                         raise ScanError(
                             f"{piece.path}, row group {group}: {read} rows were read, the footer has {rows}. {_AGAIN}"
                         )
+        except (ScanError, MemoryError):
+            raise
         except (OSError, pa.ArrowException) as error:
-            if isinstance(error, ScanError):
-                raise
             _check_unchanged(piece)
             raise ScanError(
-                f"{piece.path}, row group {group}, cannot be read: {error}. Write the file again."
+                f"{piece.path}, row group {group}, cannot be read exactly: {error}. Write the file again."
             ) from error
 
     def _without_columns(self, piece: Piece, most_rows: int) -> Iterator[pa.RecordBatch]:

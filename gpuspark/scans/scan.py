@@ -11,7 +11,7 @@ from gpuspark.columns.batch import Batch
 from gpuspark.dialects.batch_worker import BatchWorker
 from gpuspark.errors import CallError, ResultError, nearest
 from gpuspark.scans.aggregates import Grouping, aggregates_of
-from gpuspark.scans.asked import asked_by
+from gpuspark.scans.asked import Asked, asked_by
 from gpuspark.scans.delta_table import delta_table
 from gpuspark.scans.filters import Filters, parse
 from gpuspark.scans.parquet_table import parquet_table
@@ -122,12 +122,12 @@ class Scan:
         """
         if not functions:
             raise CallError("with_columns needs columns: with_columns(km=lambda batch: ...)")
-        types, asked = {}, {}
+        asked = {}
         for name, function in functions.items():
             if not callable(function):
                 raise CallError(f"{name} is a {type(function).__name__}, not a function of a batch: lambda batch: ...")
-            types[name], asked[name] = self._asked_by(function, name)
-        fields = {field.name: field for field in self.schema} | {n: _field(n, t) for n, t in types.items()}
+            asked[name] = self._asked_by(function, name)
+        fields = {field.name: field for field in self.schema} | {n: _field(n, a.returns) for n, a in asked.items()}
         return self._with(WithColumns(_schema(fields.values()), dict(functions), asked))
 
     def where(self, condition: Callable[[Batch], Any] | Any) -> Scan:
@@ -139,10 +139,10 @@ class Scan:
         if not callable(condition):
             filters = parse(condition, self.schema)
             return self._with(Where(self.schema, filters, filters.columns))
-        returned, asked = self._asked_by(condition, "where")
-        if str(returned) != "bool":
-            raise CallError(f"where: the function returned {returned}, not booleans")
-        return self._with(Where(self.schema, condition, asked))
+        asked = self._asked_by(condition, "where")
+        if str(asked.returns) != "bool":
+            raise CallError(f"where: the function returned {asked.returns}, not booleans")
+        return self._with(Where(self.schema, condition, asked.columns, asked.plans))
 
     def select(self, *names: str) -> Scan:
         """Returns the scan with the named columns only, in this order."""
@@ -202,7 +202,7 @@ class Scan:
     def explain(self) -> ScanPlan:
         """Returns what a run would read and leave out, and the steps. Prints readably."""
         reading, steps = self._reading()
-        return ScanPlan(self.table, self.filters, reading, tuple(map(str, steps.steps)))
+        return ScanPlan(self.table, self.filters, reading, tuple(map(str, steps.steps)), steps.plans)
 
     def __repr__(self) -> str:
         return f"<gpuspark Scan of {self.table.path}: {', '.join(self.columns)}>"
@@ -210,7 +210,7 @@ class Scan:
     def _with(self, step: Step) -> Scan:
         return replace(self, steps=(*self.steps, step))
 
-    def _asked_by(self, function: Callable[[Batch], Any], name: str) -> tuple[pa.DataType, tuple[str, ...]]:
+    def _asked_by(self, function: Callable[[Batch], Any], name: str) -> Asked:
         with configured(prepare(self.spark).config):
             return asked_by(function, self.schema, name)
 

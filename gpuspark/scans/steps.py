@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gpuspark.columns.batch import Batch
 from gpuspark.dialects.batch_worker import checked
 from gpuspark.errors import CallError, locate
-from gpuspark.scans.asked import column_of
+from gpuspark.execution.plan import Plan
+from gpuspark.scans.asked import Asked, column_of
 from gpuspark.scans.filters import Filters
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ class Step(Protocol):
     @property
     def schema(self) -> pa.Schema:
         """The columns after the step."""
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """Where the compiled functions that the step calls would run on this machine, as far as is known."""
 
     def needs(self, wanted: Sequence[str]) -> tuple[str, ...]:
         """Returns the columns that this step must be given, if those in ``wanted`` are needed after it."""
@@ -50,13 +55,17 @@ class WithColumns:
 
     schema: pa.Schema
     functions: Mapping[str, OfBatch]
-    asked: Mapping[str, tuple[str, ...]]
-    """By column, what its function asks the batch for."""
+    asked: Mapping[str, Asked]
+    """What the function of each column asks the batch for."""
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        return tuple(plan for asked in self.asked.values() for plan in asked.plans)
 
     def needs(self, wanted: Sequence[str]) -> tuple[str, ...]:
         others = [name for name in wanted if name not in self.functions]
-        asked = [name for made, names in self.asked.items() if made in wanted for name in names]
-        return tuple(dict.fromkeys([*others, *asked]))
+        needed = [name for made, asked in self.asked.items() if made in wanted for name in asked.columns]
+        return tuple(dict.fromkeys([*others, *needed]))
 
     def without(self, wanted: Sequence[str]) -> WithColumns:
         return replace(
@@ -69,7 +78,7 @@ class WithColumns:
         for batch in batches:
             columns = {}
             for name, function in self.functions.items():
-                column = column_of(_called(function, batch, name), batch, name)
+                column = column_of(_called(function, batch.select(self.asked[name].columns), name), batch, name)
                 expected = self.schema.field(name).type
                 if column.type != expected:
                     raise CallError(
@@ -82,7 +91,7 @@ class WithColumns:
             yield batch
 
     def __str__(self) -> str:
-        made = [f"{name} from {', '.join(asked) or 'nothing'}" for name, asked in self.asked.items()]
+        made = [f"{name} from {', '.join(asked.columns) or 'nothing'}" for name, asked in self.asked.items()]
         return f"with_columns: {'; '.join(made)}"
 
 
@@ -94,6 +103,7 @@ class Where:
     schema: pa.Schema
     condition: Filters | OfBatch
     asked: tuple[str, ...]
+    plans: tuple[Plan, ...] = ()
 
     def needs(self, wanted: Sequence[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys([*wanted, *self.asked]))
@@ -108,7 +118,8 @@ class Where:
             if isinstance(self.condition, Filters):
                 mask = self.condition.wanted({name: batch[name].to_arrow() for name in self.asked})
             else:
-                mask = column_of(_called(self.condition, batch, "where"), batch, "where").to_arrow()
+                wanted = _called(self.condition, batch.select(self.asked), "where")
+                mask = column_of(wanted, batch, "where").to_arrow()
             kept = batch.to_arrow().filter(pc.fill_null(mask, False))
             yield Batch.from_arrow(kept, batch.device)
 
@@ -123,6 +134,7 @@ class Select:
     """The named columns, in this order."""
 
     schema: pa.Schema
+    plans: tuple[Plan, ...] = ()
 
     def needs(self, wanted: Sequence[str]) -> tuple[str, ...]:
         return tuple(wanted)
@@ -146,6 +158,7 @@ class Mapped:
     body: Body
     before: tuple[str, ...]
     """The columns of the batches that the body is given: it may ask for any of them."""
+    plans: tuple[Plan, ...] = ()
 
     @property
     def name(self) -> str:
@@ -159,7 +172,8 @@ class Mapped:
 
     def apply(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for result in self.body(batch.select(self.before) for batch in batches):
-            yield Batch.from_arrow(checked(self.name, result, self.schema), result.device)
+            arrow = checked(self.name, result, self.schema)
+            yield Batch.from_arrow(arrow.cast(self.schema), result.device)
 
     def __str__(self) -> str:
         return f"map_in_arrow: {self.name}, from all columns"
@@ -198,6 +212,11 @@ class Steps:
     steps: tuple[Step, ...]
     names: tuple[str, ...]
     """The columns that come out, in this order."""
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """Where the compiled functions that the steps call would run on this machine, as far as is known."""
+        return tuple(dict.fromkeys(plan for step in self.steps for plan in step.plans))
 
     def __call__(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for step in self.steps:

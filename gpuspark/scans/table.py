@@ -27,6 +27,8 @@ _REFUSED_SETTINGS = (
     "spark.sql.parquet.int96TimestampConversion",
 )
 """Settings with which Spark reads files otherwise than scans do."""
+_REBASE_MODES = ("spark.sql.parquet.datetimeRebaseModeInRead", "spark.sql.parquet.int96RebaseModeInRead")
+"""Spark's settings about the calendar of files that Spark did not write: of dates and timestamps, and of INT96."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ class Table:
     """The columns that scans do not read, with Spark's names of their types."""
     partition_columns: tuple[str, ...]
     files: tuple[TableFile, ...]
-    rebase_mode: str
-    """``spark.sql.parquet.datetimeRebaseModeInRead``, for files of other writers than Spark."""
+    rebase_modes: Mapping[str, str]
+    """Spark's settings about the calendar of files that Spark did not write."""
 
     @property
     def rows(self) -> int:
@@ -79,7 +81,11 @@ class Table:
     def _check_column(self, name: str, file: TableFile) -> None:
         there = file.stored.get(name)
         if there is None:
+            if any(name in other.footer.with_default for other in self.files):
+                raise ScanError(f"{file.path} lacks {name!r}, which Spark reads as a default there. {INSTEAD}")
             return
+        if there in file.footer.repeated:
+            raise ScanError(f"{file.path} has several columns {there!r}. Write it again with different names.")
         column_type = self.schema.field(name).type
         if there in file.footer.nested:
             raise ScanError(
@@ -90,12 +96,12 @@ class Table:
             raise ScanError(
                 f"{file.path} holds {there!r} as {stored.name}, which scans do not read as {column_type}. {INSTEAD}"
             )
-        legacy = _legacy_calendar(file.footer.writer, stored.int96, self.rebase_mode)
+        legacy = _legacy_calendar(file.footer.writer, stored.int96, self.rebase_modes)
         if legacy and str(column_type).startswith(("date", "timestamp")):
-            raise ScanError(f"{file.path} {legacy}, so {there!r} may hold days of another calendar. {INSTEAD}")
+            raise ScanError(f"{file.path} {legacy}, so {there!r} may be of another calendar. {INSTEAD}")
 
 
-def _legacy_calendar(writer: Mapping[str, str], int96: bool, mode: str) -> str:
+def _legacy_calendar(writer: Mapping[str, str], int96: bool, modes: Mapping[str, str]) -> str:
     """Returns why dates and timestamps of a file may be of the calendar before 1582; an empty string if they are not.
 
     The rules are those of Spark's ``DataSourceUtils.datetimeRebaseSpec`` and ``int96RebaseSpec``.
@@ -103,7 +109,8 @@ def _legacy_calendar(writer: Mapping[str, str], int96: bool, mode: str) -> str:
     version = writer.get("org.apache.spark.version")
     mark = "org.apache.spark.legacyINT96" if int96 else "org.apache.spark.legacyDateTime"
     if version is None:
-        return "" if mode.upper() == "CORRECTED" else f"is read with datetimeRebaseModeInRead={mode}"
+        key = _REBASE_MODES[int96]
+        return "" if modes[key].upper() == "CORRECTED" else f"is read with {key}={modes[key]}"
     first = (3, 1) if int96 else (3, 0)
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < first:
         return f"was written by Spark {version}"
@@ -126,18 +133,18 @@ def table_of(
 ) -> Table:
     """Returns the table of ``files``: path, footer and partition values of each. ``declared``: the columns as Spark
     resolves them."""
-    schema, unreadable = _readable(declared)
+    schema, unreadable = readable_columns(declared)
     stored_columns = [name for name in declared.names if name not in partition_columns]
     folded = _folder(spark)
     held = [
         TableFile(file, footer, _stored_names(file, footer, stored_columns, folded), partition)
         for file, footer, partition in files
     ]
-    mode = str(spark.conf.get("spark.sql.parquet.datetimeRebaseModeInRead"))
-    return Table(path, schema, unreadable, partition_columns, tuple(held), mode)
+    modes = {key: str(spark.conf.get(key)) for key in _REBASE_MODES}
+    return Table(path, schema, unreadable, partition_columns, tuple(held), modes)
 
 
-def _readable(declared: StructType) -> tuple[pa.Schema, dict[str, str]]:
+def readable_columns(declared: StructType) -> tuple[pa.Schema, dict[str, str]]:
     """Returns the Arrow schema of the columns that scans read, and the type names of the others."""
     import pyarrow as pa
 

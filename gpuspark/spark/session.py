@@ -7,6 +7,7 @@ Spark Connect, so a change between two actions takes effect. Default values are 
 
 from __future__ import annotations
 
+import os
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
@@ -121,6 +122,15 @@ def default_parallelism(spark: SparkSession) -> int:
         return int(spark.sparkContext.defaultParallelism)
     numbered = "SELECT spark_partition_id() AS number FROM range(10000)"
     return int(spark.sql(f"SELECT count(DISTINCT number) FROM ({numbered})").collect()[0][0])
+
+
+def working_folder(spark: SparkSession) -> str:
+    """Returns the folder to which Spark's driver refers relative paths; in Spark Connect, this process's own, since the
+    server does not tell its."""
+    if is_connect():
+        return os.getcwd()
+    jvm: Any = spark.sparkContext._jvm  # noqa: SLF001  # PySpark's only way to Java's properties
+    return str(jvm.java.lang.System.getProperty("user.dir"))
 
 
 def application_is_profiled(spark: SparkSession | None) -> bool:

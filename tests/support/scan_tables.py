@@ -26,6 +26,7 @@ POOLS: dict[str, tuple[pa.DataType, tuple[Any, ...]]] = {
     "float": (pa.float32(), (math.nan, -0.0, 0.0, 1.5, -2.25, math.inf, -math.inf, 0.10000000149011612)),
     "double": (pa.float64(), (math.nan, -0.0, 0.0, 0.1, -7.5, 1e300, math.inf, -math.inf, 5e-324)),
     "decimal(9,2)": (pa.decimal128(9, 2), tuple(map(decimal.Decimal, ("-1.50", "0.00", "2.25", "9999999.99")))),
+    "decimal(28,0)": (pa.decimal128(28, 0), tuple(map(decimal.Decimal, ("-1", "7", "9" * 27)))),
     "decimal(30,4)": (
         pa.decimal128(30, 4),
         tuple(map(decimal.Decimal, ("-1.5000", "0.0001", "12345678901234567890.5"))),
@@ -130,7 +131,7 @@ def _condition(table: GeneratedTable, columns: Sequence[str], chosen: random.Ran
         pool = POOLS[table.columns[name]][1]
     operator = chosen.choice(("=", "==", "!=", "<", "<=", ">", ">=", "in", "not in"))
     if operator in ("in", "not in"):
-        return name, operator, chosen.sample(pool, chosen.randint(1, min(3, len(pool))))
+        return name, operator, chosen.sample(pool, chosen.randint(0, min(3, len(pool))))
     return name, operator, chosen.choice(pool)
 
 
@@ -154,7 +155,7 @@ def in_spark(filters: list[list[Filter]], frame: Any) -> Any:
 
         column = F.col(name)
         if operator in ("in", "not in"):
-            among = reduce(lambda a, b: a | b, [column == literal(item) for item in value])
+            among = reduce(lambda a, b: a | b, [column == literal(item) for item in value]) if value else F.lit(False)
             return ~among if operator == "not in" else among
         other = literal(value)
         return {
