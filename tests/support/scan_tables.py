@@ -167,3 +167,19 @@ def in_spark(filters: list[list[Filter]], frame: Any) -> Any:
         return frame
     alternatives = [reduce(lambda a, b: a & b, [condition(*c) for c in conditions]) for conditions in filters]
     return frame.where(reduce(lambda a, b: a | b, alternatives))
+
+
+def rows(frame: Any) -> list[Any]:
+    """Returns the rows of a Spark frame, in one order."""
+    return sorted(map(tuple, frame.collect()), key=repr)
+
+
+def write(folder: Path, table: pa.Table, name: str = "one.parquet") -> Path:
+    """Writes a file with several row groups, and returns its path."""
+    pq.write_table(table, folder / name, row_group_size=100)
+    return folder / name
+
+
+def numbers(start: int = 0) -> pa.Table:
+    """Returns a table of a thousand numbers."""
+    return pa.table({"x": range(start, start + 1000)})
