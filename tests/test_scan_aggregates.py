@@ -131,9 +131,10 @@ def test_sums_of_decimals_without_digits_behind_the_point_stay_decimals(spark, t
     assert sorted(sums.collect()) == sorted(frame.collect())
 
 
-def test_many_groups_leave_the_task_in_several_batches(spark, tmp_path: Path, monkeypatch: Any) -> None:
+def test_many_groups_leave_the_task_in_several_batches(spark, tmp_path: Path) -> None:
     """Of more groups than a task holds, each row is counted once."""
     rows = 300_000
+    spark.conf.set("spark.gpuspark.batch.targetBytes", "256k")
     pq.write_table(pa.table({"k": [n % 150_000 for n in range(rows)], "x": range(rows)}), tmp_path / "one.parquet")
     sums = gs.scan_parquet(spark, str(tmp_path)).aggregate("k", rows=("*", "count"), total=("x", "sum"))
     checked = sums.agg(F.count("*"), F.min("rows"), F.max("rows"), F.sum("total")).collect()

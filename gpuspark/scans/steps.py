@@ -64,7 +64,7 @@ class WithColumns:
 
     def needs(self, wanted: Sequence[str]) -> tuple[str, ...]:
         others = [name for name in wanted if name not in self.functions]
-        needed = [name for made, asked in self.asked.items() if made in wanted for name in asked.columns]
+        needed = [name for asked in self.asked.values() for name in asked.columns]
         return tuple(dict.fromkeys([*others, *needed]))
 
     def without(self, wanted: Sequence[str]) -> WithColumns:
