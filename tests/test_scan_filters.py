@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gpuspark.scans.filters import OPERATORS, Filters, parse
+from gpuspark.scans.filters import OPERATORS, Filters, conditions_of, typed
 from gpuspark.scans.footers import read_footer
 from gpuspark.scans.pruning import may_hold
 from gpuspark.spark.arrow_types import spark_schema
@@ -46,7 +46,7 @@ def test_filters_mean_what_where_means(spark, type_name: str) -> None:
     for row in union(kept).select("condition", "n").collect():
         by_spark[row.condition].add(row.n)
     for number, condition in enumerate(asked):
-        ours = wanted(parse([condition], table.schema), table["x"].combine_chunks())
+        ours = wanted(typed(conditions_of([condition]), table.schema), table["x"].combine_chunks())
         assert {n for n, is_wanted in enumerate(ours) if is_wanted} == by_spark[number], condition
 
 
@@ -78,7 +78,7 @@ def test_no_row_group_with_a_wanted_row_is_left_out(type_name: str, tmp_path: Pa
     assert len(footer.row_groups) == len(groups)
     left_out = 0
     for condition in conditions(type_name):
-        filters = parse([condition], pa.schema([("x", arrow)]))
+        filters = typed(conditions_of([condition]), pa.schema([("x", arrow)]))
         for values, group in zip(groups, footer.row_groups, strict=True):
             kept = may_hold(filters, group.bounds, group.rows)
             left_out += not kept

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from gpuspark.accounting.entries import call_id
 from gpuspark.columns.batch import Batch
 from gpuspark.dialects.batch_worker import BatchWorker
-from gpuspark.errors import ResultError
 from gpuspark.spark.builder import prepare
 
 if TYPE_CHECKING:
@@ -41,14 +40,10 @@ def map_in_arrow(
     ...         yield batch.select(["id"]).with_column("twice", batch["id"].values * 2)
     >>> frame = map_in_arrow(spark.range(3), doubled, "id bigint, twice bigint")  # doctest: +SKIP
     """
-    from pyspark.sql.types import DataType, StructType
-
-    from gpuspark.spark.arrow_types import arrow_schema
+    from gpuspark.spark.arrow_types import arrow_schema, declared_columns
 
     prepare(df.sparkSession)
-    declared = DataType.fromDDL(schema) if isinstance(schema, str) else schema
-    if not isinstance(declared, StructType):
-        raise ResultError(f"schema={schema!r} is not a list of columns: write it as 'name type, name type'")
+    declared = declared_columns(schema)
     arrow = arrow_schema(declared)
     worker = BatchWorker(func, arrow, call_id("map_in_arrow", func, arrow))
     return df.mapInArrow(worker, declared, barrier, profile)

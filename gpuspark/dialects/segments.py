@@ -60,14 +60,10 @@ def apply_in_segments(
     ...     return segments.keys.with_column("last", segments["x"].values[segments.offsets[1:] - 1])
     >>> frame = apply_in_segments(df, "k", last, "k bigint, last double", order_by="t")  # doctest: +SKIP
     """
-    from pyspark.sql.types import DataType, StructType
-
-    from gpuspark.spark.arrow_types import arrow_schema
+    from gpuspark.spark.arrow_types import arrow_schema, declared_columns
 
     keys = key_columns(df, by)
-    declared = DataType.fromDDL(schema) if isinstance(schema, str) else schema
-    if not isinstance(declared, StructType):
-        raise ResultError(f"schema={schema!r} is not a list of columns: write it as 'name type, name type'")
+    declared = declared_columns(schema)
     prepare(df.sparkSession)
     order: list[Any] = (
         [] if order_by is None else [order_by] if not isinstance(order_by, list | tuple) else list(order_by)

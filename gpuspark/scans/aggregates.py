@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from gpuspark.columns.batch import Batch
 from gpuspark.errors import CallError, nearest
-from gpuspark.execution.plan import Plan
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,6 +42,19 @@ class Aggregate:
 
     def __str__(self) -> str:
         return f"{self.name} = {self.how}({self.column})"
+
+    def fields(self, before: pa.Schema, ansi: bool) -> Iterator[pa.Field]:
+        """Yields the parts as Spark gets them, for columns ``before``. ``ansi``: whether sums of integers must fit."""
+        import pyarrow as pa
+        import pyarrow.types as is_
+
+        if self.how in ("count", "mean"):
+            yield pa.field(f"{self.number} count", pa.int64())
+        if self.how in ("sum", "mean"):
+            total = _type_of_sum(before.field(self.column).type, self.how)
+            yield pa.field(f"{self.number} sum", _wide_integers() if is_.is_integer(total) and ansi else total)
+        if self.how in ("min", "max"):
+            yield pa.field(f"{self.number} {self.how}", before.field(self.column).type)
 
     def parts(self, batch: pa.RecordBatch) -> Iterator[tuple[str, str, pa.Array]]:
         """Yields what is measured of a batch: the part's name, Arrow's aggregate, and the column for it."""
@@ -79,7 +91,7 @@ class Aggregate:
             case "mean":
                 return F.sum(part("sum")) / F.nullif(F.sum(part("count")), none)
             case "sum":
-                return F.sum(part("sum"))
+                return F.sum(part("sum")).cast(self.sum_type)
             case "min":
                 return F.min(part("min"))
             case "max":
@@ -121,10 +133,11 @@ def _aggregate(number: int, name: str, pair: Any, keys: Sequence[str], schema: p
         raise CallError(f"{name}: there is no column {column!r}. {nearest(str(column), schema.names)}")
     elif obstacle := _obstacle(how, schema.field(column).type):
         raise CallError(f"{name}: {obstacle}. Use to_df() and Spark's own {how}.")
-    return Aggregate(number, name, column, how, _sum_type(schema.field(column).type) if how == "sum" else "")
+    return Aggregate(number, name, column, how, _result_of_sum(schema.field(column).type) if how == "sum" else "")
 
 
-def _sum_type(column: pa.DataType) -> str:
+def _result_of_sum(column: pa.DataType) -> str:
+    """Returns Spark's type of the sum of a column."""
     import pyarrow.types as is_
 
     if is_.is_decimal(column):
@@ -166,39 +179,22 @@ class Grouping:
     aggregates: tuple[Aggregate, ...]
     ansi: bool
     """Whether a sum of integers that does not fit is an error, in Spark; else it wraps."""
-    plans: tuple[Plan, ...] = ()
 
     @classmethod
     def of(cls, before: pa.Schema, keys: Sequence[str], aggregates: Sequence[Aggregate], ansi: bool) -> Grouping:
         """Returns the step for columns ``before``."""
         import pyarrow as pa
-        import pyarrow.types as is_
 
-        fields = [pa.field(f"key {n}", before.field(key).type) for n, key in enumerate(keys)]
-        for a in aggregates:
-            column = pa.int64() if a.column == "*" else before.field(a.column).type
-            if a.how in ("count", "mean"):
-                fields.append(pa.field(f"{a.number} count", pa.int64()))
-            if a.how in ("sum", "mean"):
-                total = _type_of_sum(column, a.how)
-                if is_.is_integer(total) and ansi:
-                    total = _wide_integers()
-                elif is_.is_decimal(total):
-                    total = pa.decimal128(column.precision + 10, column.scale)
-                fields.append(pa.field(f"{a.number} sum", total))
-            if a.how in ("min", "max"):
-                fields.append(pa.field(f"{a.number} {a.how}", column))
-        return cls(pa.schema(fields), tuple(keys), tuple(aggregates), ansi)
+        named = [pa.field(f"key {n}", before.field(key).type) for n, key in enumerate(keys)]
+        parts = [field for aggregate in aggregates for field in aggregate.fields(before, ansi)]
+        return cls(pa.schema([*named, *parts]), tuple(keys), tuple(aggregates), ansi)
 
     def merged(self, parts: DataFrame) -> DataFrame:
         """Returns the groups, merged by Spark from the ``parts`` of all tasks."""
         from pyspark.sql import functions as F
 
         keys = [F.col(f"key {n}").alias(key) for n, key in enumerate(self.keys)]
-        columns = []
-        for a in self.aggregates:
-            whole = a.merged()
-            columns.append((whole.cast(a.sum_type) if a.how == "sum" else whole).alias(a.name))
+        columns = [aggregate.merged().alias(aggregate.name) for aggregate in self.aggregates]
         return parts.groupBy(*keys).agg(*columns) if keys else parts.agg(*columns)
 
     def needs(self, wanted: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002  (all of them are)

@@ -63,37 +63,60 @@ class Filters:
         return reduce(pc.or_, each)
 
 
-def parse(filters: Any, schema: pa.Schema) -> Filters:
-    """Returns ``filters`` for a table of this schema.
+RawConditions = tuple[tuple[tuple[str, str, Any], ...], ...]
+"""Conditions as they were given: alternatives of (column, operator, value)."""
 
-    Raises :class:`~gpuspark.errors.CallError` for what is not a list of conditions, for an unknown column or operator,
-    and for a value that is not exactly of the column's type.
+
+def conditions_of(filters: Any) -> RawConditions:
+    """Returns the conditions in ``filters``, before the table is known; none for ``None``.
+
+    Raises :class:`~gpuspark.errors.CallError` for what is not a list of conditions, and for an unknown operator.
     """
     if filters is None:
-        return Filters()
-    if isinstance(filters, str) or not isinstance(filters, Sequence) or not filters:
-        raise CallError(f"filters={filters!r} is not a list of conditions: write [('year', '=', 2013)]")
+        return ()
+    _check_list(filters, f"filters={filters!r}")
     alternatives = [filters] if isinstance(filters[0], tuple) else filters
     for conditions in alternatives:
-        if isinstance(conditions, str) or not isinstance(conditions, Sequence) or not conditions:
-            raise CallError(f"{conditions!r} is not a list of conditions: write [('year', '=', 2013)]")
-    return Filters(tuple(tuple(_condition(entry, schema) for entry in conditions) for conditions in alternatives))
+        _check_list(conditions, repr(conditions))
+    return tuple(tuple(map(_raw_condition, conditions)) for conditions in alternatives)
 
 
-def _condition(entry: Any, schema: pa.Schema) -> Condition:
+def _check_list(conditions: Any, shown: str) -> None:
+    if isinstance(conditions, str) or not isinstance(conditions, Sequence) or not conditions:
+        raise CallError(f"{shown} is not a list of conditions: write [('year', '=', 2013)]")
+
+
+def _raw_condition(entry: Any) -> tuple[str, str, Any]:
     if not isinstance(entry, tuple | list) or len(entry) != 3 or not isinstance(entry[0], str):
         raise CallError(f"{entry!r} is not a condition: write (column, operator, value), such as ('year', '=', 2013)")
     column, operator, value = entry
-    if column not in schema.names:
-        raise CallError(f"filters: there is no column {column!r}. {nearest(column, schema.names)}")
     if operator not in OPERATORS:
         raise CallError(f"filters: there is no operator {operator!r}. {nearest(str(operator), OPERATORS)}")
-    column_type = schema.field(column).type
-    if operator not in _OF_COLLECTIONS:
-        return Condition(column, "=" if operator == "==" else operator, _literal(column, column_type, value))
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+    if operator in _OF_COLLECTIONS and (isinstance(value, str | bytes) or not isinstance(value, Iterable)):
         raise CallError(f"filters: {operator!r} takes a list of values for {column!r}, not {value!r}")
-    return Condition(column, operator, tuple(_literal(column, column_type, item) for item in value))
+    return column, operator, value
+
+
+def columns_in(conditions: RawConditions) -> tuple[str, ...]:
+    """Returns the names of the columns that the conditions are about."""
+    return tuple(dict.fromkeys(column for alternative in conditions for column, _, _ in alternative))
+
+
+def typed(conditions: RawConditions, schema: pa.Schema) -> Filters:
+    """Returns the conditions as filters of a table of this schema.
+
+    Raises :class:`~gpuspark.errors.CallError` for an unknown column, and for a value that is not exactly of its type.
+    """
+    return Filters(tuple(tuple(_condition(*entry, schema) for entry in alternative) for alternative in conditions))
+
+
+def _condition(column: str, operator: str, value: Any, schema: pa.Schema) -> Condition:
+    if column not in schema.names:
+        raise CallError(f"filters: there is no column {column!r}. {nearest(column, schema.names)}")
+    column_type = schema.field(column).type
+    if operator in _OF_COLLECTIONS:
+        return Condition(column, operator, tuple(_literal(column, column_type, item) for item in value))
+    return Condition(column, "=" if operator == "==" else operator, _literal(column, column_type, value))
 
 
 def _literal(column: str, column_type: pa.DataType, value: Any) -> Any:

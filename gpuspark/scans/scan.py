@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 from gpuspark.accounting.entries import call_id
 from gpuspark.columns.batch import Batch
 from gpuspark.dialects.batch_worker import BatchWorker
-from gpuspark.errors import CallError, ResultError, nearest
+from gpuspark.errors import CallError, nearest
 from gpuspark.scans.aggregates import Grouping, aggregates_of
 from gpuspark.scans.asked import Asked, asked_by
 from gpuspark.scans.delta_table import delta_table
-from gpuspark.scans.filters import Filters, parse
+from gpuspark.scans.filters import Filters, RawConditions, columns_in, conditions_of, typed
 from gpuspark.scans.parquet_table import parquet_table
 from gpuspark.scans.plan import Reading, ScanPlan, plan_reading
 from gpuspark.scans.reader import SplitReader
-from gpuspark.scans.steps import Mapped, Select, Step, Steps, Where, WithColumns, trimmed
+from gpuspark.scans.steps import Mapped, Select, Step, Steps, Where, WithColumns, columns_of, trimmed
 from gpuspark.scans.table import Table
 from gpuspark.scans.worker import ScanWorker
 from gpuspark.spark.builder import prepare
@@ -50,7 +50,8 @@ def scan_parquet(spark: SparkSession, path: str, columns: Sequence[str] | None =
     >>> trips.aggregate("carrier", flights=("*", "count"), far=("distance", "max")).show()  # doctest: +SKIP
     """
     prepare(spark)
-    return _scan_of(spark, parquet_table(spark, path, _filtered_columns(filters)), columns, filters)
+    conditions = conditions_of(filters)
+    return _scan_of(spark, parquet_table(spark, path, columns_in(conditions)), columns, conditions)
 
 
 def scan_delta(
@@ -71,23 +72,16 @@ def scan_delta(
     >>> trips = scan_delta(spark, "trips/", version=3, columns=["carrier", "distance"])  # doctest: +SKIP
     """
     prepare(spark)
-    return _scan_of(spark, delta_table(spark, path, version, _filtered_columns(filters)), columns, filters)
+    conditions = conditions_of(filters)
+    return _scan_of(spark, delta_table(spark, path, version, columns_in(conditions)), columns, conditions)
 
 
-def _scan_of(spark: SparkSession, table: Table, columns: Sequence[str] | None, filters: Any) -> Scan:
+def _scan_of(spark: SparkSession, table: Table, columns: Sequence[str] | None, conditions: RawConditions) -> Scan:
     if isinstance(columns, str):
         raise CallError(f"columns takes a list of names: columns=[{columns!r}]")
-    table.check_columns(_filtered_columns(filters))
-    scan = Scan(spark, table, parse(filters, table.schema), ())
+    table.check_columns(columns_in(conditions))
+    scan = Scan(spark, table, typed(conditions, table.schema), ())
     return scan if columns is None else scan.select(*columns)
-
-
-def _filtered_columns(filters: Any) -> tuple[str, ...]:
-    """Returns the columns that filters name, whose statistics are read before the filters can be checked."""
-    alternatives = filters if isinstance(filters, list | tuple) else ()
-    conditions = [c for entry in alternatives for c in (entry if isinstance(entry, list) else [entry])]
-    named = [c[0] for c in conditions if isinstance(c, tuple) and c and isinstance(c[0], str)]
-    return tuple(dict.fromkeys(named))
 
 
 @dataclass(frozen=True, repr=False)
@@ -127,8 +121,7 @@ class Scan:
             if not callable(function):
                 raise CallError(f"{name} is a {type(function).__name__}, not a function of a batch: lambda batch: ...")
             asked[name] = self._asked_by(function, name)
-        fields = {field.name: field for field in self.schema} | {n: _field(n, a.returns) for n, a in asked.items()}
-        return self._with(WithColumns(_schema(fields.values()), dict(functions), asked))
+        return self._with(WithColumns.after(self.schema, functions, asked))
 
     def where(self, condition: Callable[[Batch], Any] | Any) -> Scan:
         """Returns the scan with the rows that ``condition`` wants.
@@ -137,7 +130,7 @@ class Scan:
         :func:`scan_parquet` takes them, which leave out no files here.
         """
         if not callable(condition):
-            filters = parse(condition, self.schema)
+            filters = typed(conditions_of(condition), self.schema)
             return self._with(Where(self.schema, filters, filters.columns))
         asked = self._asked_by(condition, "where")
         if str(asked.returns) != "bool":
@@ -153,19 +146,14 @@ class Scan:
                 self.table.check_columns([name])
             if name not in self.schema.names:
                 raise CallError(f"there is no column {name!r}. {nearest(str(name), self.schema.names)}")
-        return self._with(Select(_schema(self.schema.field(name) for name in dict.fromkeys(names))))
+        return self._with(Select(columns_of(self.schema, dict.fromkeys(names))))
 
     def map_in_arrow(self, func: Body, schema: StructType | str) -> Scan:
         """Returns the scan with its batches mapped by ``func``, as :func:`gpuspark.map_in_arrow` maps those of a
         DataFrame: ``func`` is called once for each task, with an iterator of batches."""
-        from pyspark.sql.types import DataType, StructType
+        from gpuspark.spark.arrow_types import arrow_schema, declared_columns
 
-        from gpuspark.spark.arrow_types import arrow_schema
-
-        declared = DataType.fromDDL(schema) if isinstance(schema, str) else schema
-        if not isinstance(declared, StructType):
-            raise ResultError(f"schema={schema!r} is not a list of columns: write it as 'name type, name type'")
-        return self._with(Mapped(arrow_schema(declared), func, tuple(self.columns)))
+        return self._with(Mapped(arrow_schema(declared_columns(schema)), func, tuple(self.columns)))
 
     def aggregate(self, by: str | Sequence[str] = (), **named: tuple[str, str]) -> DataFrame:
         """Returns a DataFrame of aggregates, each ``name=(column, how)``: a row for each combination of the columns
@@ -183,17 +171,13 @@ class Scan:
 
     def to_df(self) -> DataFrame:
         """Returns the rows as a DataFrame, whose tasks read the files."""
-        from gpuspark.spark.arrow_types import spark_schema
+        from gpuspark.spark.arrow_types import arrow_schema, spark_schema
 
         reading, steps = self._reading()
-        read = _schema(self.table.schema.field(name) for name in reading.columns)
-        name = f"scan of {self.table.path}"
-        call = call_id(name, steps, str(self.filters), reading.columns)
         declared = spark_schema(self.schema)
-        from gpuspark.spark.arrow_types import arrow_schema
-
+        call = call_id(steps, str(self.filters), reading.columns)
         worker = BatchWorker(steps, arrow_schema(declared), call)
-        worker.__name__ = name
+        read = columns_of(self.table.schema, reading.columns)
         reader = SplitReader(f"files of {self.table.path}", call_id("files", call), read, self.filters)
         count = len(reading.splits)
         numbers = self.spark.range(0, count, 1, max(count, 1))
@@ -220,16 +204,6 @@ class Scan:
         steps, needed = trimmed(self.steps, names)
         columns = tuple(dict.fromkeys([*needed, *self.filters.columns]))
         ordered = tuple(name for name in self.table.schema.names if name in columns)
-        return plan_reading(self.spark, self.table, self.filters, ordered), Steps(steps, names)
-
-
-def _field(name: str, arrow: pa.DataType) -> pa.Field:
-    import pyarrow as pa
-
-    return pa.field(name, arrow)
-
-
-def _schema(fields: Any) -> pa.Schema:
-    import pyarrow as pa
-
-    return pa.schema(list(fields))
+        return plan_reading(self.spark, self.table, self.filters, ordered), Steps(
+            f"scan of {self.table.path}", steps, names
+        )

@@ -32,10 +32,6 @@ class Step(Protocol):
     def schema(self) -> pa.Schema:
         """The columns after the step."""
 
-    @property
-    def plans(self) -> tuple[Plan, ...]:
-        """Where the compiled functions that the step calls would run on this machine, as far as is known."""
-
     def needs(self, wanted: Sequence[str]) -> tuple[str, ...]:
         """Returns the columns that this step must be given, if those in ``wanted`` are needed after it."""
 
@@ -57,6 +53,15 @@ class WithColumns:
     functions: Mapping[str, OfBatch]
     asked: Mapping[str, Asked]
     """What the function of each column asks the batch for."""
+
+    @classmethod
+    def after(cls, before: pa.Schema, functions: Mapping[str, OfBatch], asked: Mapping[str, Asked]) -> WithColumns:
+        """Returns the step for batches with the columns ``before``."""
+        import pyarrow as pa
+
+        fields = {field.name: field for field in before}
+        fields |= {name: pa.field(name, column.returns) for name, column in asked.items()}
+        return cls(pa.schema(list(fields.values())), dict(functions), asked)
 
     @property
     def plans(self) -> tuple[Plan, ...]:
@@ -134,13 +139,12 @@ class Select:
     """The named columns, in this order."""
 
     schema: pa.Schema
-    plans: tuple[Plan, ...] = ()
 
     def needs(self, wanted: Sequence[str]) -> tuple[str, ...]:
         return tuple(wanted)
 
     def without(self, wanted: Sequence[str]) -> Select:
-        return replace(self, schema=_fields(self.schema, [name for name in self.schema.names if name in wanted]))
+        return replace(self, schema=columns_of(self.schema, [name for name in self.schema.names if name in wanted]))
 
     def apply(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
@@ -158,7 +162,6 @@ class Mapped:
     body: Body
     before: tuple[str, ...]
     """The columns of the batches that the body is given: it may ask for any of them."""
-    plans: tuple[Plan, ...] = ()
 
     @property
     def name(self) -> str:
@@ -187,7 +190,8 @@ def _called(function: OfBatch, batch: Batch, name: str) -> Any:
         raise
 
 
-def _fields(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
+def columns_of(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
+    """Returns the named columns of a schema, in the order of ``names``."""
     import pyarrow as pa
 
     return pa.schema([schema.field(name) for name in names])
@@ -205,22 +209,21 @@ def trimmed(steps: Sequence[Step], wanted: Sequence[str]) -> tuple[tuple[Step, .
     return tuple(kept), tuple(wanted)
 
 
-@dataclass(frozen=True)
 class Steps:
-    """All steps of a scan as one batch body, which Spark pickles."""
+    """All steps of a scan as one batch body, which Spark pickles. ``columns``: those that come out, in this order."""
 
-    steps: tuple[Step, ...]
-    names: tuple[str, ...]
-    """The columns that come out, in this order."""
+    def __init__(self, name: str, steps: Sequence[Step], columns: Sequence[str]) -> None:
+        self.__name__, self.steps, self.columns = name, tuple(steps), tuple(columns)
 
     @property
     def plans(self) -> tuple[Plan, ...]:
         """Where the compiled functions that the steps call would run on this machine, as far as is known."""
-        return tuple(dict.fromkeys(plan for step in self.steps for plan in step.plans))
+        calling = [step for step in self.steps if isinstance(step, WithColumns | Where)]
+        return tuple(dict.fromkeys(plan for step in calling for plan in step.plans))
 
     def __call__(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for step in self.steps:
             batches = step.apply(batches)
         for batch in batches:
-            yield batch.select(self.names)
+            yield batch.select(self.columns)
             del batch

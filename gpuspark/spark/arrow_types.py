@@ -10,6 +10,8 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from gpuspark.errors import ResultError
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql.types import DataType, StructType
@@ -24,6 +26,19 @@ def arrow_type(declared: DataType | str) -> pa.DataType:
 
     parsed = DataType.fromDDL(declared) if isinstance(declared, str) else declared
     return _in_utc(to_arrow_type, parsed)
+
+
+def declared_columns(schema: StructType | str) -> StructType:
+    """Returns the columns that a body is declared to yield, a DDL string or PySpark's own. A string needs a session.
+
+    Raises :class:`~gpuspark.errors.ResultError` for what is not a list of columns.
+    """
+    from pyspark.sql.types import DataType, StructType
+
+    declared = DataType.fromDDL(schema) if isinstance(schema, str) else schema
+    if not isinstance(declared, StructType):
+        raise ResultError(f"schema={schema!r} is not a list of columns: write it as 'name type, name type'")
+    return declared
 
 
 def arrow_schema(declared: StructType) -> pa.Schema:
