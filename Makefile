@@ -19,8 +19,8 @@ MAIN := pandas==2.3.*
 # The lanes: the main environment runs everything (`make test`), the others what depends on their versions: the dialects
 # inside Spark (SPARK), the emulator aside, which knows neither PySpark nor pandas. The oldest lane is held at the lower
 # bounds of pyproject.toml, and tries the batch dialect, the table of results and the compiler too. The newest lane
-# takes another Python, the newest PySpark and pandas 3. For a release: `make lane-connect`, the oldest in Connect.
-# KEEP= removes a lane's environment after its tests.
+# takes another Python, the newest PySpark and pandas 3. For a release: `make lane-connect`, the two in Connect. KEEP=
+# removes a lane's environment after its tests.
 OLDEST := pyspark==4.1.* pandas==2.2.* pyarrow==19.* numpy==2.0.* numba==0.64.*
 MIDDLE := pyspark==4.2.* pandas==3.0.*
 NEWER := pandas==3.0.*
@@ -102,8 +102,9 @@ lane-newest: c-compiler
 masked: setup c-compiler ## every test on a lesser processor: MASK=numpy, glibc or numba
 	@$(IN) export $$(.ci/mask $(or $(MASK),numpy)) && $(PYTEST)
 
-lane-connect: lane-oldest
+lane-connect: lanes
 	@. ./.venv-oldest/activate-spark && pytest -m 'connect and not device' tests/test_connect.py
+	@. ./.venv-middle/activate-spark && pytest -m 'connect and not device' tests/test_connect.py $(PANDAS3)
 
 toolchains: c-compiler ## the compiler with CUDA 13, in an environment of its own
 	@EXTRA=toolchains .ci/setup .venv-cuda13
